@@ -1,0 +1,3 @@
+"""tracewrap: raw, denoised and idealized runtime and cost of every LLM call."""
+
+from __future__ import annotations

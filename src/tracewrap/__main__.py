@@ -1,0 +1,5 @@
+"""``python -m tracewrap``."""
+
+from tracewrap.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,119 @@
+"""The command line: parse arguments, call one library function a command, turn errors into one line.
+
+Each command is a module with ``SUMMARY`` (one line), ``configure(parser)`` and ``run(args) -> int``; only the module of
+the command that was asked for is imported. Exit codes: 0 done, 1 a limit was breached, 2 usage or data error,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from tracewrap.errors import TracewrapError
+
+COMMANDS: dict[str, str | dict[str, str]] = {
+    "demo": "tracewrap.cli.demo",
+    "run": "tracewrap.cli.run",
+    "report": "tracewrap.cli.report",
+    "compare": "tracewrap.cli.compare",
+    "whatif": "tracewrap.cli.whatif",
+    "check": "tracewrap.cli.check",
+    "lake": {"compact": "tracewrap.cli.lake_compact"},
+    "top": "tracewrap.cli.top",
+    "denoise": "tracewrap.cli.denoise",
+    "profile": {
+        "fit": "tracewrap.cli.profile_fit",
+        "predict": "tracewrap.cli.profile_predict",
+        "design": "tracewrap.cli.profile_design",
+        "estimate": "tracewrap.cli.profile_estimate",
+        "measure": "tracewrap.cli.profile_measure",
+        "probe": "tracewrap.cli.profile_probe",
+        "list": "tracewrap.cli.profile_list",
+        "show": "tracewrap.cli.profile_show",
+        "verify": "tracewrap.cli.profile_verify",
+        "import": "tracewrap.cli.profile_import",
+        "export": "tracewrap.cli.profile_export",
+    },
+    "doctor": "tracewrap.cli.doctor",
+}
+SUMMARIES: dict[str, str] = {
+    "demo": "a real small model served here, called through the real SDKs, reported",
+    "run": "trace a program: tracewrap run -- python app.py",
+    "report": "raw, denoised and idealized runtime and cost of recorded calls",
+    "compare": "two periods, sources or providers at equal token counts",
+    "whatif": "recorded traffic on other hardware",
+    "check": "limits: exit 0 held, 1 breached, 2 usage or data error",
+    "lake": "the Parquet lake",
+    "lake compact": "turn span logs into Parquet, one folder a day",
+    "top": "live view",
+    "denoise": "a quiet-day profile from recorded calls or samples",
+    "profile": "make, inspect and use runtime profiles",
+    "profile fit": "fit a profile to measured samples",
+    "profile predict": "runtimes of a profile at given points",
+    "profile design": "the points to measure, in order",
+    "profile estimate": "analytic profile of any model on any GPU",
+    "profile measure": "measure a model on this machine's GPU or CPU",
+    "profile probe": "measure a black-box API through its client",
+    "profile list": "shipped and local profiles",
+    "profile show": "one profile as table and drawing",
+    "profile verify": "check profile files",
+    "profile import": "read another project's profiles",
+    "profile export": "write another project's format",
+    "doctor": "what is instrumented, twice, not at all; what is reachable",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except TracewrapError as error:
+        print(f"tracewrap: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("tracewrap: interrupted", file=sys.stderr)
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    path: list[str] = []
+    level: str | dict[str, str] | dict[str, str | dict[str, str]] = dict(COMMANDS)
+    while isinstance(level, dict):
+        word = arguments[0] if arguments else None
+        if word in ("-V", "--version") and not path:
+            return _version()
+        if word is None or word in ("-h", "--help"):
+            print(_overview(path, level))
+            return 0 if word else 2
+        if word not in level:
+            known = ", ".join(level)
+            print(f"tracewrap: no command {' '.join([*path, word])!r}; there is {known}", file=sys.stderr)
+            return 2
+        path.append(arguments.pop(0))
+        level = level[word]
+    command = importlib.import_module(level)
+    name = " ".join(path)
+    parser = argparse.ArgumentParser(prog=f"tracewrap {name}", description=command.SUMMARY, allow_abbrev=False)
+    command.configure(parser)
+    return int(command.run(parser.parse_args(arguments)) or 0)
+
+
+def _version() -> int:
+    from importlib.metadata import version
+
+    print(f"tracewrap {version('tracewrap')}")
+    return 0
+
+
+def _overview(path: list[str], level: dict[str, str] | dict[str, str | dict[str, str]]) -> str:
+    prefix = " ".join(["tracewrap", *path])
+    rows = [f"  {name:<10} {SUMMARIES[' '.join([*path, name])]}" for name in level]
+    return "\n".join([f"usage: {prefix} COMMAND ...", "", *rows, "", f"{prefix} COMMAND --help says more."])

@@ -1,0 +1,67 @@
+"""Every error tracewrap raises on purpose.
+
+    TracewrapError
+    ├── UnsupportedClientError (TypeError)    wrap() was given something no vendor knows
+    ├── ConfigurationError     (ValueError)   a setting, flag or configuration file is wrong
+    ├── ProfileFormatError     (ValueError)   a profile file breaks the schema: names file and key
+    ├── ProfileNotFoundError   (LookupError)  a profile, stack, model or GPU was named and is not there
+    ├── FitError               (ValueError)   too few samples, or not identifiable: says which points to add
+    ├── SourceError            (ValueError)   a source of calls or samples cannot be read: names file, row, column
+    └── MissingExtraError      (ImportError)  a feature needs an optional dependency: names the extra
+
+    Warnings (``UserWarning``)
+    ├── ExtrapolationWarning   an estimate lies outside what was measured
+    └── UnstableSamplesWarning repeated measurements disagree
+
+Only set-up, fitting, reading and the command line raise these. Nothing in capture, join or sinks
+raises into a user's program.
+"""
+
+from __future__ import annotations
+
+
+class TracewrapError(Exception):
+    """Base of every error raised by tracewrap; the message names the thing, the value and the next step."""
+
+
+class UnsupportedClientError(TracewrapError, TypeError):
+    """``wrap()`` was given an object that no vendor adapter knows."""
+
+
+class ConfigurationError(TracewrapError, ValueError):
+    """A setting, a flag or a configuration file is wrong."""
+
+
+class ProfileFormatError(TracewrapError, ValueError):
+    """A profile file breaks the schema; the message names the file and the key."""
+
+
+class ProfileNotFoundError(TracewrapError, LookupError):
+    """A profile, stack, model or GPU was asked for by name and is not there."""
+
+
+class FitError(TracewrapError, ValueError):
+    """Samples do not determine a profile; the message says which points to add."""
+
+
+class SourceError(TracewrapError, ValueError):
+    """A source of calls or samples cannot be read; the message names file, row and column."""
+
+
+class MissingExtraError(TracewrapError, ImportError):
+    """A feature needs an optional dependency that is not installed; the message names the extra."""
+
+
+class ExtrapolationWarning(UserWarning):
+    """An estimate lies outside the token counts that were measured."""
+
+
+class UnstableSamplesWarning(UserWarning):
+    """Repeated measurements of one point disagree by more than the fit can explain."""
+
+
+def missing_extra(feature: str, extra: str) -> MissingExtraError:
+    """The one-line error for *feature* when the optional dependencies of *extra* are not installed."""
+    return MissingExtraError(
+        f"{feature} needs the optional dependencies of '{extra}': pip install 'tracewrap[{extra}]'"
+    )

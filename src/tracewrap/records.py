@@ -1,0 +1,194 @@
+"""The plain records that flow between the rooms: TokenUsage, Call, Estimate, JoinedCall.
+
+Frozen, slotted, plain values; no record reaches back to what made it. Units are suffixes. Absent is ``None``.
+
+Definitions
+    ``input_tokens``   all prompt tokens, cached ones included, as processed by the model.
+    ``output_tokens``  all generated tokens, reasoning ones included.
+    ``raw_runtime_s``  from just before the SDK method is entered to the last chunk received (or to close,
+                       if earlier), monotonic clock, less ``consumer_s``; includes retries inside the SDK.
+    ``consumer_s``     time a streaming consumer held the stream between two reads.
+    ``retry_s``        time spent before the last attempt began; ``attempts`` counts HTTP attempts.
+                       Estimates compare with the last attempt: ``last_attempt_s``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+UsageSource = Literal["reported", "estimated"]
+Provenance = Literal["measured", "few_shot", "analytic_calibrated", "analytic", "assumed"]
+Outcome = Literal["complete", "partial", "cancelled", "error"]
+"""How a call ended: complete; partial (stream closed or abandoned early); cancelled; error."""
+
+PROVENANCES: tuple[Provenance, ...] = ("measured", "few_shot", "analytic_calibrated", "analytic", "assumed")
+"""Provenance classes, strongest first."""
+
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUsage:
+    """Token counts of one call; every field is ``None`` when the vendor did not say.
+
+    ``billed_*`` are set only where a vendor bills other counts than the model processed (Cohere).
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
+    reasoning_output_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    image_input_tokens: int | None = None
+    billed_input_tokens: int | None = None
+    billed_output_tokens: int | None = None
+    source: UsageSource = "reported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One logical LLM request, retries included: facts only, no estimate."""
+
+    trace_id: str
+    span_id: str
+    start_time_ns: int
+    """Unix time in nanoseconds."""
+    provider: str
+    operation: str
+    """OpenTelemetry operation name: chat, text_completion, embeddings, ..."""
+    parent_span_id: str | None = None
+    service_name: str | None = None
+    scope_name: str | None = None
+    """Instrumentation scope that made the span; ``tracewrap`` for ours."""
+    request_model: str | None = None
+    response_model: str | None = None
+    server_address: str | None = None
+    server_port: int | None = None
+    stream: bool = False
+    usage: TokenUsage | None = None
+    raw_runtime_s: float | None = None
+    time_to_first_chunk_s: float | None = None
+    consumer_s: float | None = None
+    attempts: int = 1
+    retry_s: float = 0.0
+    outcome: Outcome = "complete"
+    error_type: str | None = None
+    response_id: str | None = None
+    request_id: str | None = None
+    """The provider's id of the HTTP request (``x-request-id`` and the like)."""
+    service_tier: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+    server_processing_s: float | None = None
+    """What the provider's timing header says (``openai-processing-ms``, ``x-envoy-upstream-service-time``)."""
+    tags: Mapping[str, str] = field(default=NO_TAGS)
+    """Other span and resource attributes, as text, for grouping (route, tenant, ...)."""
+
+    @property
+    def model(self) -> str | None:
+        """The model that answered, else the model asked for."""
+        return self.response_model or self.request_model
+
+    @property
+    def last_attempt_s(self) -> float | None:
+        """Seconds of the last attempt alone: what estimates are compared with."""
+        return None if self.raw_runtime_s is None else max(0.0, self.raw_runtime_s - self.retry_s)
+
+    @property
+    def deployment(self) -> Deployment:
+        """What one denoised profile describes."""
+        address = self.server_address
+        if address is not None and self.server_port is not None:
+            address = f"{address}:{self.server_port}"
+        return Deployment(self.provider, address, self.model, self.operation, self.stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """(provider, server address, model answered, operation, streaming or not)."""
+
+    provider: str
+    server: str | None
+    model: str | None
+    operation: str
+    stream: bool
+
+    @property
+    def key(self) -> str:
+        """One line of text that identifies the deployment: ``openai|api.openai.com:443|gpt-x|chat|stream``."""
+        mode = "stream" if self.stream else "plain"
+        return "|".join((self.provider, self.server or "", self.model or "", self.operation, mode))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An estimated value with its 90% interval and where it came from."""
+
+    value: float
+    low: float
+    high: float
+    provenance: Provenance
+    profile_id: str
+    extrapolated: bool = False
+
+    def scaled(self, factor: float) -> Estimate:
+        """The same estimate in another unit (seconds to dollars, seconds to joules)."""
+        return Estimate(
+            self.value * factor,
+            self.low * factor,
+            self.high * factor,
+            self.provenance,
+            self.profile_id,
+            self.extrapolated,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinedCall:
+    """A call beside its estimates. ``join_status`` says why an estimate is missing.
+
+    Statuses, joined with ``,`` when several hold: ``ok``, ``no_usage``, ``not_generation``, ``failed``,
+    ``no_denoised_profile``, ``no_idealized_profile``, ``unknown_model``, ``partial``.
+    """
+
+    call: Call
+    join_status: str
+    denoised_runtime: Estimate | None = None
+    """Seconds on a quiet day, same API."""
+    idealized_runtime: Estimate | None = None
+    """Seconds on the reference stack."""
+    idealized_cost: Estimate | None = None
+    """US dollars at the reference stack's price, batch 1."""
+    idealized_energy: Estimate | None = None
+    """Joules at the reference stack's power, batch 1."""
+    list_cost_usd: float | None = None
+    reference_stack: str | None = None
+    prompt_cached: bool = False
+    """The provider read part of the prompt from its cache: estimates, which assume none, are upper bounds."""
+
+    @property
+    def contention_s(self) -> float | None:
+        """Last attempt less denoised runtime, in seconds; negative when faster than the quiet-day estimate."""
+        seconds = self.call.last_attempt_s
+        if seconds is None or self.denoised_runtime is None:
+            return None
+        return seconds - self.denoised_runtime.value
+
+    @property
+    def contention_share(self) -> float | None:
+        """``contention_s`` as a share of the last attempt."""
+        seconds, contention = self.call.last_attempt_s, self.contention_s
+        if contention is None or not seconds:
+            return None
+        return contention / seconds
+
+    @property
+    def serving_ratio(self) -> float | None:
+        """Denoised over idealized runtime; below 1 the provider beats the reference."""
+        if self.denoised_runtime is None or self.idealized_runtime is None or not self.idealized_runtime.value:
+            return None
+        return self.denoised_runtime.value / self.idealized_runtime.value

@@ -1,0 +1,76 @@
+"""Reading and writing profile and stack files: whole or not at all, errors that name file and key."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tracewrap.errors import ProfileFormatError, ProfileNotFoundError
+from tracewrap.runtime.profile import RuntimeProfile
+
+
+def reference_folder() -> Path:
+    """The shipped ``reference_profiles`` folder: inside the wheel, else the checkout's."""
+    packaged = Path(str(resources.files("tracewrap"))) / "reference_profiles"
+    if packaged.is_dir():
+        return packaged
+    return Path(__file__).resolve().parents[3] / "reference_profiles"
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON object in *path*; ProfileNotFoundError or ProfileFormatError in one line otherwise."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ProfileNotFoundError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ProfileFormatError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ProfileFormatError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise ProfileFormatError(f"{path}: holds a JSON {type(data).__name__}, an object was expected")
+    return data
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def write_whole(path: str | os.PathLike[str], text: str) -> None:
+    """Write *text* to *path* atomically: readers see the old file or the new one, never a part."""
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+    """Indented JSON text; NaN and infinities are refused."""
+    return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def load_profile(path: str | os.PathLike[str]) -> RuntimeProfile:
+    """The profile in a ``tracewrap.profile/1`` file."""
+    return RuntimeProfile.from_dict(read_json(path), where=str(path))
+
+
+def save_profile(profile: RuntimeProfile, path: str | os.PathLike[str]) -> None:
+    """Write *profile* to *path*, whole or not at all."""
+    write_whole(path, to_json(profile.to_dict()))
