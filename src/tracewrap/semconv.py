@@ -1,0 +1,291 @@
+"""Every span attribute name, and the one codec between ``Call``, ``JoinedCall`` and span attributes.
+
+``gen_ai.*`` names follow OpenTelemetry's GenAI conventions (semantic-conventions-genai v0.1.0, development status); ``tracewrap.*`` are
+ours. Seconds, US dollars, joules. String literals on purpose: the conventions' Python constants are deprecated in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from tracewrap.records import Call, Estimate, JoinedCall, Outcome, TokenUsage, UsageSource
+
+SCOPE = "tracewrap"
+
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+REQUEST_STREAM = "gen_ai.request.stream"
+RESPONSE_MODEL = "gen_ai.response.model"
+RESPONSE_ID = "gen_ai.response.id"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+CACHE_READ = "gen_ai.usage.cache_read.input_tokens"
+CACHE_WRITE = "gen_ai.usage.cache_write.input_tokens"
+CACHE_WRITE_OLD = "gen_ai.usage.cache_creation.input_tokens"
+"""Name of ``CACHE_WRITE`` until 2026; read, never written."""
+REASONING = "gen_ai.usage.reasoning.output_tokens"
+AUDIO_INPUT = "gen_ai.usage.audio.input_tokens"
+AUDIO_OUTPUT = "gen_ai.usage.audio.output_tokens"
+IMAGE_INPUT = "gen_ai.usage.image.input_tokens"
+SERVER_ADDRESS = "server.address"
+SERVER_PORT = "server.port"
+ERROR_TYPE = "error.type"
+SERVICE_NAME = "service.name"
+OPENAI_SERVICE_TIER = "openai.response.service_tier"
+
+RUNTIME_RAW = "tracewrap.runtime.raw"
+RUNTIME_DENOISED = "tracewrap.runtime.denoised"
+RUNTIME_IDEALIZED = "tracewrap.runtime.idealized"
+CONSUMER = "tracewrap.consumer.seconds"
+ATTEMPTS = "tracewrap.attempts"
+RETRY = "tracewrap.retry.seconds"
+OUTCOME = "tracewrap.outcome"
+USAGE_SOURCE = "tracewrap.usage.source"
+PROCESSED_INPUT = "tracewrap.usage.processed.input_tokens"
+"""Tokens the model processed, where the vendor bills other counts (``gen_ai.usage.*`` then holds the billed ones)."""
+PROCESSED_OUTPUT = "tracewrap.usage.processed.output_tokens"
+REQUEST_ID = "tracewrap.request.id"
+SERVICE_TIER = "tracewrap.service_tier"
+SERVER_PROCESSING = "tracewrap.server.processing"
+CONTENTION_SECONDS = "tracewrap.contention.seconds"
+CONTENTION_SHARE = "tracewrap.contention.share"
+SERVING_RATIO = "tracewrap.serving.ratio"
+COST_LIST = "tracewrap.cost.list"
+COST_IDEALIZED = "tracewrap.cost.idealized"
+ENERGY_IDEALIZED = "tracewrap.energy.idealized"
+PROFILE_DENOISED = "tracewrap.profile.denoised"
+PROFILE_IDEALIZED = "tracewrap.profile.idealized"
+REFERENCE_STACK = "tracewrap.reference.stack"
+PROVENANCE = "tracewrap.provenance"
+EXTRAPOLATED = "tracewrap.extrapolated"
+PROMPT_CACHED = "tracewrap.prompt_cached"
+JOIN_STATUS = "tracewrap.join.status"
+
+GENERATION_OPERATIONS = frozenset({"chat", "text_completion", "generate_content"})
+"""Operations whose runtime a profile T(p, o) describes."""
+
+_USAGE_NAMES: tuple[tuple[str, str], ...] = (
+    ("cached_input_tokens", CACHE_READ),
+    ("cache_write_input_tokens", CACHE_WRITE),
+    ("reasoning_output_tokens", REASONING),
+    ("audio_input_tokens", AUDIO_INPUT),
+    ("audio_output_tokens", AUDIO_OUTPUT),
+    ("image_input_tokens", IMAGE_INPUT),
+)
+_READ_NAMES = frozenset(
+    {
+        *(name for _, name in _USAGE_NAMES),
+        *(OPERATION, PROVIDER, REQUEST_MODEL, REQUEST_STREAM, RESPONSE_MODEL, RESPONSE_ID, FINISH_REASONS),
+        *(TIME_TO_FIRST_CHUNK, INPUT_TOKENS, OUTPUT_TOKENS, CACHE_WRITE_OLD, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE),
+        *(RUNTIME_RAW, CONSUMER, ATTEMPTS, RETRY, OUTCOME, USAGE_SOURCE, PROCESSED_INPUT, PROCESSED_OUTPUT, REQUEST_ID),
+        *(SERVICE_TIER, SERVER_PROCESSING, SERVICE_NAME),
+    }
+)
+_DERIVED = ("tracewrap.",)
+
+
+def put_usage(attributes: dict[str, Any], usage: TokenUsage) -> None:
+    """Write the token counts of *usage* into span *attributes*; absent counts stay absent."""
+    billed = usage.billed_input_tokens is not None or usage.billed_output_tokens is not None
+    if billed:
+        _put(attributes, INPUT_TOKENS, usage.billed_input_tokens)
+        _put(attributes, OUTPUT_TOKENS, usage.billed_output_tokens)
+        _put(attributes, PROCESSED_INPUT, usage.input_tokens)
+        _put(attributes, PROCESSED_OUTPUT, usage.output_tokens)
+    else:
+        if usage.input_tokens is not None:
+            attributes[INPUT_TOKENS] = usage.input_tokens
+        if usage.output_tokens is not None:
+            attributes[OUTPUT_TOKENS] = usage.output_tokens
+    if usage.cached_input_tokens is not None:
+        attributes[CACHE_READ] = usage.cached_input_tokens
+    if usage.reasoning_output_tokens is not None:
+        attributes[REASONING] = usage.reasoning_output_tokens
+    if usage.cache_write_input_tokens is not None:
+        attributes[CACHE_WRITE] = usage.cache_write_input_tokens
+    if usage.audio_input_tokens is not None:
+        attributes[AUDIO_INPUT] = usage.audio_input_tokens
+    if usage.audio_output_tokens is not None:
+        attributes[AUDIO_OUTPUT] = usage.audio_output_tokens
+    if usage.image_input_tokens is not None:
+        attributes[IMAGE_INPUT] = usage.image_input_tokens
+    attributes[USAGE_SOURCE] = usage.source
+
+
+def call_attributes(call: Call) -> dict[str, Any]:
+    """Span attributes of *call*: what ``call_from_attributes`` reads back (ids, times and resource are the span's own)."""
+    attributes: dict[str, Any] = {OPERATION: call.operation, PROVIDER: call.provider}
+    _put(attributes, REQUEST_MODEL, call.request_model)
+    _put(attributes, RESPONSE_MODEL, call.response_model)
+    _put(attributes, SERVER_ADDRESS, call.server_address)
+    _put(attributes, SERVER_PORT, call.server_port)
+    if call.stream:
+        attributes[REQUEST_STREAM] = True
+    if call.usage is not None:
+        put_usage(attributes, call.usage)
+    _put(attributes, RUNTIME_RAW, call.raw_runtime_s)
+    _put(attributes, TIME_TO_FIRST_CHUNK, call.time_to_first_chunk_s)
+    _put(attributes, CONSUMER, call.consumer_s)
+    attributes[ATTEMPTS] = call.attempts
+    if call.retry_s:
+        attributes[RETRY] = call.retry_s
+    attributes[OUTCOME] = call.outcome
+    _put(attributes, ERROR_TYPE, call.error_type)
+    _put(attributes, RESPONSE_ID, call.response_id)
+    _put(attributes, REQUEST_ID, call.request_id)
+    _put(attributes, SERVICE_TIER, call.service_tier)
+    _put(attributes, SERVER_PROCESSING, call.server_processing_s)
+    if call.finish_reasons:
+        attributes[FINISH_REASONS] = call.finish_reasons
+    attributes.update(call.tags)
+    return attributes
+
+
+def call_from_attributes(
+    attributes: Mapping[str, Any],
+    *,
+    trace_id: str,
+    span_id: str,
+    start_time_ns: int,
+    end_time_ns: int | None = None,
+    parent_span_id: str | None = None,
+    service_name: str | None = None,
+    scope_name: str | None = None,
+    failed: bool = False,
+    tags: Mapping[str, str] | None = None,
+) -> Call | None:
+    """The call that a span describes, or None when it is not a span of an LLM request.
+
+    Spans of other instrumentors that follow the GenAI conventions are read too: raw runtime is then the span's duration. ``tags``:
+    resource attributes to keep for grouping; span attributes that no field holds are added as text.
+    """
+    operation, provider = attributes.get(OPERATION), attributes.get(PROVIDER) or attributes.get("gen_ai.system")
+    if not isinstance(operation, str) or not isinstance(provider, str):
+        return None
+    raw = _float(attributes.get(RUNTIME_RAW))
+    if raw is None and end_time_ns is not None and end_time_ns > start_time_ns:
+        raw = (end_time_ns - start_time_ns) / 1e9
+    error = _text(attributes.get(ERROR_TYPE)) or ("_OTHER" if failed else None)
+    outcome = attributes.get(OUTCOME) or ("error" if error else "complete")
+    finish = attributes.get(FINISH_REASONS) or ()
+    extra = dict(tags or {})
+    for name, value in attributes.items():
+        if name not in _READ_NAMES and not name.startswith(_DERIVED):
+            extra[name] = value if isinstance(value, str) else str(value)
+    return Call(
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_span_id=parent_span_id,
+        start_time_ns=start_time_ns,
+        provider=provider,
+        operation=operation,
+        service_name=service_name,
+        scope_name=scope_name,
+        request_model=_text(attributes.get(REQUEST_MODEL)),
+        response_model=_text(attributes.get(RESPONSE_MODEL)),
+        server_address=_text(attributes.get(SERVER_ADDRESS)),
+        server_port=_int(attributes.get(SERVER_PORT)),
+        stream=attributes.get(REQUEST_STREAM) in (True, "true"),
+        usage=_usage(attributes),
+        raw_runtime_s=raw,
+        time_to_first_chunk_s=_float(attributes.get(TIME_TO_FIRST_CHUNK)),
+        consumer_s=_float(attributes.get(CONSUMER)),
+        attempts=_int(attributes.get(ATTEMPTS)) or 1,
+        retry_s=_float(attributes.get(RETRY)) or 0.0,
+        outcome=cast(Outcome, outcome),
+        error_type=error,
+        response_id=_text(attributes.get(RESPONSE_ID)),
+        request_id=_text(attributes.get(REQUEST_ID)),
+        service_tier=_text(attributes.get(SERVICE_TIER) or attributes.get(OPENAI_SERVICE_TIER)),
+        finish_reasons=(finish,) if isinstance(finish, str) else tuple(str(reason) for reason in finish),
+        server_processing_s=_float(attributes.get(SERVER_PROCESSING)),
+        tags=extra,
+    )
+
+
+def joined_attributes(joined: JoinedCall) -> dict[str, Any]:
+    """Attributes that the join adds to a span: estimates with intervals, profile ids, provenance, status."""
+    attributes: dict[str, Any] = {JOIN_STATUS: joined.join_status}
+    denoised, idealized = joined.denoised_runtime, joined.idealized_runtime
+    if denoised is not None:
+        _put_estimate(attributes, RUNTIME_DENOISED, denoised)
+        attributes[PROFILE_DENOISED] = denoised.profile_id
+        _put(attributes, CONTENTION_SECONDS, joined.contention_s)
+        _put(attributes, CONTENTION_SHARE, joined.contention_share)
+    if idealized is not None:
+        _put_estimate(attributes, RUNTIME_IDEALIZED, idealized)
+        attributes[PROFILE_IDEALIZED] = idealized.profile_id
+        attributes[PROVENANCE] = idealized.provenance
+        _put(attributes, REFERENCE_STACK, joined.reference_stack)
+        _put(attributes, SERVING_RATIO, joined.serving_ratio)
+    if joined.idealized_cost is not None:
+        _put_estimate(attributes, COST_IDEALIZED, joined.idealized_cost)
+    if joined.idealized_energy is not None:
+        _put_estimate(attributes, ENERGY_IDEALIZED, joined.idealized_energy)
+    _put(attributes, COST_LIST, joined.list_cost_usd)
+    if (denoised is not None and denoised.extrapolated) or (idealized is not None and idealized.extrapolated):
+        attributes[EXTRAPOLATED] = True
+    if joined.prompt_cached:
+        attributes[PROMPT_CACHED] = True
+    return attributes
+
+
+def _put_estimate(attributes: dict[str, Any], name: str, estimate: Estimate) -> None:
+    attributes[name] = estimate.value
+    attributes[f"{name}.low"] = estimate.low
+    attributes[f"{name}.high"] = estimate.high
+
+
+def _put(attributes: dict[str, Any], name: str, value: Any) -> None:
+    if value is not None:
+        attributes[name] = value
+
+
+def _usage(attributes: Mapping[str, Any]) -> TokenUsage | None:
+    first, second = _int(attributes.get(INPUT_TOKENS)), _int(attributes.get(OUTPUT_TOKENS))
+    processed = _int(attributes.get(PROCESSED_INPUT)), _int(attributes.get(PROCESSED_OUTPUT))
+    details = {field: _int(attributes.get(name)) for field, name in _USAGE_NAMES}
+    if details["cache_write_input_tokens"] is None:
+        details["cache_write_input_tokens"] = _int(attributes.get(CACHE_WRITE_OLD))
+    source = attributes.get(USAGE_SOURCE)
+    if first is None and second is None and processed == (None, None):
+        return None
+    reported = cast(UsageSource, source if source in ("reported", "estimated") else "reported")
+    if processed != (None, None):
+        return TokenUsage(
+            input_tokens=processed[0],
+            output_tokens=processed[1],
+            billed_input_tokens=first,
+            billed_output_tokens=second,
+            source=reported,
+            **details,
+        )
+    return TokenUsage(input_tokens=first, output_tokens=second, source=reported, **details)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _int(value: Any) -> int | None:
+    """A whole number of any spelling (ClickHouse and OTLP-JSON keep them as text); None otherwise."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    number = _float(value)
+    return int(number) if number is not None and number == int(number) else None
+
+
+def _float(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if abs(number) < 1e300 else None
