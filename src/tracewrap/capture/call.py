@@ -1,0 +1,241 @@
+"""One timed call: begin -> received | fail. Finishing is idempotent and nothing here raises into the caller.
+
+The wrappers of ``wrap`` and the readers of ``streams`` call these functions for sync and async alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from time import perf_counter
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from tracewrap import semconv
+from tracewrap.capture.counting import with_counted_input
+from tracewrap.capture.state import drop, state, tracer
+from tracewrap.records import Outcome
+from tracewrap.vendors._adapter import Adapter, Reply, Request
+from tracewrap.vendors._providers import Endpoint, endpoint_of
+
+CURRENT: ContextVar[OpenCall | None] = ContextVar("tracewrap_current_call", default=None)
+"""The call whose SDK method is running: HTTP attempts below it are added to it instead of becoming spans."""
+
+_SUPPRESSED = "suppress_instrumentation"
+_endpoints: weakref.WeakKeyDictionary[Any, tuple[object, Endpoint]] = weakref.WeakKeyDictionary()
+
+
+class OpenCall:
+    """A call in flight. ``live`` holds one item until the span is ended; popping it is the atomic finish."""
+
+    __slots__ = (
+        "adapter",
+        "attempt_started",
+        "attempts",
+        "body",
+        "client",
+        "hidden_usage",
+        "live",
+        "request",
+        "response",
+        "span",
+        "started",
+        "tokens",
+    )
+
+    def __init__(self, adapter: Adapter, client: object, request: Request, body: Mapping[str, Any], span: trace.Span):
+        self.adapter = adapter
+        self.client = client
+        self.request = request
+        self.body = body
+        self.span = span
+        self.live = [True]
+        self.attempts = 1
+        self.response: Any = None
+        self.hidden_usage = False
+        self.tokens: tuple[Token[Any], Token[Any]] | None = None
+        self.started = self.attempt_started = perf_counter()
+
+    def attempt(self, number: int) -> None:
+        """HTTP attempt *number* (1 is the first) begins now; earlier time was lost to retries."""
+        if number > self.attempts:
+            self.attempts = number
+            self.attempt_started = perf_counter()
+
+
+def begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | None:
+    """Start the span of a call, or None: not an inference call, suppressed, or already being recorded."""
+    try:
+        return _begin(adapter, client, path, body)
+    except Exception:  # noqa: BLE001 - telemetry never changes the program
+        drop("begin")
+        return None
+
+
+def _begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | None:
+    current = CURRENT.get()
+    if current is not None and current.client is client:
+        return None  # the class and the instance are both wrapped: the outer one records
+    if not isinstance(body, Mapping) or otel_context.get_value(_SUPPRESSED):
+        return None
+    request = adapter.read_request(path, body)
+    if request is None:
+        return None
+    endpoint = _endpoint(adapter, client)
+    attributes: dict[str, Any] = {semconv.OPERATION: request.operation, semconv.PROVIDER: endpoint.provider}
+    name = request.operation
+    if request.model is not None:
+        attributes[semconv.REQUEST_MODEL] = request.model
+        name = f"{name} {request.model}"
+    if endpoint.address is not None:
+        attributes[semconv.SERVER_ADDRESS] = endpoint.address
+        attributes[semconv.SERVER_PORT] = endpoint.port
+    if request.stream:
+        attributes[semconv.REQUEST_STREAM] = True
+    if request.attributes:
+        attributes.update(request.attributes)
+    span = tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+    call = OpenCall(adapter, client, request, body, span)
+    call.tokens = (otel_context.attach(trace.set_span_in_context(span)), CURRENT.set(call))
+    return call
+
+
+def _endpoint(adapter: Adapter, client: object) -> Endpoint:
+    """Provider, address and port of *client*, remembered for as long as its base URL is the same object."""
+    url = getattr(client, "base_url", None)
+    known = _endpoints.get(client)
+    if known is not None and known[0] is url:
+        return known[1]
+    names = adapter.providers_by_class
+    provider = next((names[c.__name__] for c in type(client).__mro__ if c.__name__ in names), None)
+    endpoint = endpoint_of(adapter.provider, None if url is None else str(url), provider)
+    _endpoints[client] = (url, endpoint)
+    return endpoint
+
+
+def leave(call: OpenCall) -> None:
+    """The SDK method has returned: the span is no longer the current one."""
+    tokens, call.tokens = call.tokens, None
+    if tokens is None:
+        return
+    try:
+        CURRENT.reset(tokens[1])
+        otel_context.detach(tokens[0])
+    except Exception:  # noqa: BLE001
+        drop("leave")
+
+
+def fail(call: OpenCall, error: BaseException) -> None:
+    """The SDK method raised *error*: end the span; the error itself is the caller's."""
+    try:
+        now = perf_counter()
+        finish(call, Reply(), ended=now, outcome=outcome_of(error), error=error)
+    except Exception:  # noqa: BLE001
+        drop("fail")
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """How a call that raised *error* ended."""
+    cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit) or type(error).__name__ == "Cancelled"
+    return "cancelled" if cancelled else "error"
+
+
+def finish(
+    call: OpenCall,
+    reply: Reply,
+    *,
+    ended: float,
+    outcome: Outcome = "complete",
+    error: BaseException | None = None,
+    first_chunk: float | None = None,
+    consumer_s: float = 0.0,
+    consumer_before_first_s: float = 0.0,
+) -> None:
+    """End the span once, with everything that is known. Clock readings are ``perf_counter``'s, in seconds."""
+    try:
+        call.live.pop()
+    except IndexError:
+        return
+    span = call.span
+    if not span.is_recording():
+        span.end()
+        return
+    attributes: dict[str, Any] = {
+        semconv.RUNTIME_RAW: max(0.0, ended - call.started - consumer_s),
+        semconv.ATTEMPTS: call.attempts,
+        semconv.OUTCOME: outcome,
+    }
+    if call.attempts > 1:
+        attributes[semconv.RETRY] = call.attempt_started - call.started
+    if call.request.stream:
+        attributes[semconv.CONSUMER] = consumer_s
+        if first_chunk is not None:
+            attributes[semconv.TIME_TO_FIRST_CHUNK] = first_chunk - call.started - consumer_before_first_s
+    _put_reply(attributes, call, reply)
+    if call.response is not None:
+        put_headers(attributes, call.response)
+    if outcome == "error":
+        kind, description = describe(error)
+        attributes[semconv.ERROR_TYPE] = kind
+        span.set_status(Status(StatusCode.ERROR, description))
+    if state.enrich is not None:
+        attributes.update(state.enrich(span, attributes))
+    span.set_attributes(attributes)
+    span.end()
+
+
+def _put_reply(attributes: dict[str, Any], call: OpenCall, reply: Reply) -> None:
+    if reply.model is not None:
+        attributes[semconv.RESPONSE_MODEL] = reply.model
+    if reply.id is not None:
+        attributes[semconv.RESPONSE_ID] = reply.id
+    if reply.finish_reasons:
+        attributes[semconv.FINISH_REASONS] = reply.finish_reasons
+    if reply.service_tier is not None:
+        attributes[semconv.SERVICE_TIER] = reply.service_tier
+    if reply.attributes:
+        attributes.update(reply.attributes)
+    if reply.background:
+        attributes[semconv.OUTCOME] = "background"
+    usage = reply.usage
+    if usage is not None:
+        if usage.input_tokens is None and usage.source == "estimated":
+            usage = with_counted_input(usage, call.body)
+        semconv.put_usage(attributes, usage)
+
+
+_HEADERS = {
+    b"x-request-id": semconv.REQUEST_ID,
+    b"request-id": semconv.REQUEST_ID,
+    b"apim-request-id": semconv.REQUEST_ID,
+    b"x-debug-trace-id": semconv.REQUEST_ID,
+}
+_TIMINGS = frozenset({b"openai-processing-ms", b"x-envoy-upstream-service-time"})
+
+
+def put_headers(attributes: dict[str, Any], response: Any) -> None:
+    """Request id, provider timing and rate limits from the headers of an httpx or httpx2 *response*."""
+    for key, value in response.headers.raw:
+        name = key.lower()
+        if name in _HEADERS:
+            attributes[_HEADERS[name]] = value.decode("latin-1")
+        elif name in _TIMINGS:
+            milliseconds = value.decode("latin-1")
+            if milliseconds.replace(".", "", 1).isdigit():
+                attributes[semconv.SERVER_PROCESSING] = float(milliseconds) / 1000.0
+        elif b"ratelimit-" in name and b"remaining" in name:
+            attributes[f"tracewrap.{name.decode('latin-1').replace('-', '_').lstrip('x_')}"] = value.decode("latin-1")
+
+
+def describe(error: BaseException | None) -> tuple[str, str]:
+    """``error.type`` (canonical exception name) and a status description free of message content."""
+    if error is None:
+        return "_OTHER", ""
+    kind = type(error).__qualname__
+    status = getattr(error, "status_code", None)
+    return kind, f"{kind} {status}" if isinstance(status, int) else kind

@@ -1,0 +1,49 @@
+"""What capture is set up with, and what it counts when it fails. One process, one state."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opentelemetry import trace
+
+from tracewrap import semconv
+
+logger = logging.getLogger("tracewrap")
+logger.addHandler(logging.NullHandler())
+
+Enrich = Callable[[Any, dict[str, Any]], Mapping[str, Any]]
+
+
+class State:
+    """Mutable set-up of this process: tracer, inline join, policy for stream usage, failure count."""
+
+    __slots__ = ("broken", "enrich", "stream_usage", "tracer")
+
+    def __init__(self) -> None:
+        self.tracer: trace.Tracer | None = None
+        self.enrich: Enrich | None = None
+        """Inline join: (span, attributes) -> attributes to add before the span ends."""
+        self.stream_usage = os.environ.get("TRACEWRAP_STREAM_USAGE", "auto")
+        """auto | always | never: whether a stream without usage is asked for it."""
+        self.broken = 0
+        """Measurements dropped because tracewrap itself failed."""
+
+
+state = State()
+
+
+def tracer() -> trace.Tracer:
+    """The tracer calls are recorded with: ``configure``'s, else the global provider's."""
+    if state.tracer is None:
+        state.tracer = trace.get_tracer(semconv.SCOPE)
+    return state.tracer
+
+
+def drop(where: str) -> None:
+    """Count a measurement lost to a failure of ours; log the first one with its traceback."""
+    state.broken += 1
+    if state.broken == 1:
+        logger.warning("tracewrap failed in %s; the call itself is not affected", where, exc_info=True)
