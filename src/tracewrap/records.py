@@ -16,18 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 UsageSource = Literal["reported", "estimated"]
 Provenance = Literal["measured", "few_shot", "analytic_calibrated", "analytic", "assumed"]
-Outcome = Literal["complete", "partial", "cancelled", "error"]
-"""How a call ended: complete; partial (stream closed or abandoned early); cancelled; error."""
+Outcome = Literal["complete", "partial", "cancelled", "error", "background"]
+"""How a call ended: complete; partial (stream closed or abandoned early); cancelled; error; background (only queued)."""
 
 PROVENANCES: tuple[Provenance, ...] = ("measured", "few_shot", "analytic_calibrated", "analytic", "assumed")
 """Provenance classes, strongest first."""
-
-NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +82,7 @@ class Call:
     finish_reasons: tuple[str, ...] = ()
     server_processing_s: float | None = None
     """What the provider's timing header says (``openai-processing-ms``, ``x-envoy-upstream-service-time``)."""
-    tags: Mapping[str, str] = field(default=NO_TAGS)
+    tags: Mapping[str, str] = field(default_factory=dict)
     """Other span and resource attributes, as text, for grouping (route, tenant, ...)."""
 
     @property

@@ -39,6 +39,7 @@ class OpenCall:
         "attempts",
         "body",
         "client",
+        "endpoint",
         "hidden_usage",
         "live",
         "request",
@@ -48,9 +49,18 @@ class OpenCall:
         "tokens",
     )
 
-    def __init__(self, adapter: Adapter, client: object, request: Request, body: Mapping[str, Any], span: trace.Span):
+    def __init__(
+        self,
+        adapter: Adapter,
+        client: object,
+        endpoint: Endpoint,
+        request: Request,
+        body: Mapping[str, Any],
+        span: trace.Span,
+    ):
         self.adapter = adapter
         self.client = client
+        self.endpoint = endpoint
         self.request = request
         self.body = body
         self.span = span
@@ -100,7 +110,7 @@ def _begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall |
     if request.attributes:
         attributes.update(request.attributes)
     span = tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
-    call = OpenCall(adapter, client, request, body, span)
+    call = OpenCall(adapter, client, endpoint, request, body, span)
     call.tokens = (otel_context.attach(trace.set_span_in_context(span)), CURRENT.set(call))
     return call
 

@@ -16,6 +16,10 @@ from tracewrap.records import TokenUsage
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+def _nothing() -> Mapping[str, Any]:
+    return NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Seam:
     """A method through which an SDK class sends its calls.
@@ -43,7 +47,7 @@ class Request:
     operation: str
     model: str | None
     stream: bool = False
-    attributes: Mapping[str, Any] = NOTHING
+    attributes: Mapping[str, Any] = field(default_factory=_nothing)
     asks_usage: Mapping[str, Any] | None = None
 
 
@@ -59,7 +63,7 @@ class Reply:
     usage: TokenUsage | None = None
     finish_reasons: tuple[str, ...] = ()
     service_tier: str | None = None
-    attributes: Mapping[str, Any] = field(default=NOTHING)
+    attributes: Mapping[str, Any] = field(default_factory=_nothing)
     background: bool = False
 
 
@@ -84,7 +88,7 @@ class Adapter:
     read_stream: Callable[[Any, Sequence[Any], int], Reply]
     probe_request: Callable[[str, str, int, bool], dict[str, Any]]
     hides_chunk: Callable[[Any], bool] | None = None
-    providers_by_class: Mapping[str, str] = NOTHING
+    providers_by_class: Mapping[str, str] = field(default_factory=_nothing)
     """SDK class name -> provider name (``AzureOpenAI`` -> ``azure.ai.openai``)."""
 
 

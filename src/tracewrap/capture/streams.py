@@ -1,0 +1,231 @@
+"""Reading a stream as it passes, without changing it: the consumer keeps the SDK's own object.
+
+An SDK stream iterates over its ``_iterator``; we put a reader round that iterator and hook ``close`` of the HTTP response, so
+that every end (exhausted, closed, broken, cancelled, abandoned) finishes the span exactly once. Per chunk: two clock
+reads and an append; what the chunks say is read once, at the end.
+"""
+
+from __future__ import annotations
+
+import _thread
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from tracewrap.capture.call import OpenCall, finish, outcome_of
+from tracewrap.capture.state import drop
+from tracewrap.records import Outcome
+from tracewrap.vendors._adapter import KEPT_CHUNKS, Reply
+
+
+class Reader:
+    """What a passing stream tells: first chunk, last chunks, count, times. Base of the sync and async readers.
+
+    ``left``: when the consumer was last handed control; time from there to its next read is the consumer's.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "before_first",
+        "call",
+        "consumer",
+        "count",
+        "first",
+        "first_at",
+        "hides",
+        "iterator",
+        "kept",
+        "left",
+        "reading",
+    )
+
+    def __init__(self, call: OpenCall, iterator: Any, hides: Callable[[Any], bool] | None = None):
+        self.call = call
+        self.iterator = iterator
+        self.hides = hides
+        self.first: Any = None
+        self.kept: deque[Any] = deque(maxlen=KEPT_CHUNKS)
+        self.count = 0
+        self.first_at: float | None = None
+        self.consumer = 0.0
+        self.before_first = 0.0
+        self.reading = False
+        self.left = perf_counter()
+
+    def opened(self, chunk: Any) -> None:
+        """The first chunk has arrived."""
+        self.first, self.first_at, self.before_first = chunk, self.left, self.consumer
+
+    def failed(self, entered: float, error: BaseException) -> None:
+        """The iterator raised *error* during the read that began at *entered*."""
+        try:
+            self.reading = False
+            self.consumer += entered - self.left
+            self.end(outcome_of(error), perf_counter(), error)
+        except Exception:  # noqa: BLE001 - telemetry never changes the program
+            drop("stream failure")
+
+    def exhausted(self) -> None:
+        """The stream is complete; the last chunk received was its end."""
+        try:
+            self.reading = False
+            self.end("complete", self.left)
+        except Exception:  # noqa: BLE001
+            drop("stream end")
+
+    def closed(self) -> None:
+        """The HTTP response was closed: by the consumer before the end, or by the SDK while we read (then the read's own end follows)."""
+        try:
+            if not self.reading:
+                self.end("partial", self.left)
+        except Exception:  # noqa: BLE001
+            drop("stream close")
+
+    def end(self, outcome: Outcome, ended: float, error: BaseException | None = None) -> None:
+        """Finish the span with what was seen; a second end is ignored."""
+        if not self.call.live:
+            return
+        try:
+            reply = self.reply()
+        except Exception:  # noqa: BLE001 - an odd chunk loses the usage, not the span
+            drop("reading a stream's chunks")
+            reply = Reply()
+        finish(
+            self.call,
+            reply,
+            ended=ended,
+            outcome=outcome,
+            error=error,
+            first_chunk=self.first_at,
+            consumer_s=self.consumer,
+            consumer_before_first_s=self.before_first,
+        )
+
+    def reply(self) -> Reply:
+        """What the chunks say."""
+        return self.call.adapter.read_stream(self.first, self.kept, self.count)
+
+    def __del__(self) -> None:
+        try:
+            if self.call.live:
+                _end_abandoned(self)
+        except Exception:  # noqa: BLE001 - half-built reader, or interpreter shutdown
+            return
+
+
+def _end_abandoned(reader: Reader) -> None:
+    """End an abandoned stream's span from a finalizer.
+
+    A finalizer can run inside any allocation, so inside a lock that ending a span would take again: end it on a bare thread and
+    wait only briefly, which is long enough unless this very thread holds such a lock.
+    """
+    gate = _thread.allocate_lock()
+    gate.acquire()
+
+    def work() -> None:
+        try:
+            reader.end("partial", reader.left)
+        except Exception:  # noqa: BLE001
+            drop("abandoned stream")
+        finally:
+            gate.release()
+
+    _thread.start_new_thread(work, ())
+    gate.acquire(timeout=0.2)
+
+
+class StreamReader(Reader):
+    """Iterator around an SDK stream's iterator."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> StreamReader:
+        return self
+
+    def __next__(self) -> Any:
+        while True:
+            self.reading = True
+            entered = perf_counter()
+            try:
+                chunk = self.iterator.__next__()
+            except StopIteration:
+                self.exhausted()
+                raise
+            except BaseException as error:
+                self.failed(entered, error)
+                raise
+            self.reading = False
+            self.consumer += entered - self.left
+            self.left = perf_counter()
+            if not self.count:
+                self.opened(chunk)
+            self.count += 1
+            self.kept.append(chunk)
+            if self.hides is None or not self.hides(chunk):
+                return chunk
+
+    def close(self) -> None:
+        """As a generator's close."""
+        self.iterator.close()
+        self.closed()
+
+
+class AsyncStreamReader(Reader):
+    """Async iterator around an SDK stream's async iterator."""
+
+    __slots__ = ()
+
+    def __aiter__(self) -> AsyncStreamReader:
+        return self
+
+    async def __anext__(self) -> Any:
+        while True:
+            self.reading = True
+            entered = perf_counter()
+            try:
+                chunk = await self.iterator.__anext__()
+            except StopAsyncIteration:
+                self.exhausted()
+                raise
+            except BaseException as error:
+                self.failed(entered, error)
+                raise
+            self.reading = False
+            self.consumer += entered - self.left
+            self.left = perf_counter()
+            if not self.count:
+                self.opened(chunk)
+            self.count += 1
+            self.kept.append(chunk)
+            if self.hides is None or not self.hides(chunk):
+                return chunk
+
+    async def aclose(self) -> None:
+        """As an async generator's aclose."""
+        await self.iterator.aclose()
+        self.closed()
+
+
+def hook_close(response: Any, reader: Reader) -> None:
+    """Tell *reader* when the HTTP *response* is closed, whoever closes it; the response keeps its type and identity."""
+    if hasattr(response, "aclose"):
+        aclose = response.aclose
+
+        async def closing_async(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await aclose(*args, **kwargs)
+            finally:
+                reader.closed()
+
+        response.aclose = closing_async
+    if hasattr(response, "close"):
+        close = response.close
+
+        def closing(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return close(*args, **kwargs)
+            finally:
+                reader.closed()
+
+        response.close = closing

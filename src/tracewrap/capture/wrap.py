@@ -1,0 +1,297 @@
+"""wrap(client), instrument(), uninstrument(): putting the recorder at the seams that the vendors name.
+
+``wrap`` sets attributes on one client and returns that client; ``instrument`` sets them on the SDK's classes, now or when they are
+imported, and ``uninstrument`` takes them off again. What the SDK returns is handed on: same object, same exception.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from time import perf_counter
+from typing import Any, TypeVar
+
+from tracewrap.capture import import_hook
+from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
+from tracewrap.capture.call import CURRENT, OpenCall, begin, fail, finish, leave
+from tracewrap.capture.state import drop, state
+from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close
+from tracewrap.errors import UnsupportedClientError
+from tracewrap.vendors import adapters
+from tracewrap.vendors._adapter import Adapter, Request, Seam
+from tracewrap.vendors._providers import STREAM_USAGE_PROVIDERS
+
+Client = TypeVar("Client")
+_MARK = "__tracewrap_original__"
+_patched: list[tuple[type, str, Any, Any]] = []
+"""(class, attribute, what stood in the class's own __dict__ or _ABSENT, our replacement)."""
+_gates: list[list[bool]] = []
+"""One switch per patched seam: a replacement that somebody else has wrapped stays in place but records nothing once it is off."""
+_ABSENT = object()
+
+
+def wrap(client: Client) -> Client:
+    """Record the calls of *client* from now on, and of the copies its ``with_options()`` makes; returns *client* itself.
+
+    Wrapping twice changes nothing. Raises UnsupportedClientError for an object that no vendor adapter knows.
+    """
+    known = [(adapter, seam) for adapter, seam in _seams() if _is_instance(client, seam.target)]
+    if not known:
+        name = f"{type(client).__module__}.{type(client).__qualname__}"
+        vendors = ", ".join(sorted({seam.target.replace(":", ".") for _, seam in _seams()}))
+        raise UnsupportedClientError(f"wrap() does not know {name}; it wraps {vendors}")
+    for adapter, seam in known:
+        _wrap_instance(client, adapter, seam)
+    return client
+
+
+def instrument() -> None:
+    """Record the calls of every client of every known SDK, present and future, installed or imported later. Idempotent."""
+    for adapter, seam in _seams():
+        module = seam.target.partition(":")[0]
+        if module in sys.modules:
+            _patch_class(adapter, seam)
+        else:
+            import_hook.after_import(module, functools.partial(_patch_class, adapter, seam))
+
+
+def uninstrument() -> None:
+    """Undo ``instrument``: every class attribute is again what it was. Clients wrapped one by one stay wrapped."""
+    import_hook.forget()
+    while _gates:
+        _gates.pop()[0] = False
+    while _patched:
+        cls, name, original, ours = _patched.pop()
+        if cls.__dict__.get(name) is not ours:
+            continue  # somebody patched over us and calls ours, which records nothing any more
+        if original is _ABSENT:
+            delattr(cls, name)
+        else:
+            setattr(cls, name, original)
+
+
+def instrumented() -> tuple[str, ...]:
+    """Names of the class attributes that ``instrument`` replaced, for the doctor."""
+    return tuple(f"{cls.__module__}.{cls.__qualname__}.{name}" for cls, name, _, _ in _patched)
+
+
+def _seams() -> Iterator[tuple[Adapter, Seam]]:
+    for adapter in adapters():
+        for seam in adapter.seams:
+            yield adapter, seam
+
+
+def _resolve(target: str) -> type | None:
+    """The class *target* names, if its module has been imported."""
+    module, _, name = target.partition(":")
+    found = getattr(sys.modules.get(module), name, None)
+    return found if isinstance(found, type) else None
+
+
+def _is_instance(client: object, target: str) -> bool:
+    cls = _resolve(target)
+    return cls is not None and isinstance(client, cls)
+
+
+def _patch_class(adapter: Adapter, seam: Seam) -> None:
+    cls = _resolve(seam.target)
+    if cls is None or any(entry[0] is cls and entry[1] == seam.method for entry in _patched):
+        return
+    gate = [True]
+    _gates.append(gate)
+    for name, make in _replacements(adapter, seam, gate):
+        original = getattr(cls, name, None)
+        if original is not None:
+            ours = make(original)
+            _patched.append((cls, name, cls.__dict__.get(name, _ABSENT), ours))
+            setattr(cls, name, ours)
+
+
+def _replacements(adapter: Adapter, seam: Seam, gate: list[bool]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """(attribute, function from the original to its replacement) of one seam. ``gate[0]`` False: pass through, record nothing."""
+    yield seam.method, functools.partial(_recording, adapter, seam, gate)
+    if seam.path is None:
+        yield "_build_request", _counting_attempts
+        yield "_process_response", _seeing_response
+
+
+def _wrap_instance(client: Any, adapter: Adapter, seam: Seam) -> None:
+    if hasattr(vars(client).get(seam.method), _MARK):
+        return
+    reference = weakref.ref(client)
+    for name, make in _replacements(adapter, seam, [True]):
+        if hasattr(client, name):
+            setattr(client, name, _bound(client, reference, name, make))
+    for name in ("copy", "with_options"):
+        if hasattr(client, name) and seam.path is None:
+            setattr(client, name, _bound(client, reference, name, _wrapping_copies))
+
+
+def _bound(client: Any, reference: weakref.ref[Any], name: str, make: Callable[[Any], Any]) -> Any:
+    """The replacement as an instance attribute. Holds the client weakly, so that wrapping does not keep it alive."""
+    own = vars(client).get(name)
+    if own is not None:  # somebody else's instance patch: call through it
+
+        def call_through(_: Any, *args: Any, **kwargs: Any) -> Any:
+            return own(*args, **kwargs)
+
+        method = make(call_through)
+    else:
+        method = make(getattr(type(client), name))
+
+    @functools.wraps(getattr(type(client), name, method))
+    def instance_method(*args: Any, **kwargs: Any) -> Any:
+        return method(reference(), *args, **kwargs)
+
+    setattr(instance_method, _MARK, own)
+    return instance_method
+
+
+def _wrapping_copies(original: Any) -> Any:
+    @functools.wraps(original)
+    def copy(client: Any, *args: Any, **kwargs: Any) -> Any:
+        made = original(client, *args, **kwargs)
+        with suppress(Exception):
+            wrap(made)
+        return made
+
+    return copy
+
+
+def _counting_attempts(original: Any) -> Any:
+    @functools.wraps(original)
+    def build_request(client: Any, *args: Any, **kwargs: Any) -> Any:
+        call = CURRENT.get()
+        if call is not None and call.client is client:
+            with suppress(Exception):
+                call.attempt(int(kwargs.get("retries_taken", 0)) + 1)
+        return original(client, *args, **kwargs)
+
+    return build_request
+
+
+def _seeing_response(original: Any) -> Any:
+    @functools.wraps(original)
+    def process_response(client: Any, *args: Any, **kwargs: Any) -> Any:
+        call = CURRENT.get()
+        if call is not None and call.client is client:
+            call.response = kwargs.get("response")
+        return original(client, *args, **kwargs)
+
+    return process_response
+
+
+def _recording(adapter: Adapter, seam: Seam, gate: list[bool], original: Any) -> Any:
+    """*original*, recorded. The two forms differ by ``await`` alone."""
+    if seam.is_async:
+
+        @functools.wraps(original)
+        async def arequest(client: Any, *args: Any, **kwargs: Any) -> Any:
+            call = _enter(adapter, client, args, kwargs) if gate[0] else None
+            if call is None:
+                return await original(client, *args, **kwargs)
+            try:
+                result = await original(client, *args, **kwargs)
+            except BaseException as error:
+                _exit_failed(call, error)
+                raise
+            _exit_received(call, result, is_async=True)
+            return result
+
+        return arequest
+
+    @functools.wraps(original)
+    def request(client: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _enter(adapter, client, args, kwargs) if gate[0] else None
+        if call is None:
+            return original(client, *args, **kwargs)
+        try:
+            result = original(client, *args, **kwargs)
+        except BaseException as error:
+            _exit_failed(call, error)
+            raise
+        _exit_received(call, result, is_async=False)
+        return result
+
+    return request
+
+
+def _enter(adapter: Adapter, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
+    try:
+        options = kwargs.get("options")
+        if options is None:
+            options = args[1] if len(args) > 1 else None
+        if options is None or options.method.lower() != "post":
+            return None
+        call = begin(adapter, client, options.url, options.json_data)
+        if call is not None and call.request.asks_usage is not None:
+            _ask_usage(call, options)
+    except Exception:  # noqa: BLE001 - telemetry never changes the program
+        drop("request")
+        return None
+    return call
+
+
+def _ask_usage(call: OpenCall, options: Any) -> None:
+    """Make the stream report its usage, where the server is known to support it and the extra chunk can be hidden."""
+    headers = options.headers if isinstance(options.headers, dict) else {}
+    raw = any(str(name).lower() == "x-stainless-raw-response" for name in headers)
+    if raw or not _accepts_stream_usage(call):
+        return
+    options.json_data = {**options.json_data, **(call.request.asks_usage or {})}
+    call.hidden_usage = True
+    call.started = call.attempt_started = perf_counter()
+
+
+def _accepts_stream_usage(call: OpenCall) -> bool:
+    if state.stream_usage != "auto":
+        return state.stream_usage == "always"
+    return call.endpoint.local or call.endpoint.provider in STREAM_USAGE_PROVIDERS
+
+
+def _exit_failed(call: OpenCall, error: BaseException) -> None:
+    try:
+        leave(call)
+        fail(call, error)
+    except Exception:  # noqa: BLE001
+        drop("failed request")
+
+
+def _exit_received(call: OpenCall, result: Any, *, is_async: bool) -> None:
+    try:
+        now = perf_counter()
+        leave(call)
+        _received(call, result, now, is_async)
+    except Exception:  # noqa: BLE001
+        drop("response")
+
+
+def _received(call: OpenCall, result: Any, now: float, is_async: bool) -> None:
+    """Read *result* by its kind: an SDK stream, a raw response, or the parsed answer."""
+    fields = getattr(result, "__dict__", None) or {}
+    if "_iterator" in fields and "response" in fields:
+        hides = call.adapter.hides_chunk if call.hidden_usage else None
+        reader = (AsyncStreamReader if is_async else StreamReader)(call, result._iterator, hides)
+        hook_close(result.response, reader)
+        result._iterator = reader
+    elif "http_response" in fields or "_raw_response" in fields:
+        _received_raw(call, result.http_response, now, is_async)
+    else:
+        finish(call, call.adapter.read_response(result), ended=now)
+
+
+def _received_raw(call: OpenCall, response: Any, now: float, is_async: bool) -> None:
+    """A raw response: read already (``with_raw_response``) or yet to be read by the consumer."""
+    if hasattr(response, "_content"):
+        if is_event_stream(response):
+            tee(call, response, is_async=is_async)
+        else:
+            finish(call, read_json_body(call.adapter, response.content), ended=now)
+    else:
+        tee(call, response, is_async=is_async)
+
+
+__all__ = ["Request", "instrument", "instrumented", "uninstrument", "wrap"]
