@@ -76,7 +76,7 @@ _USAGE_NAMES: tuple[tuple[str, str], ...] = (
     ("audio_output_tokens", AUDIO_OUTPUT),
     ("image_input_tokens", IMAGE_INPUT),
 )
-_READ_NAMES = frozenset(
+READ_NAMES = frozenset(
     {
         *(name for _, name in _USAGE_NAMES),
         *(OPERATION, PROVIDER, REQUEST_MODEL, REQUEST_STREAM, RESPONSE_MODEL, RESPONSE_ID, FINISH_REASONS),
@@ -85,6 +85,7 @@ _READ_NAMES = frozenset(
         *(SERVICE_TIER, SERVER_PROCESSING, SERVICE_NAME),
     }
 )
+"""Attributes that a field of ``Call`` holds; every other one, ``tracewrap.*`` aside, becomes a tag."""
 _DERIVED = ("tracewrap.",)
 
 
@@ -174,7 +175,7 @@ def call_from_attributes(
     finish = attributes.get(FINISH_REASONS) or ()
     extra = dict(tags or {})
     for name, value in attributes.items():
-        if name not in _READ_NAMES and not name.startswith(_DERIVED):
+        if name not in READ_NAMES and not name.startswith(_DERIVED):
             extra[name] = value if isinstance(value, str) else str(value)
     return Call(
         trace_id=trace_id,
