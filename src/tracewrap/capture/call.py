@@ -27,7 +27,7 @@ CURRENT: ContextVar[OpenCall | None] = ContextVar("tracewrap_current_call", defa
 """The call whose SDK method is running: HTTP attempts below it are added to it instead of becoming spans."""
 
 _SUPPRESSED = "suppress_instrumentation"
-_endpoints: weakref.WeakKeyDictionary[Any, tuple[object, Endpoint]] = weakref.WeakKeyDictionary()
+_endpoints: dict[int, tuple[weakref.ref[Any], object, Endpoint]] = {}
 
 
 class OpenCall:
@@ -71,11 +71,10 @@ class OpenCall:
         self.tokens: tuple[Token[Any], Token[Any]] | None = None
         self.started = self.attempt_started = perf_counter()
 
-    def attempt(self, number: int) -> None:
-        """HTTP attempt *number* (1 is the first) begins now; earlier time was lost to retries."""
-        if number > self.attempts:
-            self.attempts = number
-            self.attempt_started = perf_counter()
+    def attempt(self) -> None:
+        """Another HTTP attempt begins now; earlier time was lost to retries."""
+        self.attempts += 1
+        self.attempt_started = perf_counter()
 
 
 def begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | None:
@@ -118,13 +117,14 @@ def _begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall |
 def _endpoint(adapter: Adapter, client: object) -> Endpoint:
     """Provider, address and port of *client*, remembered for as long as its base URL is the same object."""
     url = getattr(client, "base_url", None)
-    known = _endpoints.get(client)
-    if known is not None and known[0] is url:
-        return known[1]
+    key = id(client)
+    known = _endpoints.get(key)
+    if known is not None and known[1] is url and known[0]() is client:
+        return known[2]
     names = adapter.providers_by_class
     provider = next((names[c.__name__] for c in type(client).__mro__ if c.__name__ in names), None)
     endpoint = endpoint_of(adapter.provider, None if url is None else str(url), provider)
-    _endpoints[client] = (url, endpoint)
+    _endpoints[key] = (weakref.ref(client, lambda _: _endpoints.pop(key, None)), url, endpoint)
     return endpoint
 
 
@@ -219,27 +219,41 @@ def _put_reply(attributes: dict[str, Any], call: OpenCall, reply: Reply) -> None
         semconv.put_usage(attributes, usage)
 
 
-_HEADERS = {
+_HEADERS: dict[bytes, str | None] = {
     b"x-request-id": semconv.REQUEST_ID,
     b"request-id": semconv.REQUEST_ID,
     b"apim-request-id": semconv.REQUEST_ID,
     b"x-debug-trace-id": semconv.REQUEST_ID,
+    b"openai-processing-ms": semconv.SERVER_PROCESSING,
+    b"x-envoy-upstream-service-time": semconv.SERVER_PROCESSING,
 }
-_TIMINGS = frozenset({b"openai-processing-ms", b"x-envoy-upstream-service-time"})
+_MAX_KNOWN_HEADERS = 1024
 
 
 def put_headers(attributes: dict[str, Any], response: Any) -> None:
-    """Request id, provider timing and rate limits from the headers of an httpx or httpx2 *response*."""
+    """Request id, provider timing and remaining rate limits from the headers of an httpx or httpx2 *response*."""
     for key, value in response.headers.raw:
-        name = key.lower()
-        if name in _HEADERS:
-            attributes[_HEADERS[name]] = value.decode("latin-1")
-        elif name in _TIMINGS:
-            milliseconds = value.decode("latin-1")
-            if milliseconds.replace(".", "", 1).isdigit():
-                attributes[semconv.SERVER_PROCESSING] = float(milliseconds) / 1000.0
-        elif b"ratelimit-" in name and b"remaining" in name:
-            attributes[f"tracewrap.{name.decode('latin-1').replace('-', '_').lstrip('x_')}"] = value.decode("latin-1")
+        name = _HEADERS[key] if key in _HEADERS else _learn_header(key)
+        if name is not None:
+            _put_header(attributes, name, value.decode("latin-1"))
+
+
+def _learn_header(key: bytes) -> str | None:
+    """The attribute that a header spelled *key* fills, remembered so that the next call only looks it up."""
+    lower = key.lower()
+    name = _HEADERS.get(lower)
+    if name is None and b"ratelimit-" in lower and b"remaining" in lower:
+        name = "tracewrap." + lower.decode("latin-1").removeprefix("x-").replace("-", "_")
+    if len(_HEADERS) < _MAX_KNOWN_HEADERS:
+        _HEADERS[key] = name
+    return name
+
+
+def _put_header(attributes: dict[str, Any], name: str, value: str) -> None:
+    if name is not semconv.SERVER_PROCESSING:
+        attributes[name] = value
+    elif value.replace(".", "", 1).isdigit():
+        attributes[name] = float(value) / 1000.0
 
 
 def describe(error: BaseException | None) -> tuple[str, str]:

@@ -91,6 +91,8 @@ class Reader:
         except Exception:  # noqa: BLE001 - an odd chunk loses the usage, not the span
             drop("reading a stream's chunks")
             reply = Reply()
+        if outcome == "partial" and reply.finish_reasons:
+            outcome = "complete"  # the model had finished; only the end-of-stream mark was left unread
         finish(
             self.call,
             reply,

@@ -25,6 +25,8 @@ from tracewrap.vendors._adapter import Adapter, Request, Seam
 from tracewrap.vendors._providers import STREAM_USAGE_PROVIDERS
 
 Client = TypeVar("Client")
+Reference = weakref.ref[Any] | None
+Make = Callable[[Any, Reference], Any]
 _MARK = "__tracewrap_original__"
 _patched: list[tuple[type, str, Any, Any]] = []
 """(class, attribute, what stood in the class's own __dict__ or _ABSENT, our replacement)."""
@@ -105,55 +107,50 @@ def _patch_class(adapter: Adapter, seam: Seam) -> None:
     for name, make in _replacements(adapter, seam, gate):
         original = getattr(cls, name, None)
         if original is not None:
-            ours = make(original)
+            ours = make(original, None)
             _patched.append((cls, name, cls.__dict__.get(name, _ABSENT), ours))
             setattr(cls, name, ours)
 
 
-def _replacements(adapter: Adapter, seam: Seam, gate: list[bool]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    """(attribute, function from the original to its replacement) of one seam. ``gate[0]`` False: pass through, record nothing."""
+def _replacements(adapter: Adapter, seam: Seam, gate: list[bool]) -> Iterator[tuple[str, Make]]:
+    """(attribute, maker of its replacement) of one seam. ``gate[0]`` False: pass through, record nothing."""
     yield seam.method, functools.partial(_recording, adapter, seam, gate)
     if seam.path is None:
-        yield "_build_request", _counting_attempts
+        yield "_sleep_for_retry", functools.partial(_counting_attempts, seam.is_async)
         yield "_process_response", _seeing_response
 
 
 def _wrap_instance(client: Any, adapter: Adapter, seam: Seam) -> None:
     if hasattr(vars(client).get(seam.method), _MARK):
         return
+    replacements = list(_replacements(adapter, seam, [True]))
+    if seam.path is None:
+        replacements += [("copy", _wrapping_copies), ("with_options", _wrapping_copies)]
     reference = weakref.ref(client)
-    for name, make in _replacements(adapter, seam, [True]):
-        if hasattr(client, name):
-            setattr(client, name, _bound(client, reference, name, make))
-    for name in ("copy", "with_options"):
-        if hasattr(client, name) and seam.path is None:
-            setattr(client, name, _bound(client, reference, name, _wrapping_copies))
+    for name, make in replacements:
+        if not hasattr(client, name):
+            continue
+        own = vars(client).get(name)
+        if own is None:  # hold the client weakly, so that wrapping does not keep it alive
+            ours = make(getattr(type(client), name), reference)
+        else:  # somebody else's instance patch: call through it
+            ours = make(functools.partial(_without_client, own), reference)
+        setattr(ours, _MARK, own)
+        setattr(client, name, ours)
 
 
-def _bound(client: Any, reference: weakref.ref[Any], name: str, make: Callable[[Any], Any]) -> Any:
-    """The replacement as an instance attribute. Holds the client weakly, so that wrapping does not keep it alive."""
-    own = vars(client).get(name)
-    if own is not None:  # somebody else's instance patch: call through it
-
-        def call_through(_: Any, *args: Any, **kwargs: Any) -> Any:
-            return own(*args, **kwargs)
-
-        method = make(call_through)
-    else:
-        method = make(getattr(type(client), name))
-
-    @functools.wraps(getattr(type(client), name, method))
-    def instance_method(*args: Any, **kwargs: Any) -> Any:
-        return method(reference(), *args, **kwargs)
-
-    setattr(instance_method, _MARK, own)
-    return instance_method
+def _without_client(own: Callable[..., Any], _: Any, *args: Any, **kwargs: Any) -> Any:
+    return own(*args, **kwargs)
 
 
-def _wrapping_copies(original: Any) -> Any:
+# The makers below serve classes and instances. Of a class (``reference`` None) the replacement is a function whose first argument
+# is the client; of an instance it is a function without that argument, which finds the client through a weak reference.
+
+
+def _wrapping_copies(original: Any, reference: Reference) -> Any:
     @functools.wraps(original)
-    def copy(client: Any, *args: Any, **kwargs: Any) -> Any:
-        made = original(client, *args, **kwargs)
+    def copy(*args: Any, **kwargs: Any) -> Any:
+        made = original(*(args if reference is None else (reference(), *args)), **kwargs)
         with suppress(Exception):
             wrap(made)
         return made
@@ -161,72 +158,91 @@ def _wrapping_copies(original: Any) -> Any:
     return copy
 
 
-def _counting_attempts(original: Any) -> Any:
-    @functools.wraps(original)
-    def build_request(client: Any, *args: Any, **kwargs: Any) -> Any:
+def _counting_attempts(is_async: bool, original: Any, reference: Reference) -> Any:
+    """The SDK's pause between two attempts: when it is over, the next attempt begins."""
+    if is_async:
+
+        async def async_pause(*args: Any, **kwargs: Any) -> Any:
+            result = await original(*(args if reference is None else (reference(), *args)), **kwargs)
+            _next_attempt()
+            return result
+
+        return async_pause
+
+    def pause(*args: Any, **kwargs: Any) -> Any:
+        result = original(*(args if reference is None else (reference(), *args)), **kwargs)
+        _next_attempt()
+        return result
+
+    return pause
+
+
+def _next_attempt() -> None:
+    with suppress(Exception):
         call = CURRENT.get()
-        if call is not None and call.client is client:
-            with suppress(Exception):
-                call.attempt(int(kwargs.get("retries_taken", 0)) + 1)
-        return original(client, *args, **kwargs)
-
-    return build_request
+        if call is not None:
+            call.attempt()
 
 
-def _seeing_response(original: Any) -> Any:
+def _seeing_response(original: Any, reference: Reference) -> Any:
     @functools.wraps(original)
-    def process_response(client: Any, *args: Any, **kwargs: Any) -> Any:
+    def process_response(*args: Any, **kwargs: Any) -> Any:
         call = CURRENT.get()
-        if call is not None and call.client is client:
+        if call is not None:
             call.response = kwargs.get("response")
-        return original(client, *args, **kwargs)
+        if reference is not None:
+            return original(reference(), *args, **kwargs)
+        return original(*args, **kwargs)
 
     return process_response
 
 
-def _recording(adapter: Adapter, seam: Seam, gate: list[bool], original: Any) -> Any:
+def _recording(adapter: Adapter, seam: Seam, gate: list[bool], original: Any, reference: Reference) -> Any:
     """*original*, recorded. The two forms differ by ``await`` alone."""
     if seam.is_async:
 
         @functools.wraps(original)
-        async def arequest(client: Any, *args: Any, **kwargs: Any) -> Any:
-            call = _enter(adapter, client, args, kwargs) if gate[0] else None
+        async def arequest(*args: Any, **kwargs: Any) -> Any:
+            if reference is not None:
+                args = (reference(), *args)
+            call = _enter(adapter, args, kwargs) if gate[0] else None
             if call is None:
-                return await original(client, *args, **kwargs)
+                return await original(*args, **kwargs)
             try:
-                result = await original(client, *args, **kwargs)
+                result = await original(*args, **kwargs)
             except BaseException as error:
                 _exit_failed(call, error)
                 raise
-            _exit_received(call, result, is_async=True)
+            _exit_received(call, result, True)
             return result
 
         return arequest
 
     @functools.wraps(original)
-    def request(client: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _enter(adapter, client, args, kwargs) if gate[0] else None
+    def request(*args: Any, **kwargs: Any) -> Any:
+        if reference is not None:
+            args = (reference(), *args)
+        call = _enter(adapter, args, kwargs) if gate[0] else None
         if call is None:
-            return original(client, *args, **kwargs)
+            return original(*args, **kwargs)
         try:
-            result = original(client, *args, **kwargs)
+            result = original(*args, **kwargs)
         except BaseException as error:
             _exit_failed(call, error)
             raise
-        _exit_received(call, result, is_async=False)
+        _exit_received(call, result, False)
         return result
 
     return request
 
 
-def _enter(adapter: Adapter, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
+def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
+    """Begin recording a ``request(client, cast_to, options, ...)``; None: pass it through."""
     try:
-        options = kwargs.get("options")
-        if options is None:
-            options = args[1] if len(args) > 1 else None
+        options = args[2] if len(args) > 2 else kwargs.get("options")
         if options is None or options.method.lower() != "post":
             return None
-        call = begin(adapter, client, options.url, options.json_data)
+        call = begin(adapter, args[0], options.url, options.json_data)
         if call is not None and call.request.asks_usage is not None:
             _ask_usage(call, options)
     except Exception:  # noqa: BLE001 - telemetry never changes the program
@@ -260,7 +276,7 @@ def _exit_failed(call: OpenCall, error: BaseException) -> None:
         drop("failed request")
 
 
-def _exit_received(call: OpenCall, result: Any, *, is_async: bool) -> None:
+def _exit_received(call: OpenCall, result: Any, is_async: bool) -> None:
     try:
         now = perf_counter()
         leave(call)

@@ -2,6 +2,8 @@
 
 The same readers serve the vendor's SDK and raw HTTP: a request is a URL path and a JSON body, a response is an SDK
 object or the same thing as parsed JSON. ``get`` reads a field of either.
+
+Request and Reply are made once a call on the hot path: named tuples, a third of the cost of a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tracewrap.records import TokenUsage
 
@@ -36,8 +38,7 @@ class Seam:
     lazy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is asked for: facts known before the call, for the span's creation.
 
     ``attributes``: further span attributes (``gen_ai.request.*``, ``openai.*``), values of OpenTelemetry types.
@@ -47,12 +48,11 @@ class Request:
     operation: str
     model: str | None
     stream: bool = False
-    attributes: Mapping[str, Any] = field(default_factory=_nothing)
+    attributes: Mapping[str, Any] = NOTHING
     asks_usage: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What came back. ``usage`` None: the vendor did not say and nothing could be counted.
 
     ``background``: the call was only queued (background responses, batches): its runtime is not a model's.
@@ -63,7 +63,7 @@ class Reply:
     usage: TokenUsage | None = None
     finish_reasons: tuple[str, ...] = ()
     service_tier: str | None = None
-    attributes: Mapping[str, Any] = field(default_factory=_nothing)
+    attributes: Mapping[str, Any] = NOTHING
     background: bool = False
 
 
@@ -93,6 +93,17 @@ class Adapter:
 
 
 KEPT_CHUNKS = 4
+
+
+def fields(thing: Any) -> Mapping[str, Any]:
+    """All fields of an SDK object or of parsed JSON as one mapping; empty for None. The fast way to read many of them."""
+    if type(thing) is dict:
+        return thing
+    own = getattr(thing, "__dict__", None)
+    if own is None:
+        return NOTHING
+    extra = getattr(thing, "__pydantic_extra__", None)
+    return {**extra, **own} if extra else own
 
 
 def get(thing: Any, name: str) -> Any:

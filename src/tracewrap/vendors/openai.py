@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracewrap.records import TokenUsage
-from tracewrap.vendors._adapter import NOTHING, Adapter, Reply, Request, Seam, get
+from tracewrap.vendors._adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
 
 _OPERATIONS = {
     "/chat/completions": "chat",
@@ -100,49 +100,50 @@ def read_usage(usage: Any) -> TokenUsage | None:
     """OpenAI's usage object of any endpoint."""
     if usage is None:
         return None
-    first, second = get(usage, "prompt_tokens"), get(usage, "completion_tokens")
-    details, more = get(usage, "prompt_tokens_details"), get(usage, "completion_tokens_details")
+    counts = fields(usage)
+    first, second = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    details, more = counts.get("prompt_tokens_details"), counts.get("completion_tokens_details")
     if first is None:
-        first, second = get(usage, "input_tokens"), get(usage, "output_tokens")
-        details, more = get(usage, "input_tokens_details"), get(usage, "output_tokens_details")
-    if first is None and second is None:
-        return None
+        first, second = counts.get("input_tokens"), counts.get("output_tokens")
+        details, more = counts.get("input_tokens_details"), counts.get("output_tokens_details")
+        if first is None and second is None:
+            return None
     if details is None and more is None:
         return TokenUsage(input_tokens=first, output_tokens=second)
+    inputs, outputs = fields(details), fields(more)
     return TokenUsage(
         input_tokens=first,
         output_tokens=second,
-        cached_input_tokens=get(details, "cached_tokens"),
-        cache_write_input_tokens=get(details, "cache_write_tokens"),
-        reasoning_output_tokens=get(more, "reasoning_tokens"),
-        audio_input_tokens=get(details, "audio_tokens"),
-        audio_output_tokens=get(more, "audio_tokens"),
-        image_input_tokens=get(details, "image_tokens"),
+        cached_input_tokens=inputs.get("cached_tokens"),
+        cache_write_input_tokens=inputs.get("cache_write_tokens"),
+        reasoning_output_tokens=outputs.get("reasoning_tokens"),
+        audio_input_tokens=inputs.get("audio_tokens"),
+        audio_output_tokens=outputs.get("audio_tokens"),
+        image_input_tokens=inputs.get("image_tokens"),
     )
 
 
 def read_response(response: Any) -> Reply:
     """A whole answer: SDK object or parsed JSON."""
-    choices = get(response, "choices")
+    values = fields(response)
+    choices, status = values.get("choices"), values.get("status")
     if choices:
-        reasons = tuple(reason for choice in choices if (reason := get(choice, "finish_reason")))
+        reasons = tuple([reason for choice in choices if (reason := fields(choice).get("finish_reason"))])
     else:
-        status = get(response, "status")
         reasons = (_responses_reason(response, status),) if isinstance(status, str) else ()
-    tier, fingerprint = get(response, "service_tier"), get(response, "system_fingerprint")
-    attributes: dict[str, Any] = {}
-    if isinstance(tier, str):
-        attributes["openai.response.service_tier"] = tier
-    if isinstance(fingerprint, str):
-        attributes["openai.response.system_fingerprint"] = fingerprint
+    tier, fingerprint = values.get("service_tier"), values.get("system_fingerprint")
+    attributes: Mapping[str, Any] = NOTHING
+    if tier is not None or fingerprint is not None:
+        named = {"openai.response.service_tier": tier, "openai.response.system_fingerprint": fingerprint}
+        attributes = {name: value for name, value in named.items() if isinstance(value, str)}
     return Reply(
-        model=get(response, "model"),
-        id=get(response, "id"),
-        usage=read_usage(get(response, "usage")),
+        model=values.get("model"),
+        id=values.get("id"),
+        usage=read_usage(values.get("usage")),
         finish_reasons=reasons,
         service_tier=tier,
-        attributes=attributes or NOTHING,
-        background=not choices and get(response, "status") in ("queued", "in_progress"),
+        attributes=attributes,
+        background=not choices and status in ("queued", "in_progress"),
     )
 
 
