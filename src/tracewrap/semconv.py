@@ -158,11 +158,13 @@ def call_from_attributes(
     scope_name: str | None = None,
     failed: bool = False,
     tags: Mapping[str, str] | None = None,
+    keep_tags: bool = True,
 ) -> Call | None:
     """The call that a span describes, or None when it is not a span of an LLM request.
 
     Spans of other instrumentors that follow the GenAI conventions are read too: raw runtime is then the span's duration. ``tags``:
-    resource attributes to keep for grouping; span attributes that no field holds are added as text.
+    resource attributes to keep for grouping; span attributes that no field holds are added as text,
+    unless ``keep_tags`` is False.
     """
     operation, provider = attributes.get(OPERATION), attributes.get(PROVIDER) or attributes.get("gen_ai.system")
     if not isinstance(operation, str) or not isinstance(provider, str):
@@ -174,7 +176,7 @@ def call_from_attributes(
     outcome = attributes.get(OUTCOME) or ("error" if error else "complete")
     finish = attributes.get(FINISH_REASONS) or ()
     extra = dict(tags or {})
-    for name, value in attributes.items():
+    for name, value in attributes.items() if keep_tags else ():
         if name not in READ_NAMES and not name.startswith(_DERIVED):
             extra[name] = value if isinstance(value, str) else str(value)
     return Call(

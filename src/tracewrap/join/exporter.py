@@ -1,0 +1,145 @@
+"""JoiningExporter: a span cannot change once it has ended, so the batch processor's thread exports an enriched copy of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import StatusCode
+
+from tracewrap import semconv
+from tracewrap.join.catalog import Catalog, load_catalog
+from tracewrap.join.joiner import join_call
+from tracewrap.records import Call
+from tracewrap.runtime.profile import RuntimeProfile
+
+logger = logging.getLogger("tracewrap")
+
+
+class Learner(Protocol):
+    """What the exporter needs of a denoiser."""
+
+    def observe(self, call: Call) -> None:
+        """Take note of a call."""
+
+    def snapshot(self) -> Mapping[str, RuntimeProfile]:
+        """Denoised profiles by deployment key; the same object until there are newer ones."""
+
+
+class JoiningExporter(SpanExporter):
+    """Hands *exporter* a copy of each LLM span with estimates added, and every other span as it is.
+
+    For those who own their OpenTelemetry pipeline: ``BatchSpanProcessor(JoiningExporter(your_exporter))``. ``catalog``: a snapshot, or
+    a function that loads one, called on the exporting thread when the first span arrives. ``learner``: sees every call, and
+    its newest denoised profiles are used. A span that cannot be joined is exported as it is.
+    """
+
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        catalog: Catalog | Callable[[], Catalog] = load_catalog,
+        *,
+        learner: Learner | None = None,
+    ) -> None:
+        self._exporter = exporter
+        self._source = catalog
+        self._catalog: Catalog | None = catalog if isinstance(catalog, Catalog) else None
+        self._learner = learner
+        self._learned: Mapping[str, RuntimeProfile] = {}
+        self.failures = 0
+        """Spans exported without estimates because joining them failed."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Join and pass on; what the inner exporter answers is the answer."""
+        catalog = self._current()
+        return self._exporter.export([self._joined(span, catalog) for span in spans])
+
+    def shutdown(self) -> None:
+        """Shut the inner exporter down."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush the inner exporter."""
+        return self._exporter.force_flush(timeout_millis)
+
+    def _current(self) -> Catalog | None:
+        """The newest snapshot; None when it cannot be loaded, which is logged once."""
+        try:
+            if self._catalog is None:
+                self._catalog = self._source() if callable(self._source) else self._source
+            if self._learner is not None:
+                learned = self._learner.snapshot()
+                if learned is not self._learned:
+                    self._learned, self._catalog = learned, self._catalog.with_denoised(learned)
+            return self._catalog
+        except Exception:  # noqa: BLE001 - telemetry never changes the program
+            self._failed()
+            return self._catalog
+
+    def _joined(self, span: ReadableSpan, catalog: Catalog | None) -> ReadableSpan:
+        attributes = span.attributes
+        if not attributes or semconv.OPERATION not in attributes:
+            return span
+        try:
+            call = call_of(span)
+            if call is None:
+                return span
+            if self._learner is not None:
+                self._learner.observe(call)
+            if catalog is None:
+                return span
+            return with_attributes(span, semconv.joined_attributes(join_call(call, catalog)))
+        except Exception:  # noqa: BLE001
+            self._failed()
+            return span
+
+    def _failed(self) -> None:
+        self.failures += 1
+        if self.failures == 1:
+            logger.warning("joining failed; spans are exported without estimates", exc_info=True)
+
+
+def call_of(span: ReadableSpan) -> Call | None:
+    """The call that *span* describes, without tags; None for other spans."""
+    attributes, context = span.attributes or {}, span.context
+    if context is None or span.start_time is None:
+        return None
+    scope = span.instrumentation_scope
+    return semconv.call_from_attributes(
+        attributes,
+        trace_id=f"{context.trace_id:032x}",
+        span_id=f"{context.span_id:016x}",
+        parent_span_id=None if span.parent is None else f"{span.parent.span_id:016x}",
+        start_time_ns=span.start_time,
+        end_time_ns=span.end_time,
+        service_name=_service_name(span),
+        scope_name=None if scope is None else scope.name,
+        failed=span.status.status_code is StatusCode.ERROR,
+        keep_tags=False,
+    )
+
+
+def _service_name(span: ReadableSpan) -> str | None:
+    name = span.resource.attributes.get(semconv.SERVICE_NAME)
+    return name if isinstance(name, str) else None
+
+
+def with_attributes(span: ReadableSpan, extra: Mapping[str, Any]) -> ReadableSpan:
+    """A copy of *span* with *extra* attributes."""
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes={**(span.attributes or {}), **extra},
+        events=span.events,
+        links=span.links,
+        kind=span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
