@@ -1,3 +1,70 @@
-"""tracewrap: raw, denoised and idealized runtime and cost of every LLM call."""
+"""tracewrap: how long an LLM call took, how long it takes on a quiet day, and how long on hardware you can name.
+
+    client = tracewrap.wrap(openai.OpenAI())    # record this client's calls
+    tracewrap.instrument()                      # or every client's
+    tracewrap.configure(span_log="calls/")      # where they go
+
+Names are loaded when they are first used: importing this package imports no numpy, torch or vendor SDK.
+"""
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracewrap.capture.wrap import instrument, uninstrument, wrap
+    from tracewrap.errors import TracewrapError
+    from tracewrap.join.catalog import load_catalog
+    from tracewrap.join.exporter import JoiningExporter
+    from tracewrap.join.joiner import join
+    from tracewrap.pipeline import configure, flush
+    from tracewrap.records import Call, JoinedCall
+    from tracewrap.runtime.profile import RuntimeProfile
+    from tracewrap.runtime.stack import ReferenceStack
+
+_HOMES = {
+    "Call": "records",
+    "JoinedCall": "records",
+    "JoiningExporter": "join.exporter",
+    "ReferenceStack": "runtime.stack",
+    "RuntimeProfile": "runtime.profile",
+    "TracewrapError": "errors",
+    "configure": "pipeline",
+    "flush": "pipeline",
+    "instrument": "capture.wrap",
+    "join": "join",
+    "load_catalog": "join.catalog",
+    "uninstrument": "capture.wrap",
+    "wrap": "capture.wrap",
+}
+
+__all__ = [
+    "Call",
+    "JoinedCall",
+    "JoiningExporter",
+    "ReferenceStack",
+    "RuntimeProfile",
+    "TracewrapError",
+    "configure",
+    "flush",
+    "instrument",
+    "join",
+    "load_catalog",
+    "uninstrument",
+    "wrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'tracewrap' has no attribute {name!r}")
+    module = importlib.import_module(f"tracewrap.{home}")
+    value = module if home == name else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

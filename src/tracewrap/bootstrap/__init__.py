@@ -1,0 +1,1 @@
+"""What ``tracewrap run`` puts into the program it starts."""

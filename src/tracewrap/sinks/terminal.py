@@ -1,0 +1,68 @@
+"""Terminal: one line a call, raw beside denoised beside idealized."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from tracewrap import semconv
+
+
+class Terminal(SpanExporter):
+    """Prints each LLM call to *out* (standard error by default, so that a program's own output stays clean)."""
+
+    def __init__(self, out: IO[str] | None = None) -> None:
+        self._out = out
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Print one line a call; other spans are passed over."""
+        out = self._out or sys.stderr
+        lines = [line(span.name, span.attributes) for span in spans if span.attributes and _is_call(span.attributes)]
+        if lines:
+            print("\n".join(lines), file=out, flush=True)
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Nothing is buffered here."""
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing is buffered here."""
+        return True
+
+
+def _is_call(attributes: Mapping[str, Any]) -> bool:
+    return semconv.OPERATION in attributes and semconv.RUNTIME_RAW in attributes
+
+
+def line(name: str, attributes: Mapping[str, Any]) -> str:
+    """One call as one line; what is absent is left out."""
+    parts = [name]
+    for key, unit in ((semconv.INPUT_TOKENS, "in"), (semconv.OUTPUT_TOKENS, "out")):
+        if key in attributes:
+            parts.append(f"{attributes[key]} {unit}")
+    for key, word in (
+        (semconv.RUNTIME_RAW, "raw"),
+        (semconv.RUNTIME_DENOISED, "denoised"),
+        (semconv.RUNTIME_IDEALIZED, "idealized"),
+    ):
+        if key in attributes:
+            parts.append(f"{word} {seconds(attributes[key])}")
+    if semconv.CONTENTION_SHARE in attributes:
+        parts.append(f"contention {attributes[semconv.CONTENTION_SHARE]:.0%}")
+    if semconv.COST_IDEALIZED in attributes:
+        parts.append(f"idealized ${attributes[semconv.COST_IDEALIZED]:.2g}")
+    if semconv.ERROR_TYPE in attributes:
+        parts.append(f"error {attributes[semconv.ERROR_TYPE]}")
+    status = attributes.get(semconv.JOIN_STATUS)
+    if status not in (None, "ok"):
+        parts.append(f"({status})")
+    return "   ".join(parts)
+
+
+def seconds(value: float) -> str:
+    """*value* seconds, three significant digits, in s or ms."""
+    return f"{value:.3g} s" if value >= 1.0 else f"{value * 1000:.3g} ms"
