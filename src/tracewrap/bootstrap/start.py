@@ -13,6 +13,7 @@ def start() -> None:
     """Called once, before the program's own code runs."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return
+    from tracewrap.capture.import_hook import after_import
     from tracewrap.capture.wrap import instrument
     from tracewrap.pipeline import configure
 
@@ -20,7 +21,10 @@ def start() -> None:
     instrument()
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _export_and_die)
-    os.register_at_fork(after_in_child=_export_when_a_worker_ends)
+    if "multiprocessing.util" in sys.modules:
+        _export_when_workers_end()
+    else:
+        after_import("multiprocessing.util", _export_when_workers_end)
 
 
 def _export_and_die(number: int, _: FrameType | None) -> None:
@@ -34,10 +38,13 @@ def _export_and_die(number: int, _: FrameType | None) -> None:
         os.kill(os.getpid(), number)
 
 
-def _export_when_a_worker_ends() -> None:
-    """multiprocessing ends its children without running exit handlers, but runs its own finalizers."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        from tracewrap.pipeline import flush
+def _export_when_workers_end() -> None:
+    """multiprocessing ends its children without running exit handlers, but runs its own finalizers: register one in each child."""
+    from multiprocessing import util
 
+    from tracewrap.pipeline import flush
+
+    def in_child(_: object) -> None:
         util.Finalize(None, flush, exitpriority=0)
+
+    util.register_after_fork(_export_when_workers_end, in_child)
