@@ -1,0 +1,78 @@
+"""For tests, yours and ours: recorded calls in memory, with ids that repeat.
+
+with tracewrap.testing.recording() as calls:
+    client = tracewrap.wrap(openai.OpenAI(...))
+    ...
+assert [call.usage.output_tokens for call in calls()] == [9]
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+
+from tracewrap import semconv
+from tracewrap.capture.state import state
+from tracewrap.join.exporter import call_of
+from tracewrap.records import Call
+
+
+class CountingIds(IdGenerator):
+    """Trace and span ids 1, 2, 3, ..."""
+
+    def __init__(self) -> None:
+        self._trace = 0
+        self._span = 0
+
+    def generate_trace_id(self) -> int:
+        """The next trace id."""
+        self._trace += 1
+        return self._trace
+
+    def generate_span_id(self) -> int:
+        """The next span id."""
+        self._span += 1
+        return self._span
+
+
+class Recording:
+    """What was recorded: call it for the calls, or look at ``spans``."""
+
+    def __init__(self, memory: InMemorySpanExporter, provider: TracerProvider) -> None:
+        self._memory = memory
+        self.provider = provider
+
+    def __call__(self) -> list[Call]:
+        """The calls recorded so far, in the order in which they ended."""
+        return [call for span in self.spans if (call := call_of(span)) is not None]
+
+    @property
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        """All spans that ended so far."""
+        return self._memory.get_finished_spans()
+
+    def clear(self) -> None:
+        """Forget what was recorded."""
+        self._memory.clear()
+
+
+@contextlib.contextmanager
+def recording(id_generator: Callable[[], IdGenerator] = CountingIds) -> Iterator[Recording]:
+    """Record the calls of wrapped and instrumented clients in memory while the block runs."""
+    memory = InMemorySpanExporter()
+    provider = TracerProvider(
+        id_generator=id_generator(), resource=Resource({semconv.SERVICE_NAME: "test"}), shutdown_on_exit=False
+    )
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    before, state.tracer = state.tracer, provider.get_tracer(semconv.SCOPE)
+    try:
+        yield Recording(memory, provider)
+    finally:
+        state.tracer = before
+        provider.shutdown()

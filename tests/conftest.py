@@ -1,0 +1,55 @@
+"""What all tests share: shared data, recorded calls, and a guard that keeps every socket on this machine."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tracewrap import testing
+from tracewrap.capture.wrap import uninstrument
+
+ROOT = Path(__file__).resolve().parents[1]
+_LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Measured data beside the project; tests that need it are skipped where it is not."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("measured data (../shared/data) is not here")
+    return folder
+
+
+@pytest.fixture
+def recorded() -> Iterator[testing.Recording]:
+    """Calls of wrapped clients, in memory, with counting ids."""
+    with testing.recording() as recording:
+        yield recording
+
+
+@pytest.fixture(autouse=True)
+def _clean_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No environment of the developer's leaks into a test, and no test leaves an SDK instrumented."""
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SDK_DISABLED", "TRACEWRAP_SPAN_LOG", "TRACEWRAP_DENOISE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    uninstrument()
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that would leave this machine fails the test."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> object:
+        if isinstance(address, tuple) and not str(address[0]).startswith(_LOOPBACK):
+            pytest.fail(f"a test tried to reach {address}")
+        return connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
