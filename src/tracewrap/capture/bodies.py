@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 from tracewrap.capture.call import OpenCall
@@ -108,7 +109,8 @@ class ByteReader(_BodyReader, StreamReader):
 
     def __next__(self) -> Any:
         data = super().__next__()
-        _feed(self.body, data)
+        with suppress(Exception):
+            self.body.feed(data)
         return data
 
 
@@ -119,15 +121,9 @@ class AsyncByteReader(_BodyReader, AsyncStreamReader):
 
     async def __anext__(self) -> Any:
         data = await super().__anext__()
-        _feed(self.body, data)
+        with suppress(Exception):
+            self.body.feed(data)
         return data
-
-
-def _feed(body: Body, data: bytes) -> None:
-    try:
-        body.feed(data)
-    except Exception:  # noqa: BLE001 - telemetry never changes the program
-        body._lost = True
 
 
 def is_event_stream(response: Any) -> bool:
@@ -151,8 +147,12 @@ def _tee_sync(call: OpenCall, response: Any, body: Body) -> None:
     reader.body = body
 
     def iter_bytes(*args: Any, **kwargs: Any) -> Iterator[bytes]:
-        reader.iterator = original(*args, **kwargs)
-        return _passing(reader)
+        iterator: Iterator[bytes] = original(*args, **kwargs)
+        try:
+            reader.iterator = iterator
+            return _passing(reader)
+        except Exception:
+            return iterator
 
     response.iter_bytes = iter_bytes
     hook_close(response, reader)
@@ -172,8 +172,12 @@ def _tee_async(call: OpenCall, response: Any, body: Body) -> None:
     reader.body = body
 
     def aiter_bytes(*args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
-        reader.iterator = original(*args, **kwargs)
-        return _passing_async(reader)
+        iterator: AsyncIterator[bytes] = original(*args, **kwargs)
+        try:
+            reader.iterator = iterator
+            return _passing_async(reader)
+        except Exception:
+            return iterator
 
     response.aiter_bytes = aiter_bytes
     hook_close(response, reader)

@@ -53,7 +53,7 @@ def _run_after(loader: Any, actions: list[Callable[[], None]]) -> None:
         for action in actions:
             try:
                 action()
-            except Exception:  # noqa: BLE001 - a broken patch must not break the import
+            except Exception:
                 drop(f"patching {module.__name__}")
 
     loader.exec_module = exec_module

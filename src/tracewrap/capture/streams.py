@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -53,34 +54,19 @@ class Reader:
         self.reading = False
         self.left = perf_counter()
 
-    def opened(self, chunk: Any) -> None:
-        """The first chunk has arrived."""
-        self.first, self.first_at, self.before_first = chunk, self.left, self.consumer
-
-    def failed(self, entered: float, error: BaseException) -> None:
-        """The iterator raised *error* during the read that began at *entered*."""
-        try:
-            self.reading = False
+    def stopped(self, entered: float, error: BaseException) -> None:
+        """The read that began at *entered* raised *error*: the stream is exhausted, cancelled or broken."""
+        self.reading = False
+        if isinstance(error, StopIteration | StopAsyncIteration):
+            self.end("complete", self.left)  # the last chunk received was its end
+        else:
             self.consumer += entered - self.left
             self.end(outcome_of(error), perf_counter(), error)
-        except Exception:  # noqa: BLE001 - telemetry never changes the program
-            drop("stream failure")
-
-    def exhausted(self) -> None:
-        """The stream is complete; the last chunk received was its end."""
-        try:
-            self.reading = False
-            self.end("complete", self.left)
-        except Exception:  # noqa: BLE001
-            drop("stream end")
 
     def closed(self) -> None:
         """The HTTP response was closed: by the consumer before the end, or by the SDK while we read (then the read's own end follows)."""
-        try:
-            if not self.reading:
-                self.end("partial", self.left)
-        except Exception:  # noqa: BLE001
-            drop("stream close")
+        if not self.reading:
+            self.end("partial", self.left)
 
     def end(self, outcome: Outcome, ended: float, error: BaseException | None = None) -> None:
         """Finish the span with what was seen; a second end is ignored."""
@@ -88,7 +74,7 @@ class Reader:
             return
         try:
             reply = self.reply()
-        except Exception:  # noqa: BLE001 - an odd chunk loses the usage, not the span
+        except Exception:
             drop("reading a stream's chunks")
             reply = Reply()
         if outcome == "partial" and reply.finish_reasons:
@@ -112,7 +98,7 @@ class Reader:
         try:
             if self.call.live:
                 _end_abandoned(self)
-        except Exception:  # noqa: BLE001 - half-built reader, or interpreter shutdown
+        except Exception:
             return
 
 
@@ -128,7 +114,7 @@ def _end_abandoned(reader: Reader) -> None:
     def work() -> None:
         try:
             reader.end("partial", reader.left)
-        except Exception:  # noqa: BLE001
+        except Exception:
             drop("abandoned stream")
         finally:
             gate.release()
@@ -151,26 +137,30 @@ class StreamReader(Reader):
             entered = perf_counter()
             try:
                 chunk = self.iterator.__next__()
-            except StopIteration:
-                self.exhausted()
-                raise
             except BaseException as error:
-                self.failed(entered, error)
+                with suppress(Exception):
+                    self.stopped(entered, error)
                 raise
             self.reading = False
             self.consumer += entered - self.left
             self.left = perf_counter()
             if not self.count:
-                self.opened(chunk)
+                self.first, self.first_at, self.before_first = chunk, self.left, self.consumer
             self.count += 1
             self.kept.append(chunk)
-            if self.hides is None or not self.hides(chunk):
+            if self.hides is None:
+                return chunk
+            try:
+                if not self.hides(chunk):
+                    return chunk
+            except Exception:
                 return chunk
 
     def close(self) -> None:
         """As a generator's close."""
         self.iterator.close()
-        self.closed()
+        with suppress(Exception):
+            self.closed()
 
 
 class AsyncStreamReader(Reader):
@@ -187,26 +177,30 @@ class AsyncStreamReader(Reader):
             entered = perf_counter()
             try:
                 chunk = await self.iterator.__anext__()
-            except StopAsyncIteration:
-                self.exhausted()
-                raise
             except BaseException as error:
-                self.failed(entered, error)
+                with suppress(Exception):
+                    self.stopped(entered, error)
                 raise
             self.reading = False
             self.consumer += entered - self.left
             self.left = perf_counter()
             if not self.count:
-                self.opened(chunk)
+                self.first, self.first_at, self.before_first = chunk, self.left, self.consumer
             self.count += 1
             self.kept.append(chunk)
-            if self.hides is None or not self.hides(chunk):
+            if self.hides is None:
+                return chunk
+            try:
+                if not self.hides(chunk):
+                    return chunk
+            except Exception:
                 return chunk
 
     async def aclose(self) -> None:
         """As an async generator's aclose."""
         await self.iterator.aclose()
-        self.closed()
+        with suppress(Exception):
+            self.closed()
 
 
 def hook_close(response: Any, reader: Reader) -> None:
@@ -218,7 +212,8 @@ def hook_close(response: Any, reader: Reader) -> None:
             try:
                 return await aclose(*args, **kwargs)
             finally:
-                reader.closed()
+                with suppress(Exception):
+                    reader.closed()
 
         response.aclose = closing_async
     if hasattr(response, "close"):
@@ -228,6 +223,7 @@ def hook_close(response: Any, reader: Reader) -> None:
             try:
                 return close(*args, **kwargs)
             finally:
-                reader.closed()
+                with suppress(Exception):
+                    reader.closed()
 
         response.close = closing

@@ -130,11 +130,10 @@ def _wrap_instance(client: Any, adapter: Adapter, seam: Seam) -> None:
     for name, make in replacements:
         if not hasattr(client, name):
             continue
-        own = vars(client).get(name)
-        if own is None:  # hold the client weakly, so that wrapping does not keep it alive
-            ours = make(getattr(type(client), name), reference)
-        else:  # somebody else's instance patch: call through it
-            ours = make(functools.partial(_without_client, own), reference)
+        own = vars(client).get(name)  # somebody else's instance patch, which ours then calls
+        # The client is held weakly, so that wrapping does not keep it alive.
+        original = getattr(type(client), name) if own is None else functools.partial(_without_client, own)
+        ours = make(original, reference)
         setattr(ours, _MARK, own)
         setattr(client, name, ours)
 
@@ -143,7 +142,8 @@ def _without_client(own: Callable[..., Any], _: Any, *args: Any, **kwargs: Any) 
     return own(*args, **kwargs)
 
 
-# The makers below serve classes and instances. Of a class (``reference`` None) the replacement is a function whose first argument
+# The outermost guards below are bare: whatever of ours is broken, the guard's own helper included, the call goes through.
+# The makers serve classes and instances. Of a class (``reference`` None) the replacement is a function whose first argument
 # is the client; of an instance it is a function without that argument, which finds the client through a weak reference.
 
 
@@ -164,24 +164,25 @@ def _counting_attempts(is_async: bool, original: Any, reference: Reference) -> A
 
         async def async_pause(*args: Any, **kwargs: Any) -> Any:
             result = await original(*(args if reference is None else (reference(), *args)), **kwargs)
-            _next_attempt()
+            with suppress(Exception):
+                _next_attempt()
             return result
 
         return async_pause
 
     def pause(*args: Any, **kwargs: Any) -> Any:
         result = original(*(args if reference is None else (reference(), *args)), **kwargs)
-        _next_attempt()
+        with suppress(Exception):
+            _next_attempt()
         return result
 
     return pause
 
 
 def _next_attempt() -> None:
-    with suppress(Exception):
-        call = CURRENT.get()
-        if call is not None:
-            call.attempt()
+    call = CURRENT.get()
+    if call is not None:
+        call.attempt()
 
 
 def _seeing_response(original: Any, reference: Reference) -> Any:
@@ -205,15 +206,22 @@ def _recording(adapter: Adapter, seam: Seam, gate: list[bool], original: Any, re
         async def arequest(*args: Any, **kwargs: Any) -> Any:
             if reference is not None:
                 args = (reference(), *args)
-            call = _enter(adapter, args, kwargs) if gate[0] else None
+            try:
+                call = _enter(adapter, args, kwargs) if gate[0] else None
+            except Exception:
+                call = None
             if call is None:
                 return await original(*args, **kwargs)
             try:
                 result = await original(*args, **kwargs)
             except BaseException as error:
-                _exit_failed(call, error)
+                with suppress(Exception):
+                    _exit_failed(call, error)
                 raise
-            _exit_received(call, result, True)
+            try:
+                _exit_received(call, result, True)
+            except Exception:
+                pass
             return result
 
         return arequest
@@ -222,15 +230,22 @@ def _recording(adapter: Adapter, seam: Seam, gate: list[bool], original: Any, re
     def request(*args: Any, **kwargs: Any) -> Any:
         if reference is not None:
             args = (reference(), *args)
-        call = _enter(adapter, args, kwargs) if gate[0] else None
+        try:
+            call = _enter(adapter, args, kwargs) if gate[0] else None
+        except Exception:
+            call = None
         if call is None:
             return original(*args, **kwargs)
         try:
             result = original(*args, **kwargs)
         except BaseException as error:
-            _exit_failed(call, error)
+            with suppress(Exception):
+                _exit_failed(call, error)
             raise
-        _exit_received(call, result, False)
+        try:
+            _exit_received(call, result, False)
+        except Exception:
+            pass
         return result
 
     return request
@@ -245,7 +260,7 @@ def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> O
         call = begin(adapter, args[0], options.url, options.json_data)
         if call is not None and call.request.asks_usage is not None:
             _ask_usage(call, options)
-    except Exception:  # noqa: BLE001 - telemetry never changes the program
+    except Exception:
         drop("request")
         return None
     return call
@@ -272,7 +287,7 @@ def _exit_failed(call: OpenCall, error: BaseException) -> None:
     try:
         leave(call)
         fail(call, error)
-    except Exception:  # noqa: BLE001
+    except Exception:
         drop("failed request")
 
 
@@ -281,7 +296,7 @@ def _exit_received(call: OpenCall, result: Any, is_async: bool) -> None:
         now = perf_counter()
         leave(call)
         _received(call, result, now, is_async)
-    except Exception:  # noqa: BLE001
+    except Exception:
         drop("response")
 
 
