@@ -1,0 +1,259 @@
+"""Where report queries run: DuckDB in this process; the same text, transpiled by sqlglot, on ClickHouse's engine (chdb) or Spark.
+
+An engine knows four things: make a table of a few rows, make a table from a query, say what a query gives, and show a lake as the
+table ``calls``. Queries use plain SQL in DuckDB's dialect and one function of our own, ``quantiles3(x)``: the array of the exact
+50%, 90% and 99% quantiles of x, linearly interpolated, NULLs left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tracewrap.errors import ConfigurationError, SourceError, missing_extra
+from tracewrap.sources import CALL_COLUMNS, connect
+
+if TYPE_CHECKING:
+    import duckdb
+
+QUANTILES: Mapping[str, str] = {
+    "duckdb": "quantile_cont({}, [0.5, 0.9, 0.99])",
+    "clickhouse": "quantilesExactInclusive(0.5, 0.9, 0.99)({})",
+    "spark": "percentile({}, array(0.5, 0.9, 0.99))",
+}
+_TYPES: Mapping[str, Mapping[str, str]] = {
+    "clickhouse": {
+        "DOUBLE": "Nullable(Float64)",
+        "BIGINT": "Nullable(Int64)",
+        "INTEGER": "Nullable(Int32)",
+        "VARCHAR": "Nullable(String)",
+    },
+    "spark": {"VARCHAR": "STRING", "INTEGER": "INT"},
+}
+
+
+class Engine(Protocol):
+    """What a report needs of a query engine."""
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of a query in DuckDB's dialect."""
+        ...
+
+    def table(self, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
+        """Make a small table; *columns*: name to DuckDB type (DOUBLE, BIGINT, INTEGER, VARCHAR, BOOLEAN)."""
+        ...
+
+    def materialize(self, name: str, sql: str) -> None:
+        """Make a table from a query; it is read several times."""
+        ...
+
+
+def transpile(sql: str, dialect: str) -> str:
+    """*sql* (DuckDB's dialect, with ``quantiles3``) in another dialect."""
+    return sql if dialect == "duckdb" else _transpile(sql, dialect)
+
+
+@lru_cache(maxsize=256)
+def _transpile(sql: str, dialect: str) -> str:
+    try:
+        import sqlglot
+        from sqlglot import exp
+    except ImportError:
+        raise missing_extra("another query engine", "report") from None
+    tree = sqlglot.parse_one(sql, read="duckdb")
+
+    def ours(node: Any) -> Any:
+        if isinstance(node, exp.Anonymous) and node.name.lower() == "quantiles3":
+            return exp.Anonymous(this="quantiles3", expressions=node.expressions)
+        return node
+
+    text = tree.transform(ours).sql(dialect=dialect)
+    return _with_quantiles(text, dialect)
+
+
+def _with_quantiles(sql: str, dialect: str) -> str:
+    """*sql* with ``quantiles3(...)`` in the dialect's own words."""
+    lower = sql.lower()
+    while (at := lower.rfind("quantiles3(")) >= 0:
+        depth, end = 0, at + len("quantiles3")
+        for end in range(at + len("quantiles3"), len(sql)):
+            depth += {"(": 1, ")": -1}.get(sql[end], 0)
+            if depth == 0:
+                break
+        inner = sql[at + len("quantiles3(") : end]
+        sql = sql[:at] + QUANTILES[dialect].format(inner) + sql[end + 1 :]
+        lower = sql.lower()
+    return sql
+
+
+class DuckDBEngine:
+    """DuckDB in this process; ``calls`` comes from any source."""
+
+    dialect = "duckdb"
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection | None = None,
+        *,
+        memory_limit: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.connection = connection or connect(memory_limit, threads)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """See ``Engine``."""
+        return self.connection.execute(_with_quantiles(sql, "duckdb")).fetchall()
+
+    def table(self, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
+        """See ``Engine``."""
+        typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({typed})")
+        if rows:
+            self.connection.execute(f"INSERT INTO {name} {_select_rows(columns, rows, {})}")
+
+    def materialize(self, name: str, sql: str) -> None:
+        """See ``Engine``."""
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {_with_quantiles(sql, 'duckdb')}")
+
+
+class ChdbEngine:
+    """ClickHouse's engine in this process (package ``chdb``), over a lake."""
+
+    dialect = "clickhouse"
+
+    def __init__(self, lake: str | Path) -> None:
+        try:
+            from chdb import session
+        except ImportError:
+            raise missing_extra("the ClickHouse engine", "clickhouse") from None
+        self._session = session.Session()
+        self._lake = Path(lake)
+
+    def close(self) -> None:
+        """Free the engine; one session lives at a time."""
+        self._session.close()
+
+    def load_calls(self, table: str, since_ns: int, until_ns: int, columns: Mapping[str, str]) -> None:
+        """*table* of the lake's calls in the period, as ``Source.load``."""
+        pattern = str(self._lake.resolve() / "**" / "*.parquet").replace("'", "\\'")
+        chosen = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+        sql = transpile(
+            f"SELECT {chosen} FROM lake_files AS l WHERE l.start_time_ns >= {since_ns} AND l.start_time_ns < {until_ns}",
+            "clickhouse",
+        )
+        self._create(table, sql.replace("lake_files", f"file('{pattern}', Parquet)"))
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """See ``Engine``."""
+        import json
+
+        answer = self._session.query(self._settings(transpile(sql, "clickhouse")), "JSONCompactEachRow")
+        return [tuple(json.loads(line)) for line in str(answer).splitlines() if line]
+
+    def table(self, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
+        """See ``Engine``."""
+        types = _TYPES["clickhouse"]
+        typed = ", ".join(f"{column} {types.get(kind, kind)}" for column, kind in columns.items())
+        self._session.query(f"DROP TABLE IF EXISTS {name}")
+        self._session.query(f"CREATE TABLE {name} ({typed}) ENGINE = Memory")
+        if rows:
+            self._session.query(f"INSERT INTO {name} {_select_rows(columns, rows, types)}")
+
+    def materialize(self, name: str, sql: str) -> None:
+        """See ``Engine``."""
+        self._create(name, transpile(sql, "clickhouse"))
+
+    def _create(self, name: str, sql: str) -> None:
+        self._session.query(f"DROP TABLE IF EXISTS {name}")
+        self._session.query(self._settings(f"CREATE TABLE {name} ENGINE = Memory AS {sql}"))
+
+    def _settings(self, sql: str) -> str:
+        # NULLs of an outer join stay NULLs, and 64-bit numbers come as numbers.
+        return f"{sql} SETTINGS join_use_nulls = 1, output_format_json_quote_64bit_integers = 0"
+
+
+class SparkEngine:
+    """An open Spark session (``pyspark.sql.SparkSession``), over a lake: for days that outgrow one machine."""
+
+    dialect = "spark"
+
+    def __init__(self, spark: Any, lake: str | Path) -> None:
+        self._spark = spark
+        self._lake = str(lake)
+
+    def load_calls(self, table: str, since_ns: int, until_ns: int, columns: Mapping[str, str]) -> None:
+        """*table* of the lake's calls in the period, as ``Source.load``."""
+        self._spark.read.option("mergeSchema", "true").parquet(self._lake).createOrReplaceTempView("lake_files")
+        chosen = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+        sql = (
+            f"SELECT {chosen} FROM lake_files AS l WHERE l.start_time_ns >= {since_ns} AND l.start_time_ns < {until_ns}"
+        )
+        self._spark.sql(transpile(sql, "spark")).createOrReplaceTempView(table)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """See ``Engine``."""
+        return [tuple(row) for row in self._spark.sql(transpile(sql, "spark")).collect()]
+
+    def table(self, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
+        """See ``Engine``."""
+        types = _TYPES["spark"]
+        if rows:
+            self._spark.sql(_select_rows(columns, rows, types)).createOrReplaceTempView(name)
+            return
+        empty = ", ".join(f"CAST(NULL AS {types.get(kind, kind)}) AS {column}" for column, kind in columns.items())
+        self._spark.sql(f"SELECT {empty} WHERE false").createOrReplaceTempView(name)
+
+    def materialize(self, name: str, sql: str) -> None:
+        """See ``Engine``."""
+        frame = self._spark.sql(transpile(sql, "spark")).cache()
+        frame.createOrReplaceTempView(name)
+
+
+def _select_rows(columns: Mapping[str, str], rows: Sequence[Sequence[Any]], types: Mapping[str, str]) -> str:
+    """``SELECT ... UNION ALL SELECT ...`` of literal *rows*: text that every engine reads."""
+    selects = []
+    for row in rows:
+        cells = (
+            f"CAST({_literal(value, bool(types))} AS {types.get(kind, kind)}) AS {name}"
+            for (name, kind), value in zip(columns.items(), row, strict=True)
+        )
+        selects.append("SELECT " + ", ".join(cells))
+    return " UNION ALL ".join(selects)
+
+
+def _literal(value: Any, escapes: bool) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ConfigurationError(f"{value} cannot be a coefficient")
+        return repr(value) if "e" in repr(value) else repr(value) + "e0"
+    if isinstance(value, int):
+        return str(value)
+    text = str(value).replace("\\", "\\\\") if escapes else str(value)
+    return "'" + text.replace("'", "''" if not escapes else "\\'") + "'"
+
+
+def named_engine(name: str, lake: str) -> ChdbEngine | SparkEngine:
+    """The engine called *name* (``clickhouse`` or ``spark``) over a lake folder; ConfigurationError for another name."""
+    if not Path(lake).is_dir():
+        raise SourceError(
+            f"{lake}: --engine {name} reads a Parquet lake; compact the logs first: tracewrap lake compact LOGS LAKE"
+        )
+    if name == "clickhouse":
+        return ChdbEngine(lake)
+    if name != "spark":
+        raise ConfigurationError(f"engine is {name!r}; there is duckdb, clickhouse and spark")
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError:
+        raise missing_extra("the Spark engine", "spark") from None
+    return SparkEngine(SparkSession.builder.getOrCreate(), lake)
+
+
+__all__ = ["CALL_COLUMNS", "ChdbEngine", "DuckDBEngine", "Engine", "SparkEngine", "named_engine", "transpile"]

@@ -1,0 +1,337 @@
+"""The JSON report, ``tracewrap.report/1``: what every format renders and every later command reads.
+
+One ``dict`` of plain JSON values, built by ``tracewrap.report.build``. Rules that hold everywhere:
+
+* Seconds, US dollars, joules, tokens. ``low`` and ``high`` bound the 90% interval; those of a sum are the sums of the calls'
+  bounds, because the calls of one profile err together. A share's or ratio's bounds follow from the bounds of its parts.
+* What is unknown is ``None`` or an absent row, never 0 and never NaN. Every figure stands beside ``n`` (or ``*_calls``), the
+  number of calls it was computed from.
+* Runtime comparison (``denoised``, ``contention``, ``references``): complete generation calls with token counts, the last
+  attempt of each. Partial, cancelled and failed calls are counted in ``calls`` and in their own columns, and left out of it.
+* ``raw`` covers every complete call with a runtime, generation or not, retries included.
+* Ratios of sums, not means of ratios: ``contention.share`` is (last attempts - denoised) / last attempts over the same calls.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+SCHEMA = "tracewrap.report/1"
+
+GROUPINGS: tuple[str, ...] = (
+    "provider",
+    "model",
+    "deployment",
+    "service",
+    "route",
+    "tenant",
+    "operation",
+    "stream",
+    "outcome",
+)
+"""Groupings with a name of their own; any other name is a span or resource attribute."""
+
+DEFAULT_GROUPS: tuple[str, ...] = ("provider", "model", "service")
+
+
+class Period(TypedDict):
+    """Half open: since <= start of call < until. ``since``/``until``: RFC 3339 in ``timezone``."""
+
+    since: str
+    until: str
+    since_ns: int
+    until_ns: int
+    timezone: str
+    days: list[str]
+
+
+class SourceStatus(TypedDict):
+    """One source as read. ``complete`` is False when part of the period could not be read; ``notes`` says which."""
+
+    kind: Literal["span_log", "lake", "jaeger", "clickhouse"]
+    location: str
+    complete: bool
+    files: int | None
+    lines: int | None
+    torn_lines: int | None
+    """Lines that are no JSON: the torn tail of a killed process, or damage. Skipped."""
+    foreign_lines: int | None
+    """Lines of JSON that are not OTLP traces. Skipped."""
+    spans: int | None
+    """Spans in the lines read, of all days, LLM calls or not."""
+    foreign_spans: int | None
+    """Spans that are no LLM request. Skipped."""
+    duplicates: int
+    """Second and later copies of one (trace id, span id) inside the period. Skipped."""
+    notes: list[str]
+
+
+class Coverage(TypedDict):
+    """How much of the traffic each figure rests on. Shares are of ``calls``; None when there are no calls."""
+
+    calls: int
+    complete_calls: int
+    partial_calls: int
+    cancelled_calls: int
+    failed_calls: int
+    usage_reported_calls: int
+    usage_estimated_calls: int
+    usage_missing_calls: int
+    priced_calls: int
+    unpriced_calls: int
+    generation_calls: int
+    comparable_calls: int
+    """Complete generation calls with token counts and a runtime: what can be compared at all."""
+    denoised_calls: int
+    """Comparable calls with a denoised profile."""
+    idealized_calls: dict[str, int]
+    """Comparable calls with an idealized profile, by reference stack id."""
+    extrapolated_calls: int
+    """Compared calls whose token counts lie beyond what some used profile measured."""
+    prompt_cached_calls: int
+    """Compared calls with part of the prompt read from the provider's cache: their estimates are upper bounds."""
+    wrong_clock_calls: int
+    """Calls that start in the future of the report; counted, and left in the day they claim."""
+    other_instrumentation_calls: int
+    """Calls from spans of other instrumentors."""
+    priced_share: float | None
+    denoised_share: float | None
+    idealized_share: dict[str, float | None]
+    usage_share: float | None
+    dropped_spans: int
+    """Lines torn or foreign and duplicates, of all sources."""
+
+
+class Runtimes(TypedDict):
+    """Seconds over ``n`` calls; ``None`` when n is 0."""
+
+    n: int
+    sum_s: float | None
+    p50_s: float | None
+    p90_s: float | None
+    p99_s: float | None
+
+
+class EstimatedRuntimes(TypedDict):
+    """As ``Runtimes``, with the 90% interval of the sum, provenance (calls by class) and calls extrapolated."""
+
+    n: int
+    sum_s: float | None
+    sum_low_s: float | None
+    sum_high_s: float | None
+    p50_s: float | None
+    p90_s: float | None
+    p99_s: float | None
+    provenance: dict[str, int]
+    extrapolated_calls: int
+
+
+class Contention(TypedDict):
+    """Last attempts less denoised over the ``n`` calls that have both; negative when faster than the quiet-day estimate."""
+
+    n: int
+    last_attempt_sum_s: float | None
+    seconds: float | None
+    seconds_low: float | None
+    seconds_high: float | None
+    share: float | None
+    share_low: float | None
+    share_high: float | None
+
+
+class Interval(TypedDict):
+    """A value with its 90% interval over ``n`` calls."""
+
+    n: int
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class ReferenceFigures(TypedDict):
+    """One group on one reference stack: no contention, batch 1."""
+
+    stack: str
+    idealized: EstimatedRuntimes
+    serving_ratio: Interval
+    """Sum of denoised over sum of idealized seconds, over the calls that have both."""
+    idealized_cost_usd: Interval
+    list_cost_usd: float | None
+    """List cost of those calls of ``idealized_cost_usd`` that are priced: what may be set beside it."""
+    list_cost_calls: int
+    list_to_idealized: float | None
+    """List over idealized cost, over the calls that have both."""
+    idealized_energy_j: Interval
+
+
+class Group(TypedDict):
+    """One row of figures. ``key``: grouping name to value (None: the attribute is absent); empty for the totals."""
+
+    key: dict[str, str | None]
+    calls: int
+    complete_calls: int
+    partial_calls: int
+    cancelled_calls: int
+    failed_calls: int
+    error_share: float | None
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int
+    reasoning_output_tokens: int
+    usage_calls: int
+    """Calls with token counts: what the sums of tokens are over."""
+    attempts: int
+    retried_calls: int
+    retry_s: float
+    raw: Runtimes
+    time_to_first_chunk: Runtimes
+    denoised: EstimatedRuntimes
+    contention: Contention
+    references: list[ReferenceFigures]
+    list_cost_usd: float | None
+    priced_calls: int
+    unpriced_calls: int
+
+
+class Grouping(TypedDict):
+    """``by``: the grouping names of one table; ``rows`` sorted by list cost, then calls, largest first."""
+
+    by: list[str]
+    rows: list[Group]
+    more_rows: int
+    """Groups beyond the row limit; their calls are in the totals only."""
+
+
+class Hour(TypedDict):
+    """One hour of the period, by start of call. ``hour``: RFC 3339 with the offset of the time zone."""
+
+    hour: str
+    calls: int
+    failed_calls: int
+    compared_calls: int
+    raw_p50_s: float | None
+    denoised_p50_s: float | None
+    contention_share: float | None
+    list_cost_usd: float | None
+
+
+class CallRow(TypedDict):
+    """One call worth looking at."""
+
+    trace_id: str
+    span_id: str
+    start: str
+    provider: str
+    model: str | None
+    service: str | None
+    operation: str
+    outcome: str
+    input_tokens: int | None
+    output_tokens: int | None
+    attempts: int
+    raw_runtime_s: float | None
+    last_attempt_s: float | None
+    denoised_runtime_s: float | None
+    denoised_low_s: float | None
+    denoised_high_s: float | None
+    contention_s: float | None
+    contention_share: float | None
+    idealized_runtime_s: float | None
+    """On the first reference stack."""
+    list_cost_usd: float | None
+
+
+class Missing(TypedDict):
+    """A model without a price or a profile, by name."""
+
+    provider: str
+    model: str | None
+    calls: int
+    reason: str
+
+
+class Unprofiled(TypedDict):
+    """A deployment or model without a profile; ``stack`` None: no denoised profile, else no idealized one on it."""
+
+    provider: str
+    model: str | None
+    deployment: str
+    stack: str | None
+    calls: int
+    reason: str
+
+
+class ReferenceUsed(TypedDict):
+    """A reference stack as used: what the idealized figures stand for."""
+
+    id: str
+    gpu: str
+    precision: str
+    software: dict[str, str]
+    batch_size: int
+    usd_per_gpu_hour: float | None
+    price_source: str | None
+    price_date: str | None
+    watts: float | None
+    models: list[dict[str, Any]]
+    """Used profiles: {"model", "profile_model", "profile_id", "n_gpus", "provenance", "calls"}."""
+
+
+class ProfileUsed(TypedDict):
+    """A denoised profile as used: provenance of the quiet-day figures."""
+
+    deployment: str
+    profile_id: str
+    provenance: str
+    calls: int
+
+
+class Prices(TypedDict):
+    """Where list prices came from. ``as_of``: always ``call time``: the price in force when the call was made."""
+
+    source: str
+    version: str | None
+    user_file: str | None
+    as_of: str
+    models: list[dict[str, Any]]
+    """Prices used: {"provider", "model", "priced_as", "source", "usd_per_million_input_tokens", "usd_per_million_output_tokens"}."""
+
+
+class Drift(TypedDict):
+    """The quiet-day runtime of a deployment moved and stayed moved: ratio of its low decile to that of the days before."""
+
+    provider: str
+    model: str | None
+    deployment: str
+    since_day: str
+    ratio: float
+    baseline_days: int
+    calls: int
+    text: str
+
+
+class Report(TypedDict):
+    """The whole report; ``notes`` are lines a reader must see before the figures."""
+
+    schema: str
+    generated_at: str
+    tracewrap_version: str
+    period: Period
+    sources: list[SourceStatus]
+    notes: list[str]
+    coverage: Coverage
+    references: list[ReferenceUsed]
+    denoised_profiles: list[ProfileUsed]
+    prices: Prices
+    totals: Group
+    groups: list[Grouping]
+    hours: list[Hour]
+    slowest: list[CallRow]
+    most_contended: list[CallRow]
+    error_types: list[dict[str, Any]]
+    """{"error_type", "calls"}, most frequent first."""
+    unpriced: list[Missing]
+    unprofiled: list[Unprofiled]
+    drift: list[Drift]
+    drift_note: str | None
+    """Why drift could not be judged; None when it was."""

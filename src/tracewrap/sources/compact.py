@@ -1,0 +1,121 @@
+"""``tracewrap lake compact``: the calls of span logs, appended to a lake once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracewrap.errors import SourceError
+from tracewrap.sources.lake import DAY_NS, MARK, VERSION, parquet_files, relation
+from tracewrap.sources.opening import load_all, open_source
+from tracewrap.sources.table import CALL_COLUMNS, EVER, ReadStatus, connect, day_text, quoted, scalar
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What ``compact`` did: calls found in the logs, calls added, days touched, and how the logs read."""
+
+    calls: int
+    added: int
+    days: tuple[str, ...]
+    statuses: tuple[ReadStatus, ...]
+
+
+def compact(logs: Sequence[str], lake: str | os.PathLike[str], *, wait_s: float = 600.0) -> Compacted:
+    """Append to *lake* the calls of *logs* that it lacks, day by day. The logs are left as they are.
+
+    Safe to kill at any moment, to run twice and to run at once with another writer, which waits for its turn up to *wait_s* seconds.
+    Raises SourceError when a log cannot be read, the lake cannot be written (disk full: nothing half written stays) or the turn does not come.
+    """
+    import duckdb
+
+    root = Path(lake)
+    sources = [open_source(log) for log in logs]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _turn(root, wait_s), connect() as connection:
+            for leftover in root.glob("day=*/.part-*.tmp"):
+                leftover.unlink(missing_ok=True)
+            statuses = load_all(connection, sources, "log_calls", *EVER, {name: name for name in CALL_COLUMNS})
+            connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE log_days AS SELECT *, start_time_ns // {DAY_NS} AS day_number FROM log_calls"
+            )
+            numbers = [
+                row[0] for row in connection.execute("SELECT DISTINCT day_number FROM log_days ORDER BY 1").fetchall()
+            ]
+            added = {day_text(number * DAY_NS): _append_day(connection, root, number) for number in numbers}
+            calls = scalar(connection, "SELECT count(*) FROM log_days")
+    except OSError as error:
+        raise SourceError(f"{root}: cannot be written ({error.strerror}); nothing half written was left") from None
+    except duckdb.Error as error:
+        raise SourceError(
+            f"{root}: cannot be written ({str(error).splitlines()[0]}); nothing half written was left"
+        ) from None
+    return Compacted(calls, sum(added.values()), tuple(day for day, count in added.items() if count), tuple(statuses))
+
+
+def _append_day(connection: duckdb.DuckDBPyConnection, root: Path, number: int) -> int:
+    """Write the day's calls that the lake lacks to one new file; the number written."""
+    folder = root / f"day={day_text(number * DAY_NS)}"
+    rows = f"SELECT {', '.join(CALL_COLUMNS)} FROM log_days l WHERE day_number = {number}"
+    if files := parquet_files(folder) if folder.is_dir() else []:
+        held = relation(connection, files)
+        rows += f" AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.trace_id = l.trace_id AND h.span_id = l.span_id)"
+    count = scalar(connection, f"SELECT count(*) FROM ({rows})")
+    if not count:
+        return 0
+    folder.mkdir(exist_ok=True)
+    name = f"part-{uuid.uuid4().hex}"
+    temporary = folder / f".{name}.tmp"
+    try:
+        connection.execute(
+            f"COPY ({rows} ORDER BY start_time_ns) TO {quoted(str(temporary))}"
+            f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000, KV_METADATA {{'{MARK}': '{VERSION}'}})"
+        )
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, folder / f"{name}.parquet")
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
+    _sync_folder(folder)
+    return count
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _turn(root: Path, wait_s: float) -> Iterator[None]:
+    """Hold the lake's lock; the system frees it when a process dies."""
+    import fcntl
+
+    with open(root / ".lock", "a", encoding="utf-8") as lock:
+        give_up = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise SourceError(
+                        f"{root}: another writer has held the lake for {wait_s:g} s; try again when it is done"
+                    ) from None
+                time.sleep(0.05)
+        yield

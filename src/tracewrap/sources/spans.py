@@ -1,0 +1,117 @@
+"""From spans to calls in SQL: the codec of ``tracewrap.semconv.call_from_attributes`` for whole tables.
+
+Input: a relation with trace_id, span_id, parent_span_id, start_ns, end_ns, service_name, scope_name, failed and ``attrs``, ``resource``:
+MAP(VARCHAR, VARCHAR) with every value as text (arrays as JSON text): what OTLP-JSON, Jaeger and ClickHouse can all give. Output:
+``CALL_COLUMNS``. Tests hold the two codecs together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tracewrap import semconv as names
+from tracewrap.sources.table import quoted
+
+IS_CALL = f"attrs[{quoted(names.OPERATION)}] IS NOT NULL AND provider_name IS NOT NULL"
+"""Whether a span is an LLM request; over the relation that ``calls_select`` builds."""
+
+_HIDDEN_RESOURCE = "telemetry.sdk.%"
+
+
+def _text(name: str) -> str:
+    return f"nullif(attrs[{quoted(name)}], '')"
+
+
+def _float(name: str) -> str:
+    value = f"TRY_CAST(attrs[{quoted(name)}] AS DOUBLE)"
+    return f"CASE WHEN abs({value}) < 1e300 THEN {value} END"
+
+
+def _int(name: str) -> str:
+    text = f"attrs[{quoted(name)}]"
+    number = f"TRY_CAST({text} AS DOUBLE)"
+    return f"CASE WHEN {number} = floor({number}) AND abs({number}) < 9e18 THEN coalesce(TRY_CAST({text} AS BIGINT), TRY_CAST({number} AS BIGINT)) END"
+
+
+def _array(name: str) -> str:
+    text = f"attrs[{quoted(name)}]"
+    many = f"TRY(from_json({text}, '[\"VARCHAR\"]'))"
+    return f"CASE WHEN {text} IS NULL THEN []::VARCHAR[] WHEN {text} LIKE '[%' THEN coalesce({many}, [{text}]) ELSE [{text}] END"
+
+
+def expressions() -> Mapping[str, str]:
+    """Call column to SQL over the span relation (with ``provider_name`` beside it)."""
+    first, second = _int(names.INPUT_TOKENS), _int(names.OUTPUT_TOKENS)
+    processed_first, processed_second = _int(names.PROCESSED_INPUT), _int(names.PROCESSED_OUTPUT)
+    split = f"(coalesce({processed_first}, {processed_second}) IS NOT NULL)"
+    known = f"(coalesce({first}, {second}, {processed_first}, {processed_second}) IS NOT NULL)"
+    source, error = f"attrs[{quoted(names.USAGE_SOURCE)}]", _text(names.ERROR_TYPE)
+    duration = "CASE WHEN end_ns > start_ns THEN (end_ns - start_ns)::DOUBLE / 1e9 END"
+
+    def detail(name: str, *older: str) -> str:
+        return f"CASE WHEN {known} THEN coalesce({', '.join(map(_int, (name, *older)))}) END"
+
+    return {
+        "trace_id": "trace_id",
+        "span_id": "span_id",
+        "parent_span_id": "parent_span_id",
+        "start_time_ns": "start_ns",
+        "provider": "provider_name",
+        "operation": f"attrs[{quoted(names.OPERATION)}]",
+        "service_name": "service_name",
+        "scope_name": "scope_name",
+        "request_model": _text(names.REQUEST_MODEL),
+        "response_model": _text(names.RESPONSE_MODEL),
+        "server_address": _text(names.SERVER_ADDRESS),
+        "server_port": f"({_int(names.SERVER_PORT)})::INTEGER",
+        "stream": f"coalesce(attrs[{quoted(names.REQUEST_STREAM)}] = 'true', false)",
+        "input_tokens": f"CASE WHEN {split} THEN {processed_first} ELSE {first} END",
+        "output_tokens": f"CASE WHEN {split} THEN {processed_second} ELSE {second} END",
+        "cached_input_tokens": detail(names.CACHE_READ),
+        "cache_write_input_tokens": detail(names.CACHE_WRITE, names.CACHE_WRITE_OLD),
+        "reasoning_output_tokens": detail(names.REASONING),
+        "audio_input_tokens": detail(names.AUDIO_INPUT),
+        "audio_output_tokens": detail(names.AUDIO_OUTPUT),
+        "image_input_tokens": detail(names.IMAGE_INPUT),
+        "billed_input_tokens": f"CASE WHEN {split} THEN {first} END",
+        "billed_output_tokens": f"CASE WHEN {split} THEN {second} END",
+        "usage_source": f"CASE WHEN {known} THEN CASE WHEN {source} = 'estimated' THEN 'estimated' ELSE 'reported' END END",
+        "raw_runtime_s": f"coalesce({_float(names.RUNTIME_RAW)}, {duration})",
+        "time_to_first_chunk_s": _float(names.TIME_TO_FIRST_CHUNK),
+        "consumer_s": _float(names.CONSUMER),
+        "attempts": f"coalesce(nullif({_int(names.ATTEMPTS)}, 0), 1)::INTEGER",
+        "retry_s": f"coalesce({_float(names.RETRY)}, 0::DOUBLE)",
+        "outcome": f"coalesce({_text(names.OUTCOME)}, CASE WHEN {error} IS NOT NULL OR failed THEN 'error' ELSE 'complete' END)",
+        "error_type": f"coalesce({error}, CASE WHEN failed THEN '_OTHER' END)",
+        "response_id": _text(names.RESPONSE_ID),
+        "request_id": _text(names.REQUEST_ID),
+        "service_tier": f"coalesce({_text(names.SERVICE_TIER)}, {_text(names.OPENAI_SERVICE_TIER)})",
+        "finish_reasons": _array(names.FINISH_REASONS),
+        "server_processing_s": _float(names.SERVER_PROCESSING),
+        "tags": _tags(),
+    }
+
+
+def _tags() -> str:
+    read = ", ".join(quoted(name) for name in sorted(names.READ_NAMES))
+    own = f"map_from_entries(list_filter(map_entries(attrs), lambda e: e.key NOT IN ({read}) AND NOT starts_with(e.key, 'tracewrap.')))"
+    shared = (
+        f"map_from_entries(list_filter(map_entries(resource), lambda e: e.key <> {quoted(names.SERVICE_NAME)}"
+        f" AND e.key NOT LIKE '{_HIDDEN_RESOURCE}'))"
+    )
+    return f"map_concat({shared}, {own})"
+
+
+def provider_name() -> str:
+    """The provider of a span, old attribute name included."""
+    return f"coalesce({_text(names.PROVIDER)}, {_text('gen_ai.system')})"
+
+
+def calls_select(spans: str, columns: Mapping[str, str], extra: Mapping[str, str] | None = None) -> str:
+    """SELECT of *columns* (name to expression over ``CALL_COLUMNS``) from the span relation *spans*; *extra* passes through."""
+    wanted = expressions()
+    passed = "".join(f", {sql} AS {name}" for name, sql in (extra or {}).items())
+    kept = "".join(f", {name}" for name in (extra or {}))
+    inner = ", ".join(f"{sql} AS {name}" for name, sql in wanted.items())
+    outer = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+    return f"SELECT {outer}{kept} FROM (SELECT {inner}{passed} FROM (SELECT *, {provider_name()} AS provider_name FROM ({spans})))"

@@ -1,0 +1,159 @@
+"""The calls table: its columns, what a source is, and how reading went."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tracewrap.errors import missing_extra
+from tracewrap.records import Call, TokenUsage
+
+if TYPE_CHECKING:
+    import duckdb
+
+CALL_COLUMNS: Mapping[str, str] = {
+    "trace_id": "VARCHAR",
+    "span_id": "VARCHAR",
+    "parent_span_id": "VARCHAR",
+    "start_time_ns": "BIGINT",
+    "provider": "VARCHAR",
+    "operation": "VARCHAR",
+    "service_name": "VARCHAR",
+    "scope_name": "VARCHAR",
+    "request_model": "VARCHAR",
+    "response_model": "VARCHAR",
+    "server_address": "VARCHAR",
+    "server_port": "INTEGER",
+    "stream": "BOOLEAN",
+    "input_tokens": "BIGINT",
+    "output_tokens": "BIGINT",
+    "cached_input_tokens": "BIGINT",
+    "cache_write_input_tokens": "BIGINT",
+    "reasoning_output_tokens": "BIGINT",
+    "audio_input_tokens": "BIGINT",
+    "audio_output_tokens": "BIGINT",
+    "image_input_tokens": "BIGINT",
+    "billed_input_tokens": "BIGINT",
+    "billed_output_tokens": "BIGINT",
+    "usage_source": "VARCHAR",
+    "raw_runtime_s": "DOUBLE",
+    "time_to_first_chunk_s": "DOUBLE",
+    "consumer_s": "DOUBLE",
+    "attempts": "INTEGER",
+    "retry_s": "DOUBLE",
+    "outcome": "VARCHAR",
+    "error_type": "VARCHAR",
+    "response_id": "VARCHAR",
+    "request_id": "VARCHAR",
+    "service_tier": "VARCHAR",
+    "finish_reasons": "VARCHAR[]",
+    "server_processing_s": "DOUBLE",
+    "tags": "MAP(VARCHAR, VARCHAR)",
+}
+"""The calls table: ``Call``'s fields, ``usage`` flattened (all NULL, ``usage_source`` too, when there is none)."""
+
+USAGE_COLUMNS = tuple(name for name in CALL_COLUMNS if name.endswith("_tokens"))
+EVER = (-(2**62), 2**62)
+"""The period (start, end) in nanoseconds that holds every call."""
+
+
+@dataclass(slots=True)
+class ReadStatus:
+    """What reading a source found; the same facts as ``report.model.SourceStatus``."""
+
+    kind: str
+    location: str
+    complete: bool = True
+    files: int | None = None
+    lines: int | None = None
+    torn_lines: int | None = None
+    foreign_lines: int | None = None
+    spans: int | None = None
+    foreign_spans: int | None = None
+    duplicates: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def dropped(self) -> int:
+        """Lines and copies that were skipped."""
+        return (self.torn_lines or 0) + (self.foreign_lines or 0) + self.duplicates
+
+
+class Source(Protocol):
+    """One origin of calls."""
+
+    @property
+    def location(self) -> str:
+        """The source as the user named it."""
+        ...
+
+    def load(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        since_ns: int,
+        until_ns: int,
+        columns: Mapping[str, str],
+    ) -> ReadStatus:
+        """Create *table* (a table or a view) of the calls that start in [since_ns, until_ns), unique by (trace id, span id).
+
+        *columns*: name to SQL expression over ``CALL_COLUMNS``: only these are read. Raises SourceError.
+        """
+        ...
+
+
+def connect(memory_limit: str | None = None, threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB that never goes to the network; MissingExtraError without the extra ``report``."""
+    try:
+        import duckdb
+    except ImportError:
+        raise missing_extra("reading calls", "report") from None
+    config: dict[str, Any] = {"autoinstall_known_extensions": False, "preserve_insertion_order": False}
+    if memory_limit:
+        config["memory_limit"] = memory_limit
+    if threads:
+        config["threads"] = threads
+    return duckdb.connect(":memory:", config=config)
+
+
+def drop_duplicates(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    """Delete second and later copies of one (trace id, span id) from *table*; the number deleted."""
+    repeated = f"SELECT trace_id, span_id FROM {table} GROUP BY ALL HAVING count(*) > 1"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated_ids AS {repeated}")
+    if not scalar(connection, "SELECT count(*) FROM repeated_ids"):
+        return 0
+    before = scalar(connection, f"SELECT count(*) FROM {table}")
+    connection.execute(
+        f"DELETE FROM {table} WHERE rowid IN (SELECT t.rowid FROM {table} t JOIN repeated_ids USING (trace_id, span_id)"
+        " QUALIFY row_number() OVER (PARTITION BY t.trace_id, t.span_id ORDER BY t.rowid) > 1)"
+    )
+    return before - scalar(connection, f"SELECT count(*) FROM {table}")
+
+
+def scalar(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    """The one whole number that *sql* gives; 0 for NULL."""
+    row = connection.execute(sql).fetchone()
+    return int(row[0] or 0) if row else 0
+
+
+def quoted(text: str) -> str:
+    """*text* as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def call_from_row(row: Sequence[Any]) -> Call:
+    """The Call of one row of the calls table, columns in the order of ``CALL_COLUMNS``."""
+    values = dict(zip(CALL_COLUMNS, row, strict=True))
+    counts = {name: values.pop(name) for name in USAGE_COLUMNS}
+    source = values.pop("usage_source")
+    values["usage"] = None if source is None else TokenUsage(**counts, source=source)
+    values["finish_reasons"] = tuple(values["finish_reasons"] or ())
+    values["tags"] = dict(values["tags"] or {})
+    return Call(**values)
+
+
+def day_text(start_time_ns: int) -> str:
+    """The UTC day of a start time, ``YYYY-MM-DD``."""
+    return (dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=start_time_ns // 1000)).strftime("%Y-%m-%d")
