@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import _thread
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
@@ -154,7 +154,8 @@ class StreamReader(Reader):
                 if not self.hides(chunk):
                     return chunk
             except Exception:
-                return chunk
+                if getattr(chunk, "choices", True) != []:
+                    return chunk
 
     def close(self) -> None:
         """As a generator's close."""
@@ -194,7 +195,8 @@ class AsyncStreamReader(Reader):
                 if not self.hides(chunk):
                     return chunk
             except Exception:
-                return chunk
+                if getattr(chunk, "choices", True) != []:
+                    return chunk
 
     async def aclose(self) -> None:
         """As an async generator's aclose."""
@@ -227,3 +229,13 @@ def hook_close(response: Any, reader: Reader) -> None:
                     reader.closed()
 
         response.close = closing
+
+
+def without_usage(iterator: Iterator[Any]) -> Iterator[Any]:
+    """*iterator* without the usage chunk that was asked for, when no reader could be put round it."""
+    return (chunk for chunk in iterator if getattr(chunk, "choices", True) != [])
+
+
+def without_usage_async(iterator: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """*iterator* without the usage chunk that was asked for, when no reader could be put round it."""
+    return (chunk async for chunk in iterator if getattr(chunk, "choices", True) != [])

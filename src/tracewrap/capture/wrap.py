@@ -18,7 +18,13 @@ from tracewrap.capture import import_hook
 from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
 from tracewrap.capture.call import CURRENT, OpenCall, begin, fail, finish, leave
 from tracewrap.capture.state import drop, state
-from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close
+from tracewrap.capture.streams import (
+    AsyncStreamReader,
+    StreamReader,
+    hook_close,
+    without_usage,
+    without_usage_async,
+)
 from tracewrap.errors import UnsupportedClientError
 from tracewrap.vendors import adapters
 from tracewrap.vendors._adapter import Adapter, Request, Seam
@@ -40,24 +46,27 @@ def wrap(client: Client) -> Client:
 
     Wrapping twice changes nothing. Raises UnsupportedClientError for an object that no vendor adapter knows.
     """
-    known = [(adapter, seam) for adapter, seam in _seams() if _is_instance(client, seam.target)]
-    if not known:
-        name = f"{type(client).__module__}.{type(client).__qualname__}"
-        vendors = ", ".join(sorted({seam.target.replace(":", ".") for _, seam in _seams()}))
-        raise UnsupportedClientError(f"wrap() does not know {name}; it wraps {vendors}")
-    for adapter, seam in known:
-        _wrap_instance(client, adapter, seam)
+    try:
+        if not _wrap_known(client):
+            _refuse(client)
+    except UnsupportedClientError:
+        raise
+    except Exception:
+        drop("wrap")
     return client
 
 
 def instrument() -> None:
     """Record the calls of every client of every known SDK, present and future, installed or imported later. Idempotent."""
-    for adapter, seam in _seams():
-        module = seam.target.partition(":")[0]
-        if module in sys.modules:
-            _patch_class(adapter, seam)
-        else:
-            import_hook.after_import(module, functools.partial(_patch_class, adapter, seam))
+    try:
+        for adapter, seam in _seams():
+            module = seam.target.partition(":")[0]
+            if module in sys.modules:
+                _patch_class(adapter, seam)
+            else:
+                import_hook.after_import(module, functools.partial(_patch_class, adapter, seam))
+    except Exception:
+        drop("instrument")
 
 
 def uninstrument() -> None:
@@ -78,6 +87,20 @@ def uninstrument() -> None:
 def instrumented() -> tuple[str, ...]:
     """Names of the class attributes that ``instrument`` replaced, for the doctor."""
     return tuple(f"{cls.__module__}.{cls.__qualname__}.{name}" for cls, name, _, _ in _patched)
+
+
+def _wrap_known(client: object) -> bool:
+    """Wrap *client* at every seam of its class; False when it has none."""
+    known = [(adapter, seam) for adapter, seam in _seams() if _is_instance(client, seam.target)]
+    for adapter, seam in known:
+        _wrap_instance(client, adapter, seam)
+    return bool(known)
+
+
+def _refuse(client: object) -> None:
+    name = f"{type(client).__module__}.{type(client).__qualname__}"
+    vendors = ", ".join(sorted({seam.target.replace(":", ".") for _, seam in _seams()}))
+    raise UnsupportedClientError(f"wrap() does not know {name}; it wraps {vendors}")
 
 
 def _seams() -> Iterator[tuple[Adapter, Seam]]:
@@ -221,7 +244,7 @@ def _recording(adapter: Adapter, seam: Seam, gate: list[bool], original: Any, re
             try:
                 _exit_received(call, result, True)
             except Exception:
-                pass
+                _unread(call, result, True)
             return result
 
         return arequest
@@ -245,10 +268,20 @@ def _recording(adapter: Adapter, seam: Seam, gate: list[bool], original: Any, re
         try:
             _exit_received(call, result, False)
         except Exception:
-            pass
+            _unread(call, result, False)
         return result
 
     return request
+
+
+def _unread(call: OpenCall, result: Any, is_async: bool) -> None:
+    """Reading *result* failed. If we asked its stream for a usage chunk, the consumer must still not see that chunk."""
+    try:
+        if call.hidden_usage:
+            result._iterator = (without_usage_async if is_async else without_usage)(result._iterator)
+        drop("response")
+    except Exception:
+        pass
 
 
 def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
@@ -292,12 +325,9 @@ def _exit_failed(call: OpenCall, error: BaseException) -> None:
 
 
 def _exit_received(call: OpenCall, result: Any, is_async: bool) -> None:
-    try:
-        now = perf_counter()
-        leave(call)
-        _received(call, result, now, is_async)
-    except Exception:
-        drop("response")
+    now = perf_counter()
+    leave(call)
+    _received(call, result, now, is_async)
 
 
 def _received(call: OpenCall, result: Any, now: float, is_async: bool) -> None:
