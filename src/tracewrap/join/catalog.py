@@ -79,17 +79,13 @@ _MAX_KNOWN = 10_000
 
 def _analytic(model: str, stack_ids: Iterable[str]) -> Idealized | None:
     """An analytic profile of *model*, on the first of *stack_ids* on which it fits."""
-    from tracewrap.runtime.models import load_models
-    from tracewrap.runtime.roofline import estimate_on_stack
+    from tracewrap.runtime.roofline import estimate_by_name, reference_stack
 
-    architecture = load_models().get(model)
-    if architecture is None:
-        return None
     for stack_id in stack_ids:
         try:
-            return estimate_on_stack(architecture, stack_id)
+            return reference_stack(stack_id), estimate_by_name(model, stack_id)
         except (ProfileNotFoundError, ConfigurationError):
-            continue
+            continue  # a model without a known architecture, or too large for this stack
     return None
 
 
@@ -121,20 +117,22 @@ def load_catalog(
 def _chosen(
     wanted: list[str], stacks: list[ReferenceStack], denoised: dict[str, RuntimeProfile], stand_ins: dict[str, str]
 ) -> Catalog:
-    from tracewrap.runtime.roofline import stack_ids
+    from tracewrap.runtime.roofline import reference_stack
 
     by_id = {stack.id: stack for stack in stacks}
-    analytic = [name for name in wanted if name not in by_id]
-    known = set(stack_ids())
-    for name in analytic:
-        if name not in known:
-            names = ", ".join([*by_id, *sorted(known)])
-            raise ProfileNotFoundError(f"no reference stack {name!r}; there is {names}")
+    for name in wanted:
+        if name in by_id:
+            continue
+        try:
+            reference_stack(name)
+        except ProfileNotFoundError as error:
+            measured = ", ".join(by_id)
+            raise ProfileNotFoundError(f"no reference stack {name!r}: {error}; measured stacks: {measured}") from None
     return Catalog(
         stacks=tuple(by_id[name] for name in wanted if name in by_id),
         denoised=denoised,
         stand_ins=stand_ins,
-        analytic=tuple(analytic),
+        analytic=tuple(name for name in wanted if name not in by_id),
     )
 
 
@@ -157,14 +155,14 @@ def _take(file: Path, stacks: list[ReferenceStack], denoised: dict[str, RuntimeP
     data = read_json(file)
     schema = data.get("schema")
     if schema == stack_module.SCHEMA:
-        stacks.append(ReferenceStack.from_dict(data, str(file)))
+        stacks.append(_priced(ReferenceStack.from_dict(data, str(file))))
     elif schema == profile_module.SCHEMA:
         profile = RuntimeProfile.from_dict(data, str(file))
         deployment = profile.stack.get("deployment")
         if isinstance(deployment, str):
             denoised[deployment] = profile
         else:
-            stacks.append(_stack_of(profile))
+            stacks.append(_priced(_stack_of(profile)))
     elif isinstance(schema, str) and schema.startswith("tracewrap."):
         return
     else:
@@ -184,4 +182,19 @@ def _stack_of(profile: RuntimeProfile) -> ReferenceStack:
         price=stack_module.Price(**price) if isinstance(price, dict) else None,
         watts=float(watts) if isinstance(watts, int | float) else None,
         profiles={profile.model: profile},
+    )
+
+
+def _priced(stack: ReferenceStack) -> ReferenceStack:
+    """*stack* with the GPU table's price and power where it states none of its own."""
+    from tracewrap.runtime.gpus import get_gpu
+
+    if stack.price is not None and stack.watts is not None:
+        return stack
+    try:
+        gpu = get_gpu(stack.gpu)
+    except ProfileNotFoundError:
+        return stack
+    return dataclasses.replace(
+        stack, price=stack.price or gpu.price, watts=gpu.batch_1_watts if stack.watts is None else stack.watts
     )
