@@ -6,15 +6,17 @@ afternoon; 2% retried, 1% failed, 0.5% cancelled, 3% without token counts, one m
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 
+from tracewrap.records import Deployment
+from tracewrap.runtime.files import save_profile
 from tracewrap.runtime.profile import Interval, RuntimeProfile
-from tracewrap.runtime.stack import Price, ReferenceStack
+from tracewrap.runtime.stack import Price, ReferenceStack, save_stack
 
 DAY = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
 START_NS = int(DAY.timestamp()) * 10**9
@@ -153,15 +155,20 @@ def _span(day: dict[str, list], i: int) -> str:  # type: ignore[type-arg]
     )
 
 
+def deployment_key(index: int) -> str:
+    """What the denoised profile of one deployment is found by."""
+    provider, address, model, stream, _ = DEPLOYMENTS[index]
+    return Deployment(provider, f"{address}:443", model, "chat", stream).key
+
+
 def write_profiles(folder: Path) -> None:
-    """The profiles of the day under *folder*: denoised/ and stacks/."""
-    for kind in ("denoised", "stacks"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
+    """The profiles of the day in *folder*: three denoised ones, two reference stacks."""
+    folder.mkdir(parents=True, exist_ok=True)
     for index in range(3):
-        profile = denoised_profile(index)
-        (folder / "denoised" / f"{profile.id}.json").write_text(json.dumps(profile.to_dict()))
+        profile = dataclasses.replace(denoised_profile(index), stack={"deployment": deployment_key(index)})
+        save_profile(profile, folder / f"{profile.id}.json")
     for one in (stack("h100x4", 1.0), stack("slow", 2.0)):
-        (folder / "stacks" / f"{one.id}.json").write_text(json.dumps(one.to_dict()))
+        save_stack(one, folder / f"{one.id}.json")
 
 
 if __name__ == "__main__":

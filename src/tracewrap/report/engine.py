@@ -105,7 +105,8 @@ class DuckDBEngine:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """See ``Engine``."""
-        return self.connection.execute(_with_quantiles(sql, "duckdb")).fetchall()
+        rows: list[tuple[Any, ...]] = self.connection.execute(_with_quantiles(sql, "duckdb")).fetchall()
+        return rows
 
     def table(self, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
         """See ``Engine``."""

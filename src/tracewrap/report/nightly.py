@@ -12,7 +12,7 @@ from typing import Any, cast
 from tracewrap.errors import ConfigurationError
 from tracewrap.join.catalog import Catalog, load_catalog
 from tracewrap.report import coverage, drift, figures, hours, profiles, queries, worth
-from tracewrap.report.engine import ChdbEngine, DuckDBEngine, Engine, SparkEngine, named_engine
+from tracewrap.report.engine import DuckDBEngine, Engine, named_engine
 from tracewrap.report.model import DEFAULT_GROUPS, SCHEMA, Group, Grouping, Report, SourceStatus
 from tracewrap.report.period import Span, around, between, day_span
 from tracewrap.report.prices import PriceBook
@@ -156,8 +156,8 @@ def load(
     else:
         if len(sources) != 1:
             raise ConfigurationError(f"--engine {engine} reads one lake, {len(sources)} sources were given")
-        run = named_engine(engine, sources[0])
-        cast("ChdbEngine | SparkEngine", run).load_calls("calls", first, last, columns)
+        other = run = named_engine(engine, sources[0])
+        other.load_calls("calls", first, last, columns)
         statuses = [ReadStatus("lake", sources[0])]
     span = span or _whole(run, timezone)
     return join_loaded(run, span, tuple(keys), catalogs, denoised, book, now_ns, statuses)
@@ -235,8 +235,8 @@ def table(joined: Joined, by: Sequence[str]) -> list[Group]:
     quantiles = _keyed(joined, queries.quantile_query(joined.prefixes, columns), len(columns))
     provenances: dict[tuple[Any, ...], dict[str, dict[str, int]]] = {}
     for prefix in joined.prefixes:
-        for *key, name, n in joined.engine.rows(queries.provenance_query(prefix, columns)):
-            provenances.setdefault(tuple(key), {}).setdefault(prefix, {})[name] = int(n)
+        for *named, name, n in joined.engine.rows(queries.provenance_query(prefix, columns)):
+            provenances.setdefault(tuple(named), {}).setdefault(prefix, {})[name] = int(n)
     out = []
     for row in rows:
         key = tuple(row[column] for column in columns)
