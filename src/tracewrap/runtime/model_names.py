@@ -1,0 +1,110 @@
+"""From any host's name of a model to the id of its architecture.
+
+A name is brought to a key: last path component, lower case, words that do not change the shape (instruct, turbo, fp8,
+awq, gguf, ...) removed. Two names with the same key are the same architecture. Nothing is matched by likeness: a word
+that is not known to be harmless makes the name unknown, so a fine-tune, a distillation or a closed model never
+borrows another model's shape.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from tracewrap.runtime.architecture import Architecture
+
+# Words that say how the same shape was tuned, packed or served.
+_HARMLESS = frozenset(
+    [
+        "instruct",
+        "inst",
+        "chat",
+        "it",
+        "hf",
+        "turbo",
+        "lite",
+        "free",
+        "versatile",
+        "instant",
+        "preview",
+        "tput",
+        "latency",
+        "optimized",
+        "maas",
+        "fast",
+        "tee",
+        "fp8",
+        "fp16",
+        "bf16",
+        "fp4",
+        "nvfp4",
+        "mxfp4",
+        "int8",
+        "int4",
+        "4bit",
+        "8bit",
+        "awq",
+        "gptq",
+        "gguf",
+        "exl2",
+        "bnb",
+        "nf4",
+        "dynamic",
+        "block",
+        "w4a16",
+        "w8a8",
+        "w8a16",
+        "quantized",
+        "mlx",
+        "unsloth",
+        "ggml",
+        "onnx",
+        "serverless",
+        "original",
+        "base",
+        "pt",
+        "reference",
+        "nitro",
+        "exacto",
+        "ud",
+        "g128",
+    ]
+)
+_REGION_AND_VENDOR = re.compile(
+    r"^(?:(?:us|eu|apac|global|au|jp|ca|us-gov)\.)?(?:(?:meta|mistral|qwen|openai|google|nvidia)\.)?"
+)
+_SERVING_VERSION = re.compile(r"(?:-v?\d+)?:\d+$")  # Bedrock: "-v1:0", "-1:0"
+_LLAMA_CPP_TAG = re.compile(r"(?<![a-z0-9])i?q[2-8](?:_[0-9a-z]+)*(?![a-z0-9])")
+_VERSION_WORD = re.compile(r"^v(?=\d)")  # "v3p1" and "3.1" are one version
+_SEPARATORS = re.compile(r"[-_:@ ]+")
+
+
+def name_key(name: str) -> str:
+    """The comparable form of a host's model *name*; empty when nothing is left."""
+    parts = [part for part in name.strip().lower().replace("\\", "/").split("/") if part]
+    last = parts[-1].removesuffix(".gguf") if parts else ""
+    last = _SERVING_VERSION.sub("", _REGION_AND_VENDOR.sub("", last)).removeprefix("meta-")
+    last = _LLAMA_CPP_TAG.sub("", last).replace(".", "p")
+    words = [word for word in _SEPARATORS.split(last) if word and word not in _HARMLESS]
+    return "".join(_VERSION_WORD.sub("", word) for word in words)
+
+
+def name_index(models: Mapping[str, Architecture]) -> dict[str, str]:
+    """Key to model id, from ids and aliases; of two models with one key the first keeps it.
+
+    An alias that starts with ``=`` matches only letter for letter (any case), not by key.
+    """
+    index: dict[str, str] = {}
+    for model_id in models:
+        index.setdefault(name_key(model_id), model_id)
+    for model_id, architecture in models.items():
+        for name in architecture.aliases:
+            index.setdefault(name.lower() if name.startswith("=") else name_key(name), model_id)
+    return index
+
+
+def resolve(name: str, index: Mapping[str, str]) -> str | None:
+    """The model id for *name* in *index*, or ``None``."""
+    exact = index.get(f"={name.strip().lower()}")
+    key = name_key(name)
+    return exact or (index.get(key) if key else None)
