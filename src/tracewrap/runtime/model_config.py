@@ -143,9 +143,11 @@ def _attention(reader: _Reader, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _window(reader: _Reader, layers: int) -> dict[str, Any]:
     """Sliding-window fields: which layers read the whole context."""
+    if reader.values.get("use_sliding_window") is False:
+        return {}
     window = reader.optional("sliding_window", "attention_chunk_size")
     kinds = reader.values.get("layer_types")
-    if window is None or reader.values.get("use_sliding_window") is False:
+    if window is None:
         return {}
     if isinstance(kinds, list):
         full = sum(kind == "full_attention" for kind in kinds)
