@@ -249,25 +249,26 @@ def _put(attributes: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _usage(attributes: Mapping[str, Any]) -> TokenUsage | None:
-    first, second = _int(attributes.get(INPUT_TOKENS)), _int(attributes.get(OUTPUT_TOKENS))
-    processed = _int(attributes.get(PROCESSED_INPUT)), _int(attributes.get(PROCESSED_OUTPUT))
-    details = {field: _int(attributes.get(name)) for field, name in _USAGE_NAMES}
-    if details["cache_write_input_tokens"] is None:
-        details["cache_write_input_tokens"] = _int(attributes.get(CACHE_WRITE_OLD))
-    source = attributes.get(USAGE_SOURCE)
-    if first is None and second is None and processed == (None, None):
+    read = attributes.get
+    first, second = read(INPUT_TOKENS), read(OUTPUT_TOKENS)
+    processed_in, processed_out = read(PROCESSED_INPUT), read(PROCESSED_OUTPUT)
+    if first is None and second is None and processed_in is None and processed_out is None:
         return None
-    reported = cast(UsageSource, source if source in ("reported", "estimated") else "reported")
-    if processed != (None, None):
-        return TokenUsage(
-            input_tokens=processed[0],
-            output_tokens=processed[1],
-            billed_input_tokens=first,
-            billed_output_tokens=second,
-            source=reported,
-            **details,
-        )
-    return TokenUsage(input_tokens=first, output_tokens=second, source=reported, **details)
+    separate = processed_in is not None or processed_out is not None
+    source = read(USAGE_SOURCE)
+    return TokenUsage(
+        input_tokens=_int(processed_in if separate else first),
+        output_tokens=_int(processed_out if separate else second),
+        cached_input_tokens=_int(read(CACHE_READ)),
+        cache_write_input_tokens=_int(read(CACHE_WRITE) if CACHE_WRITE in attributes else read(CACHE_WRITE_OLD)),
+        reasoning_output_tokens=_int(read(REASONING)),
+        audio_input_tokens=_int(read(AUDIO_INPUT)),
+        audio_output_tokens=_int(read(AUDIO_OUTPUT)),
+        image_input_tokens=_int(read(IMAGE_INPUT)),
+        billed_input_tokens=_int(first) if separate else None,
+        billed_output_tokens=_int(second) if separate else None,
+        source=cast(UsageSource, source) if source in ("reported", "estimated") else "reported",
+    )
 
 
 def _text(value: Any) -> str | None:
@@ -276,19 +277,23 @@ def _text(value: Any) -> str | None:
 
 def _int(value: Any) -> int | None:
     """A whole number of any spelling (ClickHouse and OTLP-JSON keep them as text); None otherwise."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
+    if value is None or type(value) is int:
         return value
     number = _float(value)
     return int(number) if number is not None and number == int(number) else None
 
 
 def _float(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if type(value) is float:
+        return value if abs(value) < _LARGEST else None
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value)
     except ValueError:
         return None
-    return number if abs(number) < 1e300 else None
+    return number if abs(number) < _LARGEST else None
+
+
+_LARGEST = 1e300
+"""Infinities and NaN compare false with it: they count as absent."""

@@ -80,18 +80,20 @@ class JoiningExporter(SpanExporter):
             return self._catalog
 
     def _joined(self, span: ReadableSpan, catalog: Catalog | None) -> ReadableSpan:
-        attributes = span.attributes
-        if not attributes or semconv.OPERATION not in attributes:
+        seen = span.attributes
+        if not seen or semconv.OPERATION not in seen:
             return span
         try:
-            call = call_of(span)
+            attributes = dict(seen)  # a span's own mapping is slow to read
+            call = call_of(span, attributes)
             if call is None:
                 return span
             if self._learner is not None:
                 self._learner.observe(call)
             if catalog is None:
                 return span
-            return with_attributes(span, semconv.joined_attributes(join_call(call, catalog)))
+            attributes.update(semconv.joined_attributes(join_call(call, catalog)))
+            return with_attributes(span, attributes)
         except Exception:  # noqa: BLE001
             self._failed()
             return span
@@ -102,9 +104,11 @@ class JoiningExporter(SpanExporter):
             logger.warning("joining failed; spans are exported without estimates", exc_info=True)
 
 
-def call_of(span: ReadableSpan) -> Call | None:
-    """The call that *span* describes, without tags; None for other spans."""
-    attributes, context = span.attributes or {}, span.context
+def call_of(span: ReadableSpan, attributes: Mapping[str, Any] | None = None) -> Call | None:
+    """The call that *span* describes, without tags; None for other spans. *attributes*: the span's, when read already."""
+    context = span.context
+    if attributes is None:
+        attributes = dict(span.attributes or {})
     if context is None or span.start_time is None:
         return None
     scope = span.instrumentation_scope
@@ -127,14 +131,14 @@ def _service_name(span: ReadableSpan) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def with_attributes(span: ReadableSpan, extra: Mapping[str, Any]) -> ReadableSpan:
-    """A copy of *span* with *extra* attributes."""
+def with_attributes(span: ReadableSpan, attributes: Mapping[str, Any]) -> ReadableSpan:
+    """A copy of *span* with *attributes* in place of its own."""
     return ReadableSpan(
         name=span.name,
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes={**(span.attributes or {}), **extra},
+        attributes=attributes,
         events=span.events,
         links=span.links,
         kind=span.kind,

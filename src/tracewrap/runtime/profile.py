@@ -16,6 +16,7 @@ and SQL evaluate the same profile to the same number. This module needs nothing 
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -115,19 +116,27 @@ class RuntimeProfile:
 
     def half_width(self, p: float, o: float) -> float:
         """r of the 90% interval, log scale; see ``Interval``."""
-        decode, total = self.decode_time(p, o), self.runtime(p, o)
+        decode = self.decode_time(p, o)
+        return self._half_width(p, o, self.overhead_s + self.prompt_time(p) + decode, decode)
+
+    def _half_width(self, p: float, o: float, total: float, decode: float) -> float:
+        """r, given T(p, o) and its decode part."""
         if total <= 0.0:
             return 0.0
-        beyond = max(1.0, p / self.max_input_tokens if self.max_input_tokens > 0 else 1.0)
-        if self.max_output_tokens:
-            beyond = max(beyond, o / self.max_output_tokens)
-        i, share = self.interval, decode / total
-        outside = i.extrapolation * math.log(beyond)
-        return math.sqrt(i.base**2 + (i.prompt * (1.0 - share)) ** 2 + (i.decode * share) ** 2 + outside**2)
+        i, share, last, most = self.interval, decode / total, self.prompt_knots[-1][0], self.max_output_tokens
+        square = i.base * i.base + (i.prompt * (1.0 - share)) ** 2 + (i.decode * share) ** 2
+        beyond = p / last if p > last > 0 else 1.0
+        if most and o > most * beyond:
+            beyond = o / most
+        if beyond > 1.0:
+            square += (i.extrapolation * math.log(beyond)) ** 2
+        return math.sqrt(square)
 
     def estimate(self, p: float, o: float) -> Estimate:
         """T(p, o) in seconds with its interval and provenance."""
-        value, factor = self.runtime(p, o), math.exp(self.half_width(p, o))
+        decode = self.decode_time(p, o)
+        value = self.overhead_s + self.prompt_time(p) + decode
+        factor = math.exp(self._half_width(p, o, value, decode))
         return Estimate(value, value / factor, value * factor, self.provenance, self.id, self.extrapolated(p, o))
 
     def predict(
@@ -270,7 +279,7 @@ def _check(profile: RuntimeProfile) -> None:
     ):
         if not (math.isfinite(value) and value >= 0.0):
             raise ProfileFormatError(f"{name}: {key} is {value}, must be finite and not negative")
-    for (x0, y0), (x1, y1) in zip(knots, knots[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(knots):
         if x1 <= x0:
             raise ProfileFormatError(f"{name}: prompt_knots must increase in tokens, {x0:g} is followed by {x1:g}")
         if y1 < y0:

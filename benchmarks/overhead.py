@@ -1,0 +1,237 @@
+"""What tracewrap costs the caller: microseconds of the calling thread's CPU per call and per chunk.
+
+    python benchmarks/overhead.py [--rounds 40] [--json FILE]
+
+Real OpenAI SDK against an in-process transport. Arms run interleaved in one process: each block of calls is paired with a block of bare
+calls just before it, so that drift cancels; an A/A arm (bare against bare) shows the noise. ``floor`` is one bare
+OpenTelemetry span, current during the call, with the same attributes that tracewrap sets: what any tracing costs at least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import thread_time_ns
+from typing import Any
+
+import httpx2
+import openai
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from tracewrap import load_catalog, wrap
+from tracewrap.capture.call import OpenCall
+from tracewrap.capture.state import state
+from tracewrap.capture.streams import StreamReader
+from tracewrap.join.exporter import JoiningExporter
+from tracewrap.vendors._adapter import Request
+from tracewrap.vendors._providers import Endpoint
+from tracewrap.vendors.openai import ADAPTER
+
+CHUNKS = 200
+TARGETS = {"call_over_floor": 1.3, "chunk_us": 1.0, "joiner_us": 15.0, "import_over_sdk": 1.3}
+USAGE = {
+    "prompt_tokens": 70,
+    "completion_tokens": 40,
+    "total_tokens": 110,
+    "prompt_tokens_details": {"cached_tokens": 2},
+    "completion_tokens_details": {"reasoning_tokens": 1},
+}
+MODEL = "meta-llama/Llama-3.1-8B-Instruct"
+BASE = {"id": "c1", "created": 1, "model": MODEL}
+CHOICE = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+ANSWER = json.dumps({**BASE, "object": "chat.completion", "choices": [CHOICE], "usage": USAGE}).encode()
+QUESTION: dict[str, Any] = {
+    "model": MODEL,
+    "messages": [{"role": "user", "content": "hello there"}],
+    "temperature": 0.2,
+}
+
+
+def _events() -> bytes:
+    chunk = {**BASE, "object": "chat.completion.chunk"}
+    deltas = [{**chunk, "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}] * (CHUNKS - 1)
+    lines = [*deltas, {**chunk, "choices": [], "usage": USAGE}]
+    return b"".join(b"data: " + json.dumps(line).encode() + b"\n\n" for line in lines) + b"data: [DONE]\n\n"
+
+
+EVENTS = _events()
+HEADERS = {"x-request-id": "r1", "openai-processing-ms": "12"}
+
+
+def _serve(request: httpx2.Request) -> httpx2.Response:
+    if b'"stream":true' in request.content:
+        return httpx2.Response(200, content=EVENTS, headers={**HEADERS, "content-type": "text/event-stream"})
+    return httpx2.Response(200, content=ANSWER, headers={**HEADERS, "content-type": "application/json"})
+
+
+def _client() -> openai.OpenAI:
+    return openai.OpenAI(api_key="k", http_client=httpx2.Client(transport=httpx2.MockTransport(_serve)))
+
+
+class _Discard(SpanExporter):
+    def export(self, spans: object) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
+@contextmanager
+def _tracing(*processors: Any) -> Iterator[trace.Tracer]:
+    provider = TracerProvider(shutdown_on_exit=False)
+    for processor in processors:
+        provider.add_span_processor(processor)
+    state.tracer = provider.get_tracer("tracewrap")
+    yield state.tracer
+    provider.shutdown()
+
+
+def _cpu_us(action: Callable[[], object], repeats: int) -> float:
+    start = thread_time_ns()
+    for _ in range(repeats):
+        action()
+    return (thread_time_ns() - start) / repeats / 1000
+
+
+def _span_of(action: Callable[[], object]) -> ReadableSpan:
+    """The span that tracewrap makes of *action*."""
+    memory = InMemorySpanExporter()
+    with _tracing(SimpleSpanProcessor(memory)):
+        action()
+    return memory.get_finished_spans()[0]
+
+
+def _floor(tracer: trace.Tracer, span: ReadableSpan, bare: Callable[[], object]) -> Callable[[], None]:
+    """*bare* inside one plain span with the attributes of *span*: known before the call at its start, the rest at its end."""
+    attributes = dict(span.attributes or {})
+    early = {
+        k: v for k, v in attributes.items() if k.startswith(("gen_ai.request", "gen_ai.op", "gen_ai.prov", "server"))
+    }
+    late = {k: v for k, v in attributes.items() if k not in early}
+
+    def call() -> None:
+        with tracer.start_as_current_span(span.name, kind=span.kind, attributes=early) as current:
+            bare()
+            current.set_attributes(late)
+
+    return call
+
+
+def _median_ci(values: list[float]) -> tuple[float, float, float]:
+    dice = random.Random(0)
+    medians = sorted(statistics.median(dice.choices(values, k=len(values))) for _ in range(500))
+    return statistics.median(values), medians[25], medians[475]
+
+
+def added_us(stream: bool, rounds: int, calls: int) -> dict[str, tuple[float, float, float]]:
+    """Added CPU of each arm, microseconds a call: median and 90% interval over *rounds* paired blocks."""
+    plain_client, wrapped_client = _client(), wrap(_client())
+    extra = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+
+    def go(client: openai.OpenAI) -> None:
+        answer = client.chat.completions.create(**QUESTION, **extra)
+        if stream:
+            for _ in answer:
+                pass
+
+    def bare() -> None:
+        go(plain_client)
+
+    span = _span_of(lambda: go(wrapped_client))
+    with _tracing(BatchSpanProcessor(_Discard())) as tracer:
+        arms = {"A/A": bare, "floor": _floor(tracer, span, bare), "tracewrap": lambda: go(wrapped_client)}
+        for action in (bare, *arms.values()):
+            _cpu_us(action, calls)
+        seen: dict[str, list[float]] = {name: [] for name in arms}
+        dice = random.Random(1)
+        for _ in range(rounds):
+            for name in dice.sample(list(arms), len(arms)):
+                before = _cpu_us(bare, calls)
+                seen[name].append(_cpu_us(arms[name], calls) - before)
+    return {name: _median_ci(values) for name, values in seen.items()}
+
+
+def chunk_us(rounds: int = 200) -> float:
+    """Microseconds that the stream reader adds to a chunk, around an iterator of prebuilt chunks."""
+    chunks = [object() for _ in range(CHUNKS)]
+    call = OpenCall(ADAPTER, object(), Endpoint("openai"), Request("chat", "m", True), {}, trace.INVALID_SPAN)
+    call.live.clear()
+
+    def plain() -> None:
+        for _ in iter(chunks):
+            pass
+
+    def read() -> None:
+        for _ in StreamReader(call, iter(chunks)):
+            pass
+
+    return statistics.median((_cpu_us(read, 20) - _cpu_us(plain, 20)) / CHUNKS for _ in range(rounds))
+
+
+def joiner_us(rounds: int = 30) -> float:
+    """Microseconds of the exporting thread a span: decode, join, copy."""
+    client = wrap(_client())
+    span = _span_of(lambda: client.chat.completions.create(**QUESTION))
+    exporter, batch = JoiningExporter(_Discard(), load_catalog()), [span] * 512
+    exporter.export(batch)
+    return statistics.median(_cpu_us(lambda: exporter.export(batch), 1) / 512 for _ in range(rounds))
+
+
+def import_ratio(repeats: int = 7) -> float:
+    """CPU of ``import tracewrap`` over ``import opentelemetry.sdk.trace``, each less a bare interpreter; both compiled before."""
+
+    def cpu(code: str) -> float:
+        best = float("inf")
+        for _ in range(repeats):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, "-c", code], check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return best
+
+    nothing = cpu("pass")
+    ours, theirs = cpu("import tracewrap"), cpu("import opentelemetry.sdk.trace")
+    return max(0.0, ours - nothing) / (theirs - nothing)
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """All figures."""
+    plain, stream = added_us(False, rounds, 20), added_us(True, max(5, rounds // 4), 3)
+    return {
+        "plain_us": plain,
+        "stream_us": stream,
+        "call_over_floor": plain["tracewrap"][0] / plain["floor"][0],
+        "chunk_us": chunk_us(),
+        "joiner_us": joiner_us(),
+        "import_over_sdk": import_ratio(),
+    }
+
+
+def main() -> None:
+    """Print the table, optionally write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    figures = measure(args.rounds)
+    for kind, title in (("plain_us", "plain call"), ("stream_us", f"{CHUNKS}-chunk stream")):
+        print(f"added to a {title}, us of the caller's CPU: median [90% interval]")
+        for arm, (middle, low, high) in figures[kind].items():
+            print(f"  {arm:<10} {middle:9.1f}  [{low:.1f} .. {high:.1f}]")
+    for name, target in TARGETS.items():
+        verdict = "held" if figures[name] <= target else "MISSED"
+        print(f"{name:<18} {figures[name]:8.3f}   target <= {target:<6} {verdict}")
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
