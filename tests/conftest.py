@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_vendor import FakeVendor
 
 from tracewrap import testing
 from tracewrap.capture.wrap import uninstrument
@@ -29,6 +30,13 @@ def recorded() -> Iterator[testing.Recording]:
     """Calls of wrapped clients, in memory, with counting ids."""
     with testing.recording() as recording:
         yield recording
+
+
+@pytest.fixture
+def vendor() -> Iterator[FakeVendor]:
+    """A vendor on loopback that speaks all three wire formats and answers at once."""
+    with FakeVendor() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
