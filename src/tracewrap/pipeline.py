@@ -214,19 +214,11 @@ def _inline(load: Callable[[], Catalog]) -> Callable[[Any, dict[str, Any]], Mapp
     catalogs: list[Catalog] = []
 
     def enrich(span: Any, attributes: dict[str, Any]) -> Mapping[str, Any]:
-        from tracewrap.join.joiner import join_call
+        from tracewrap.join.joiner import join_attributes
 
         if not catalogs:
             catalogs.append(load())
-        context = span.get_span_context()
-        call = semconv.call_from_attributes(
-            {**(getattr(span, "attributes", None) or {}), **attributes},
-            trace_id=f"{context.trace_id:032x}",
-            span_id=f"{context.span_id:016x}",
-            start_time_ns=getattr(span, "start_time", 0) or 0,
-            keep_tags=False,
-        )
-        return {} if call is None else semconv.joined_attributes(join_call(call, catalogs[0]))
+        return join_attributes({**(getattr(span, "attributes", None) or {}), **attributes}, catalogs[0])
 
     return enrich
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 UsageSource = Literal["reported", "estimated"]
 Provenance = Literal["measured", "few_shot", "analytic_calibrated", "analytic", "assumed"]
@@ -27,11 +27,11 @@ PROVENANCES: tuple[Provenance, ...] = ("measured", "few_shot", "analytic_calibra
 """Provenance classes, strongest first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenUsage:
+class TokenUsage(NamedTuple):
     """Token counts of one call; every field is ``None`` when the vendor did not say.
 
-    ``billed_*`` are set only where a vendor bills other counts than the model processed (Cohere).
+    ``billed_*`` are set only where a vendor bills other counts than the model processed (Cohere). A named tuple because one is made
+    in every call, on the caller's thread, at a third of a frozen dataclass's cost.
     """
 
     input_tokens: int | None = None
@@ -117,8 +117,15 @@ class Deployment:
     @property
     def key(self) -> str:
         """One line of text that identifies the deployment: ``openai|api.openai.com:443|gpt-x|chat|stream``."""
-        mode = "stream" if self.stream else "plain"
-        return "|".join((self.provider, self.server or "", self.model or "", self.operation, mode))
+        return deployment_key(self.provider, self.server, None, self.model, self.operation, self.stream)
+
+
+def deployment_key(
+    provider: str, address: str | None, port: int | None, model: str | None, operation: str, stream: bool
+) -> str:
+    """``Deployment.key`` from its parts; *port* None: already part of *address*."""
+    server = (address or "") if port is None or address is None else f"{address}:{port}"
+    return f"{provider}|{server}|{model or ''}|{operation}|{'stream' if stream else 'plain'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +173,11 @@ class JoinedCall:
     reference_stack: str | None = None
     prompt_cached: bool = False
     """The provider read part of the prompt from its cache: estimates, which assume none, are upper bounds."""
+
+    @property
+    def status(self) -> str:
+        """``join_status``."""
+        return self.join_status
 
     @property
     def contention_s(self) -> float | None:

@@ -7,7 +7,7 @@ ours. Seconds, US dollars, joules. String literals on purpose: the conventions' 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from tracewrap.records import Call, Estimate, JoinedCall, Outcome, TokenUsage, UsageSource
 
@@ -210,29 +210,56 @@ def call_from_attributes(
     )
 
 
+class HasEstimates(Protocol):
+    """The estimates of a call, joined or about to be."""
+
+    @property
+    def denoised_runtime(self) -> Estimate | None: ...
+    @property
+    def idealized_runtime(self) -> Estimate | None: ...
+    @property
+    def idealized_cost(self) -> Estimate | None: ...
+    @property
+    def idealized_energy(self) -> Estimate | None: ...
+    @property
+    def reference_stack(self) -> str | None: ...
+    @property
+    def status(self) -> str: ...
+
+
 def joined_attributes(joined: JoinedCall) -> dict[str, Any]:
     """Attributes that the join adds to a span: estimates with intervals, profile ids, provenance, status."""
-    attributes: dict[str, Any] = {JOIN_STATUS: joined.join_status}
-    denoised, idealized = joined.denoised_runtime, joined.idealized_runtime
+    attributes = estimate_attributes(joined, joined.call.last_attempt_s, joined.prompt_cached)
+    _put(attributes, COST_LIST, joined.list_cost_usd)
+    return attributes
+
+
+def estimate_attributes(found: HasEstimates, last_attempt_s: float | None, prompt_cached: bool) -> dict[str, Any]:
+    """Attributes of the estimates *found* for a call whose last attempt took *last_attempt_s* seconds."""
+    attributes: dict[str, Any] = {JOIN_STATUS: found.status}
+    denoised, idealized = found.denoised_runtime, found.idealized_runtime
     if denoised is not None:
         _put_estimate(attributes, RUNTIME_DENOISED, denoised)
         attributes[PROFILE_DENOISED] = denoised.profile_id
-        _put(attributes, CONTENTION_SECONDS, joined.contention_s)
-        _put(attributes, CONTENTION_SHARE, joined.contention_share)
+        if last_attempt_s is not None:
+            contention = last_attempt_s - denoised.value
+            attributes[CONTENTION_SECONDS] = contention
+            if last_attempt_s:
+                attributes[CONTENTION_SHARE] = contention / last_attempt_s
     if idealized is not None:
         _put_estimate(attributes, RUNTIME_IDEALIZED, idealized)
         attributes[PROFILE_IDEALIZED] = idealized.profile_id
         attributes[PROVENANCE] = idealized.provenance
-        _put(attributes, REFERENCE_STACK, joined.reference_stack)
-        _put(attributes, SERVING_RATIO, joined.serving_ratio)
-    if joined.idealized_cost is not None:
-        _put_estimate(attributes, COST_IDEALIZED, joined.idealized_cost)
-    if joined.idealized_energy is not None:
-        _put_estimate(attributes, ENERGY_IDEALIZED, joined.idealized_energy)
-    _put(attributes, COST_LIST, joined.list_cost_usd)
+        _put(attributes, REFERENCE_STACK, found.reference_stack)
+        if denoised is not None and idealized.value:
+            attributes[SERVING_RATIO] = denoised.value / idealized.value
+        if found.idealized_cost is not None:
+            _put_estimate(attributes, COST_IDEALIZED, found.idealized_cost)
+        if found.idealized_energy is not None:
+            _put_estimate(attributes, ENERGY_IDEALIZED, found.idealized_energy)
     if (denoised is not None and denoised.extrapolated) or (idealized is not None and idealized.extrapolated):
         attributes[EXTRAPOLATED] = True
-    if joined.prompt_cached:
+    if prompt_cached and (denoised is not None or idealized is not None):
         attributes[PROMPT_CACHED] = True
     return attributes
 

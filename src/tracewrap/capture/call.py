@@ -80,17 +80,18 @@ class OpenCall:
 def begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | None:
     """Start the span of a call, or None: not an inference call, suppressed, or already being recorded."""
     try:
-        return _begin(adapter, client, path, body)
+        return start(adapter, client, path, body)
     except Exception:
         drop("begin")
         return None
 
 
-def _begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | None:
+def start(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | None:
+    """``begin`` without its guard, for a caller that has one."""
     current = CURRENT.get()
     if current is not None and current.client is client:
         return None  # the class and the instance are both wrapped: the outer one records
-    if not isinstance(body, Mapping) or otel_context.get_value(_SUPPRESSED):
+    if not (type(body) is dict or isinstance(body, Mapping)) or otel_context.get_value(_SUPPRESSED):
         return None
     request = adapter.read_request(path, body)
     if request is None:
@@ -108,7 +109,7 @@ def _begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall |
         attributes[semconv.REQUEST_STREAM] = True
     if request.attributes:
         attributes.update(request.attributes)
-    span = tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+    span = (state.tracer or tracer()).start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
     call = OpenCall(adapter, client, endpoint, request, body, span)
     call.tokens = (otel_context.attach(trace.set_span_in_context(span)), CURRENT.set(call))
     return call
@@ -116,15 +117,16 @@ def _begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall |
 
 def _endpoint(adapter: Adapter, client: object) -> Endpoint:
     """Provider, address and port of *client*, remembered for as long as its base URL is the same object."""
-    url = getattr(client, "base_url", None)
+    mark = getattr(client, "_base_url", None)  # identity is enough, and the public property is slow in openai 3
     key = id(client)
     known = _endpoints.get(key)
-    if known is not None and known[1] is url and known[0]() is client:
+    if known is not None and known[1] is mark and mark is not None and known[0]() is client:
         return known[2]
+    url = getattr(client, "base_url", None)
     names = adapter.providers_by_class
     provider = next((names[c.__name__] for c in type(client).__mro__ if c.__name__ in names), None)
     endpoint = endpoint_of(adapter.provider, None if url is None else str(url), provider)
-    _endpoints[key] = (weakref.ref(client, lambda _: _endpoints.pop(key, None)), url, endpoint)
+    _endpoints[key] = (weakref.ref(client, lambda _: _endpoints.pop(key, None)), mark, endpoint)
     return endpoint
 
 

@@ -6,7 +6,6 @@ scripts outside Latin. Such usage is marked ``source="estimated"``.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ def with_counted_input(usage: TokenUsage, body: Mapping[str, Any]) -> TokenUsage
     size = sum(_text_bytes(body[field]) for field in _PROMPT_FIELDS if field in body)
     if not size:
         return usage
-    return dataclasses.replace(usage, input_tokens=-(-size // _BYTES_PER_TOKEN), source="estimated")
+    return usage._replace(input_tokens=-(-size // _BYTES_PER_TOKEN), source="estimated")
 
 
 def _text_bytes(value: Any) -> int:

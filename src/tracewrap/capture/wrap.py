@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from tracewrap.capture import import_hook
 from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
-from tracewrap.capture.call import CURRENT, OpenCall, begin, fail, finish, leave
+from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
 from tracewrap.capture.state import drop, state
 from tracewrap.capture.streams import (
     AsyncStreamReader,
@@ -288,9 +288,9 @@ def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> O
     """Begin recording a ``request(client, cast_to, options, ...)``; None: pass it through."""
     try:
         options = args[2] if len(args) > 2 else kwargs.get("options")
-        if options is None or options.method.lower() != "post":
+        if options is None or (options.method != "post" and options.method.lower() != "post"):
             return None
-        call = begin(adapter, args[0], options.url, options.json_data)
+        call = start(adapter, args[0], options.url, options.json_data)
         if call is not None and call.request.asks_usage is not None:
             _ask_usage(call, options)
     except Exception:

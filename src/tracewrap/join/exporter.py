@@ -12,7 +12,7 @@ from opentelemetry.trace import StatusCode
 
 from tracewrap import semconv
 from tracewrap.join.catalog import Catalog, load_catalog
-from tracewrap.join.joiner import join_call
+from tracewrap.join.joiner import join_attributes, join_call
 from tracewrap.records import Call
 from tracewrap.runtime.profile import RuntimeProfile
 
@@ -85,14 +85,19 @@ class JoiningExporter(SpanExporter):
             return span
         try:
             attributes = dict(seen)  # a span's own mapping is slow to read
-            call = call_of(span, attributes)
-            if call is None:
-                return span
-            if self._learner is not None:
-                self._learner.observe(call)
+            call = None
+            if self._learner is not None or semconv.RUNTIME_RAW not in attributes:
+                call = call_of(span, attributes)
+                if call is None:
+                    return span
+                if self._learner is not None:
+                    self._learner.observe(call)
             if catalog is None:
                 return span
-            attributes.update(semconv.joined_attributes(join_call(call, catalog)))
+            if semconv.RUNTIME_RAW in attributes:  # our own span: no need to build the records between
+                attributes.update(join_attributes(attributes, catalog))
+            elif call is not None:
+                attributes.update(semconv.joined_attributes(join_call(call, catalog)))
             return with_attributes(span, attributes)
         except Exception:  # noqa: BLE001
             self._failed()

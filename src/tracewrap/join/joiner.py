@@ -7,13 +7,37 @@ from its cache they are upper bounds, and the joined call says ``prompt_cached``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from tracewrap import semconv
-from tracewrap.join.catalog import Catalog, Idealized
-from tracewrap.records import Call, Estimate, JoinedCall
+from tracewrap.join.catalog import Catalog
+from tracewrap.records import Call, Estimate, JoinedCall, deployment_key
 from tracewrap.runtime.cost import idealized_cost, idealized_energy
 from tracewrap.runtime.stack import ReferenceStack
+
+
+class Facts(NamedTuple):
+    """What the join needs to know of a call."""
+
+    operation: str
+    outcome: str
+    input_tokens: int | None
+    output_tokens: int | None
+    deployment: str
+    response_model: str | None
+    request_model: str | None
+
+
+class Estimates(NamedTuple):
+    """What the join says of a call; ``status`` as ``JoinedCall.join_status``."""
+
+    status: str
+    denoised_runtime: Estimate | None = None
+    idealized_runtime: Estimate | None = None
+    idealized_cost: Estimate | None = None
+    idealized_energy: Estimate | None = None
+    reference_stack: str | None = None
 
 
 def join(calls: Iterable[Call], catalog: Catalog) -> Iterator[JoinedCall]:
@@ -23,57 +47,79 @@ def join(calls: Iterable[Call], catalog: Catalog) -> Iterator[JoinedCall]:
 
 def join_call(call: Call, catalog: Catalog) -> JoinedCall:
     """*call* beside its denoised and idealized estimates; ``join_status`` says why one is missing."""
-    missing = _not_joinable(call)
-    if missing is not None:
-        return JoinedCall(call=call, join_status=missing)
     usage = call.usage
-    assert usage is not None
-    p, o = usage.input_tokens or 0, usage.output_tokens or 0
-    status = []
-    profile = catalog.denoised_for(call.deployment)
-    denoised = None if profile is None else profile.estimate(p, o)
-    if denoised is None:
-        status.append("no_denoised_profile")
-    found = _idealized(call, catalog)
-    stack, runtime, cost, energy = None, None, None, None
-    if found is None:
-        status.append("no_idealized_profile" if call.model else "unknown_model")
-    else:
-        stack, ideal = found
-        runtime = ideal.estimate(p, o)
-        cost, energy = cost_and_energy(runtime, stack, ideal.n_gpus or 1)
-    if call.outcome == "partial":
-        status.append("partial")
+    facts = Facts(
+        call.operation,
+        call.outcome,
+        None if usage is None else usage.input_tokens,
+        None if usage is None else usage.output_tokens,
+        call.deployment.key,
+        call.response_model,
+        call.request_model,
+    )
+    found = estimate(facts, catalog)
+    joinable = found.denoised_runtime is not None or found.idealized_runtime is not None
     return JoinedCall(
         call=call,
-        join_status=",".join(status) or "ok",
-        denoised_runtime=denoised,
-        idealized_runtime=runtime,
-        idealized_cost=cost,
-        idealized_energy=energy,
-        reference_stack=None if stack is None else stack.id,
-        prompt_cached=bool(usage.cached_input_tokens),
+        join_status=found.status,
+        denoised_runtime=found.denoised_runtime,
+        idealized_runtime=found.idealized_runtime,
+        idealized_cost=found.idealized_cost,
+        idealized_energy=found.idealized_energy,
+        reference_stack=found.reference_stack,
+        prompt_cached=joinable and usage is not None and bool(usage.cached_input_tokens),
     )
 
 
-def _not_joinable(call: Call) -> str | None:
-    """The status of a call that can have no estimate at all."""
-    if call.operation not in semconv.GENERATION_OPERATIONS:
-        return "not_generation"
-    if call.outcome not in ("complete", "partial"):
-        return "failed"
-    usage = call.usage
-    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
-        return "no_usage"
-    return None
+def join_attributes(attributes: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
+    """Attributes that the join adds to a span with *attributes* as tracewrap writes them: ``join_call`` without the records between."""
+    read = attributes.get
+    input_tokens = read(semconv.PROCESSED_INPUT, read(semconv.INPUT_TOKENS))
+    output_tokens = read(semconv.PROCESSED_OUTPUT, read(semconv.OUTPUT_TOKENS))
+    response_model, request_model = read(semconv.RESPONSE_MODEL), read(semconv.REQUEST_MODEL)
+    operation = attributes[semconv.OPERATION]
+    key = deployment_key(
+        attributes[semconv.PROVIDER],
+        read(semconv.SERVER_ADDRESS),
+        read(semconv.SERVER_PORT),
+        response_model or request_model,
+        operation,
+        semconv.REQUEST_STREAM in attributes,
+    )
+    outcome = read(semconv.OUTCOME, "complete")
+    facts = Facts(operation, outcome, input_tokens, output_tokens, key, response_model, request_model)
+    found = estimate(facts, catalog)
+    last_attempt_s = max(0.0, attributes[semconv.RUNTIME_RAW] - read(semconv.RETRY, 0.0))
+    return semconv.estimate_attributes(found, last_attempt_s, bool(read(semconv.CACHE_READ)))
 
 
-def _idealized(call: Call, catalog: Catalog) -> Idealized | None:
-    """By the model that answered, else by the model asked for."""
-    for model in dict.fromkeys((call.response_model, call.request_model)):
-        if model is not None and (found := catalog.idealized(model)) is not None:
-            return found
-    return None
+def estimate(facts: Facts, catalog: Catalog) -> Estimates:
+    """Denoised and idealized estimates of a call with these *facts*."""
+    if facts.operation not in semconv.GENERATION_OPERATIONS:
+        return Estimates("not_generation")
+    if facts.outcome not in ("complete", "partial"):
+        return Estimates("failed")
+    p, o = facts.input_tokens, facts.output_tokens
+    if p is None or o is None:
+        return Estimates("no_usage")
+    profile = catalog.denoised.get(facts.deployment)
+    denoised = None if profile is None else profile.estimate(p, o)
+    status = [] if denoised is not None else ["no_denoised_profile"]
+    found = None
+    for model in (facts.response_model, facts.request_model):
+        if found is None and model is not None:
+            found = catalog.idealized(model)
+    runtime = cost = energy = None
+    if found is None:
+        known = facts.response_model or facts.request_model
+        status.append("no_idealized_profile" if known else "unknown_model")
+    else:
+        runtime = found[1].estimate(p, o)
+        cost, energy = cost_and_energy(runtime, found[0], found[1].n_gpus or 1)
+    if facts.outcome == "partial":
+        status.append("partial")
+    stack = None if found is None else found[0].id
+    return Estimates(",".join(status) or "ok", denoised, runtime, cost, energy, stack)
 
 
 def cost_and_energy(runtime: Estimate, stack: ReferenceStack, n_gpus: int) -> tuple[Estimate | None, Estimate | None]:
