@@ -29,7 +29,7 @@ class Gpu:
 
     ``flops``: dense peak operations per second by precision, without sparsity. ``bandwidth_bytes_s``: memory.
     ``link_bytes_s``: to the other accelerators of the node, one direction, all links together; ``link`` its kind.
-    ``sm_count``: streaming multiprocessors or compute units. ``node_gpus``: how many one node holds.
+    ``sm_count``: streaming multiprocessors or compute units; ``clock_hz`` their highest boost clock. ``node_gpus``: how many one node holds.
     ``power_fraction``: measured share of ``tdp_w`` drawn at batch 1 (None: not measured, see ``batch_1_watts``).
     ``prices``: dollars per GPU-hour on demand, each with source and date; the first is the default.
     """
@@ -41,6 +41,7 @@ class Gpu:
     bandwidth_bytes_s: float
     memory_bytes: float
     sm_count: int
+    clock_hz: float
     tdp_w: float
     link: str
     link_bytes_s: float
@@ -121,6 +122,7 @@ def _gpu(key: str, table: Mapping[str, Any], where: str) -> Gpu:
             bandwidth_bytes_s=float(table["bandwidth_gb_s"]) * 1e9,
             memory_bytes=float(table["memory_gb"]) * 1e9,
             sm_count=int(table["sm_count"]),
+            clock_hz=float(table["clock_ghz"]) * 1e9,
             tdp_w=float(table["tdp_w"]),
             link=str(table["link"]),
             link_bytes_s=float(table["link_gb_s"]) * 1e9,
@@ -145,6 +147,7 @@ def _check(gpu: Gpu, name: str) -> None:
         "bandwidth_gb_s": gpu.bandwidth_bytes_s,
         "memory_gb": gpu.memory_bytes,
         "sm_count": gpu.sm_count,
+        "clock_ghz": gpu.clock_hz,
         "tdp_w": gpu.tdp_w,
         "link_gb_s": gpu.link_bytes_s,
         "node_gpus": gpu.node_gpus,

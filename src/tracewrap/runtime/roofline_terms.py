@@ -18,11 +18,17 @@ the sum above, softened because a device that is nearly idle still waits at time
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tracewrap.runtime.architecture import BYTES_PER_VALUE, Architecture
 from tracewrap.runtime.gpus import Gpu
 
+Terms = dict[str, float]
+"""Coefficients of the constants in the time of one pass: bytes, seconds at peak rate, counts."""
+
+REFERENCE_CLOCK_HZ = 1.98e9
+"""Clock at which the times per layer and per context token are stated: an H100's."""
 HALF = 2.0  # bytes of a 16-bit value: activations, KV cache, output layer of quantized models
 
 
@@ -30,7 +36,10 @@ HALF = 2.0  # bytes of a 16-bit value: activations, KV cache, output layer of qu
 class Constants:
     """Fitted constants of a software stack (see the module's formula). Times in seconds, efficiencies in (0, 1].
 
+    ``layer_s``, ``moe_layer_s`` and ``scan_s`` are device latencies, stated at the clock of an H100.
+
     ``sm_bytes_s``: bytes per second one multiprocessor pulls from memory in a matrix-vector product.
+    ``vocab_s``: seconds per vocabulary entry of making and sampling the logits, beyond reading the output layer.
     ``scan_s``: seconds per layer and context token, serial. ``launch_s``: host seconds per layer, 0 with captured graphs.
     ``tile``, ``tile_fraction``: prompt lengths are padded to a multiple of ``tile`` in that share of prefill.
     ``pipeline``: several GPUs hold consecutive layers instead of slices of each.
@@ -47,8 +56,10 @@ class Constants:
     kv_efficiency: float
     scan_s: float
     moe_layer_s: float
+    vocab_s: float = 0.0
     expert_efficiency: float = 1.0
     quantized_efficiency: float = 1.0
+    quantized_flop_efficiency: float = 1.0
     quantized_layer_s: float = 0.0
     launch_s: float = 0.0
     tile: int = 1
@@ -96,68 +107,102 @@ def kv_bytes(model: Architecture, context: float) -> float:
     return model.kv_token_layers(context) * model.kv_values_per_layer * HALF
 
 
-def bandwidth(s: Setup) -> float:
-    """Bytes per second of one GPU in matrix-vector products."""
-    c = s.constants
-    reached = s.gpu.bandwidth_bytes_s * c.bandwidth_efficiency
-    cap = s.gpu.sm_count * c.sm_bytes_s
-    return min(reached, cap)
+def decode_terms(s: Setup, context: float, batch: float = 1.0) -> Terms:
+    """What one decode step asks of the hardware: *batch* sequences of *context* tokens get one more token each."""
+    m = s.model
+    split = 1 if m.attention == "mla" else min(s.width, m.kv_heads)
+    terms = _pass_terms(s, batch)
+    terms["kv"] = kv_bytes(m, context) * batch / (split * s.gpu.bandwidth_bytes_s)
+    terms["scan"] = m.kv_token_layers(context) * batch * _slowness(s.gpu)
+    return terms
 
 
-def weight_read_s(s: Setup, tokens: float) -> float:
-    """Seconds to read the weights that *tokens* tokens of one pass use, per step."""
-    m, c = s.model, s.constants
-    efficiency = c.quantized_efficiency if BYTES_PER_VALUE[s.precision] < HALF else 1.0
+def prefill_terms(s: Setup, prompt: float) -> Terms:
+    """What encoding *prompt* tokens (batch 1) and giving the first output token asks of the hardware."""
+    m = s.model
+    terms = _pass_terms(s, prompt)
+    layers = m.active_parameters - m.head_parameters
+    key = "narrow_flops" if BYTES_PER_VALUE[s.precision] < HALF else "flops"
+    terms[key] = 2.0 * (prompt * layers + m.head_parameters) / (s.gpu.peak_flops(_compute(s)) * s.width)
+    terms["attention"] = attention_flops(m, prompt) / (s.gpu.peak_flops("bf16") * s.width)
+    terms["first"] = 1.0
+    if s.width > 1:
+        sent = 2 * m.layers * prompt * m.hidden * HALF * 2 * (s.width - 1) / s.width
+        terms["given"] = sent / s.gpu.link_bytes_s
+    return terms
+
+
+def _compute(s: Setup) -> str:
+    """The precision products are computed in: int8 weights alone, without int8 activations, mean 16 bits."""
+    return "bf16" if s.precision == "int8" else s.precision
+
+
+def _pass_terms(s: Setup, tokens: float) -> Terms:
+    """Weights that *tokens* tokens of one pass use, and what depends on neither tokens nor bytes."""
+    m = s.model
+    quantized = BYTES_PER_VALUE[s.precision] < HALF
     shared = m.shared_layer_parameters * layer_bytes(s.precision)
     experts = m.moe_layers * m.experts_read(tokens) * m.expert_parameters * BYTES_PER_VALUE[s.precision]
     head = m.head_parameters * head_bytes(s.precision)
-    weights = shared / efficiency + experts / (efficiency * c.expert_efficiency) + head
-    return weights / (s.width * bandwidth(s))
+    wide = head if quantized and s.precision != "mxfp4" else head + shared
+    narrow = shared + head - wide
+    slowness = _slowness(s.gpu)
+    slow = 3.0 if s.gpu.link == "pcie" else 1.0  # an all-reduce through the host takes about three times as long
+    return {
+        "wide": wide / s.width,
+        "narrow": narrow / s.width,
+        "experts": experts / s.width,
+        "launch": m.layers,
+        "layer": m.layers * slowness,
+        "narrow_layer": m.layers * slowness if quantized else 0.0,
+        "moe_layer": m.moe_layers * slowness,
+        "pass": 1.0,
+        "vocab": m.vocab,
+        "all_reduce": 2 * m.layers * slow * math.log2(2 * s.width) / 2 if s.width > 1 else 0.0,
+    }
 
 
-def _fixed_s(s: Setup, once: float) -> float:
-    """Seconds that depend on neither tokens nor bytes: per layer, per pass, and waiting for the other GPUs."""
-    m, c = s.model, s.constants
-    quantized = c.quantized_layer_s if BYTES_PER_VALUE[s.precision] < HALF else 0.0
-    fixed = m.layers * (c.layer_s + quantized) + m.moe_layers * c.moe_layer_s + once
-    return fixed + (2 * m.layers * _all_reduce_s(s) if s.width > 1 else 0.0)
+def _slowness(gpu: Gpu) -> float:
+    """How much longer a kernel that waits on its own latency takes than at the reference clock."""
+    return REFERENCE_CLOCK_HZ / gpu.clock_hz
 
 
-def _all_reduce_s(s: Setup) -> float:
-    """Latency of one small all-reduce; through the host's PCIe it takes about three times as long as over a link."""
-    return s.constants.all_reduce_s * (3.0 if s.gpu.link == "pcie" else 1.0)
-
-
-def _with_launch(s: Setup, device_s: float) -> float:
-    """Device time, or the host's launches where those take longer (norm of order 4: a soft maximum)."""
-    host = s.model.layers * s.constants.launch_s
-    return device_s if host == 0.0 else float((device_s**4 + host**4) ** 0.25)
+def seconds(terms: Terms, s: Setup) -> float:
+    """The time of a pass with these terms under the setup's constants."""
+    c = s.constants
+    speed = min(s.gpu.bandwidth_bytes_s * c.bandwidth_efficiency, s.gpu.sm_count * c.sm_bytes_s)
+    narrow_speed = speed * c.quantized_efficiency
+    expert_speed = speed * c.expert_efficiency * (c.quantized_efficiency if terms["narrow_layer"] else 1.0)
+    device = (
+        terms["wide"] / speed
+        + terms["narrow"] / narrow_speed
+        + terms["experts"] / expert_speed
+        + terms["layer"] * c.layer_s
+        + terms["narrow_layer"] * c.quantized_layer_s
+        + terms["moe_layer"] * c.moe_layer_s
+        + terms["pass"] * c.step_s
+        + terms["vocab"] * c.vocab_s
+        + terms["all_reduce"] * c.all_reduce_s
+        + terms.get("kv", 0.0) / c.kv_efficiency
+        + terms.get("scan", 0.0) * c.scan_s
+        + terms.get("flops", 0.0) / c.flop_efficiency
+        + terms.get("narrow_flops", 0.0) / (c.flop_efficiency * c.quantized_flop_efficiency)
+        + terms.get("attention", 0.0) / c.attention_efficiency
+        + terms.get("first", 0.0) * c.first_s
+        + terms.get("given", 0.0)
+    )
+    host = terms["launch"] * c.launch_s
+    return device if host == 0.0 else float((device**4 + host**4) ** 0.25)
 
 
 def decode_step_s(s: Setup, context: float, batch: float = 1.0) -> float:
-    """Seconds of one decode step that gives *batch* sequences of *context* tokens one more token each."""
-    m, c = s.model, s.constants
-    split = 1 if m.attention == "mla" else min(s.width, m.kv_heads)
-    kv = kv_bytes(m, context) * batch / (split * s.gpu.bandwidth_bytes_s * c.kv_efficiency)
-    scan = m.kv_token_layers(context) * batch * c.scan_s
-    return _with_launch(s, weight_read_s(s, batch) + kv + scan + _fixed_s(s, c.step_s))
+    """Seconds of one decode step."""
+    return seconds(decode_terms(s, context, batch), s)
 
 
 def prefill_s(s: Setup, prompt: float) -> float:
     """Seconds to encode *prompt* tokens and give the first output token, batch 1."""
-    m, c = s.model, s.constants
-    peak = s.gpu.peak_flops(s.precision) * s.width
-    layers = m.active_parameters - m.head_parameters
-    flops = 2.0 * prompt * layers + 2.0 * m.head_parameters
-    time = flops / (peak * c.flop_efficiency) + attention_flops(m, prompt) / (_half_peak(s) * c.attention_efficiency)
-    time += weight_read_s(s, prompt) + _fixed_s(s, c.step_s + c.first_s)
-    if s.width > 1:
-        time += 2 * m.layers * prompt * m.hidden * HALF * 2 * (s.width - 1) / s.width / s.gpu.link_bytes_s
-    return _with_launch(s, time)
-
-
-def _half_peak(s: Setup) -> float:
-    return s.gpu.peak_flops("bf16") * s.width
+    return seconds(prefill_terms(s, prompt), s)
 
 
 def attention_flops(model: Architecture, prompt: float) -> float:
