@@ -17,6 +17,8 @@ from tracewrap.records import Deployment
 from tracewrap.runtime.files import save_profile
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack, save_stack
+from tracewrap.sources import CALL_COLUMNS, connect
+from tracewrap.sources.lake import MARK, VERSION
 
 DAY = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
 START_NS = int(DAY.timestamp()) * 10**9
@@ -62,7 +64,14 @@ def stack(name: str, factor: float) -> ReferenceStack:
         )
         for _, _, model, _, _ in DEPLOYMENTS[:3]
     }
-    return ReferenceStack(id=name, gpu="H100-SXM", precision="bf16", price=Price(3.0, "benchmark", "2026-11-01"), watts=400.0, profiles=profiles)
+    return ReferenceStack(
+        id=name,
+        gpu="H100-SXM",
+        precision="bf16",
+        price=Price(3.0, "benchmark", "2026-11-01"),
+        watts=400.0,
+        profiles=profiles,
+    )
 
 
 def columns(n: int, seed: int = 1) -> dict[str, np.ndarray]:
@@ -104,7 +113,9 @@ def write_span_log(folder: Path, n: int, seed: int = 1, batch: int = 512) -> int
     total = 0
     for service, name in enumerate(SERVICES):
         rows = [i for i, s in enumerate(day["service"]) if s == service]
-        head = '{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"%s"}},{"key":"telemetry.sdk.name","value":{"stringValue":"opentelemetry"}}]},"scopeSpans":[{"scope":{"name":"tracewrap","version":"0.1.0"},"spans":[' % name  # noqa: E501
+        head = (
+            f'{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{name}"}}}},{{"key":"telemetry.sdk.name","value":{{"stringValue":"opentelemetry"}}}}]}},"scopeSpans":[{{"scope":{{"name":"tracewrap","version":"0.1.0"}},"spans":['
+        )
         path = folder / f"spans-{name}.jsonl"
         with open(path, "w", encoding="utf-8") as file:
             for first in range(0, len(rows), batch):
@@ -130,14 +141,29 @@ def _span(day: dict[str, list], i: int) -> str:  # type: ignore[type-arg]
     outcome = OUTCOMES[day["outcome"][i]]
     raw, start = day["raw"][i], day["start"][i]
     attributes = [
-        *(_text("gen_ai.operation.name", "chat"), _text("gen_ai.provider.name", provider), _text("gen_ai.request.model", model)),
+        *(
+            _text("gen_ai.operation.name", "chat"),
+            _text("gen_ai.provider.name", provider),
+            _text("gen_ai.request.model", model),
+        ),
         *(_text("gen_ai.response.model", model), _text("server.address", address), _int("server.port", 443)),
-        *(_float("tracewrap.runtime.raw", raw), _int("tracewrap.attempts", day["attempts"][i]), _text("tracewrap.outcome", outcome)),
-        *(_text("gen_ai.response.id", f"chatcmpl-{i}"), _text("tenant.id", f"tenant-{day['tenant'][i]}"), _text("http.route", "/v1/answer")),
+        *(
+            _float("tracewrap.runtime.raw", raw),
+            _int("tracewrap.attempts", day["attempts"][i]),
+            _text("tracewrap.outcome", outcome),
+        ),
+        *(
+            _text("gen_ai.response.id", f"chatcmpl-{i}"),
+            _text("tenant.id", f"tenant-{day['tenant'][i]}"),
+            _text("http.route", "/v1/answer"),
+        ),
         '{"key":"gen_ai.response.finish_reasons","value":{"arrayValue":{"values":[{"stringValue":"stop"}]}}}',
     ]
     if stream:
-        attributes += ['{"key":"gen_ai.request.stream","value":{"boolValue":true}}', _float("gen_ai.response.time_to_first_chunk", raw * 0.2)]
+        attributes += [
+            '{"key":"gen_ai.request.stream","value":{"boolValue":true}}',
+            _float("gen_ai.response.time_to_first_chunk", raw * 0.2),
+        ]
     if day["attempts"][i] > 1:
         attributes.append(_float("tracewrap.retry.seconds", 1.5))
     if day["usage"][i]:
@@ -153,6 +179,62 @@ def _span(day: dict[str, list], i: int) -> str:  # type: ignore[type-arg]
         f'{{"traceId":"{a:016x}{b:016x}","spanId":"{b:016x}","name":"chat {model}","kind":3,"startTimeUnixNano":"{start}",'
         f'"endTimeUnixNano":"{start + int(raw * 1e9)}","attributes":[{",".join(attributes)}],"status":{{}},"flags":256}}'
     )
+
+
+def write_lake(folder: Path, n: int, seed: int = 1, chunk: int = 1_000_000) -> int:
+    """A lake of *n* calls in *folder*, as ``tracewrap lake compact`` would leave it; bytes written."""
+    target = folder / f"day={DAY:%Y-%m-%d}"
+    target.mkdir(parents=True, exist_ok=True)
+    total = 0
+    for part, first in enumerate(range(0, n, chunk)):
+        day = columns(min(chunk, n - first), seed + part)
+        arrays = {name: values for name, values in day.items() if name != "id"} | {
+            "a": day["id"][:, 0],
+            "b": day["id"][:, 1],
+        }
+        path = target / f"part-{part:04d}.parquet"
+        with connect() as connection:
+            connection.register("arrays", arrays)
+            connection.execute(
+                f"COPY ({_lake_select()} ORDER BY start_time_ns) TO '{path}' (FORMAT parquet, COMPRESSION zstd,"
+                f" ROW_GROUP_SIZE 100000, KV_METADATA {{'{MARK}': '{VERSION}'}})"
+            )
+        total += path.stat().st_size
+    return total
+
+
+def _lake_select() -> str:
+    def choose(values: list[str], index: str) -> str:
+        return f"[{', '.join(repr(value) for value in values)}][{index} + 1]"
+
+    known = "CASE WHEN usage THEN {} END"
+    made = {
+        "trace_id": "printf('%016x%016x', a, b)",
+        "span_id": "printf('%016x', b)",
+        "start_time_ns": "start",
+        "provider": choose([d[0] for d in DEPLOYMENTS], "which"),
+        "operation": "'chat'",
+        "service_name": choose(list(SERVICES), "service"),
+        "scope_name": "'tracewrap'",
+        "request_model": choose([d[2] for d in DEPLOYMENTS], "which"),
+        "response_model": choose([d[2] for d in DEPLOYMENTS], "which"),
+        "server_address": choose([d[1] for d in DEPLOYMENTS], "which"),
+        "server_port": "443",
+        "stream": f"which IN ({', '.join(str(i) for i, d in enumerate(DEPLOYMENTS) if d[3])})",
+        "input_tokens": known.format("input"),
+        "output_tokens": known.format("output"),
+        "usage_source": known.format("'reported'"),
+        "raw_runtime_s": "raw",
+        "attempts": "attempts",
+        "retry_s": "CASE WHEN attempts > 1 THEN 1.5 ELSE 0 END",
+        "outcome": choose(list(OUTCOMES), "outcome"),
+        "error_type": "CASE WHEN outcome = 2 THEN 'RateLimitError' END",
+        "response_id": "'chatcmpl-' || b",
+        "finish_reasons": "['stop']",
+        "tags": "MAP {'tenant.id': 'tenant-' || tenant, 'http.route': '/v1/answer'}",
+    }
+    chosen = (f"CAST({made.get(name, 'NULL')} AS {kind}) AS {name}" for name, kind in CALL_COLUMNS.items())
+    return f"SELECT {', '.join(chosen)} FROM arrays"
 
 
 def deployment_key(index: int) -> str:

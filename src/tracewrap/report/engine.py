@@ -173,7 +173,7 @@ class ChdbEngine:
 
     def _settings(self, sql: str) -> str:
         # NULLs of an outer join stay NULLs, and 64-bit numbers come as numbers.
-        return f"{sql} SETTINGS join_use_nulls = 1, output_format_json_quote_64bit_integers = 0"
+        return f"{sql} SETTINGS join_use_nulls = 1, prefer_column_name_to_alias = 1, output_format_json_quote_64bit_integers = 0"
 
 
 class SparkEngine:

@@ -1,8 +1,8 @@
 """The join as SQL: RuntimeProfile's formula over a table, in DuckDB's dialect, plain arithmetic that sqlglot carries to other engines.
 
-Profiles are rows of DOUBLE coefficients beside the key of the deployment they describe. Prompt time is the sum of clamped segments,
-``y0 + sum_i slope_i * clamp(p~ - x_i, 0, x_{i+1} - x_i)`` (the last segment has no upper bound), which has only positive terms and so
-equals ``RuntimeProfile.prompt_time`` to rounding. Tests hold both forms, and DuckDB, ClickHouse and Spark, to 1e-9 relative.
+Profiles are rows of DOUBLE coefficients beside the key of the deployment they describe. Prompt time is ``y_i + (p~ - x_i) * slope_i`` of
+the segment that p~ falls in, a CASE over the segments' ends (the last has none), so it is ``RuntimeProfile.prompt_time`` step by step. Tests
+hold both forms, and DuckDB, ClickHouse and Spark, to 1e-9 relative.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ def dbl(value: float | str) -> str:
     return f"CAST({value if isinstance(value, str) else repr(float(value))} AS DOUBLE)"
 
 
-def segments(profile: RuntimeProfile) -> list[tuple[float, float]]:
-    """(start in tokens, slope in seconds per token) of each segment of the prompt curve; none for a constant one."""
+def segments(profile: RuntimeProfile) -> list[tuple[float, float, float]]:
+    """(start in tokens, seconds there, slope in seconds per token) of each segment of the prompt curve; none for a constant one."""
     knots = profile.prompt_knots
-    return [(x0, (y1 - y0) / (x1 - x0)) for (x0, y0), (x1, y1) in itertools.pairwise(knots)]
+    return [(x0, y0, (y1 - y0) / (x1 - x0)) for (x0, y0), (x1, y1) in itertools.pairwise(knots)]
 
 
 def segment_count(profiles: Sequence[RuntimeProfile | None]) -> int:
@@ -34,18 +34,18 @@ def segment_count(profiles: Sequence[RuntimeProfile | None]) -> int:
 
 def profile_columns(prefix: str, n_segments: int) -> dict[str, str]:
     """Column name to SQL type of one profile's coefficients."""
-    names = ["y0", "d0", "d1", "tile", "tf", "overhead", "base", "wp", "wd", "we", "p_max", "o_max"]
-    names += [f"{kind}{i}" for i in range(n_segments) for kind in ("x", "s")] + [f"x{n_segments}"]
+    names = ["floor", "d0", "d1", "tile", "tf", "overhead", "base", "wp", "wd", "we", "p_max", "o_max"]
+    names += [f"{kind}{i}" for i in range(n_segments) for kind in ("x", "y", "s")] + [f"x{n_segments}"]
     return {f"{prefix}_{name}": "DOUBLE" for name in names}
 
 
 def profile_values(profile: RuntimeProfile | None, n_segments: int) -> list[float | None]:
     """The values of ``profile_columns``; all None when there is no profile.
 
-    Unused segments start at ``FAR`` with slope 0, so one expression serves every profile.
+    Unused segments start at ``FAR``, so one expression serves every profile; a curve of one knot is its floor.
     """
     if profile is None:
-        return [None] * (13 + 2 * n_segments)
+        return [None] * (13 + 3 * n_segments)
     i = profile.interval
     out: list[float | None] = [
         *(
@@ -61,7 +61,7 @@ def profile_values(profile: RuntimeProfile | None, n_segments: int) -> list[floa
     ]
     used = segments(profile)
     for index in range(n_segments):
-        out += used[index] if index < len(used) else (FAR, 0.0)
+        out += used[index] if index < len(used) else (FAR, 0.0, 0.0)
     return [*out, FAR]
 
 
@@ -75,9 +75,11 @@ def estimate_stages(prefix: str, n_segments: int, p: str = "p", o: str = "o") ->
     one, zero, half = dbl(1), dbl(0), dbl(0.5)
     x, prompt, decode = f"{prefix}_eff", f"{prefix}_prompt", f"{prefix}_decode"
     tiled = f"(({one} - {f['tf']}) * {p} + {f['tf']} * {f['tile']} * ceil({p} / {f['tile']}))"
-    terms = "".join(
-        f" + {f[f's{i}']} * greatest(least({x}, {f[f'x{i + 1}']}) - {f[f'x{i}']}, {zero})" for i in range(n_segments)
+    ends = "".join(
+        f" WHEN {x} < {f[f'x{i + 1}']} THEN {f[f'y{i}']} + ({x} - {f[f'x{i}']}) * {f[f's{i}']}"
+        for i in range(n_segments)
     )
+    curve = f"CASE WHEN {x} <= {f['x0']} THEN {f['floor']}{ends} END"
     share = f"({decode} / {prefix})"
     beyond_p = f"CASE WHEN {f['p_max']} > {zero} THEN greatest({one}, {p} / {f['p_max']}) ELSE {one} END"
     beyond = f"CASE WHEN {f['o_max']} IS NULL THEN {beyond_p} ELSE greatest({beyond_p}, {o} / {f['o_max']}) END"
@@ -85,13 +87,13 @@ def estimate_stages(prefix: str, n_segments: int, p: str = "p", o: str = "o") ->
         f"{f['base']} * {f['base']} + ({f['wp']} * ({one} - {share})) * ({f['wp']} * ({one} - {share}))"
         f" + ({f['wd']} * {share}) * ({f['wd']} * {share}) + ({f['we']} * ln({beyond})) * ({f['we']} * ln({beyond}))"
     )
-    here = f"{f['y0']} IS NOT NULL AND {p} IS NOT NULL AND {o} IS NOT NULL"
+    here = f"{f['floor']} IS NOT NULL AND {p} IS NOT NULL AND {o} IS NOT NULL"
     return [
         {
             x: f"CASE WHEN {f['tf']} = {zero} THEN {p} ELSE {tiled} END",
             decode: f"CASE WHEN {o} > {one} THEN ({o} - {one}) * {f['d0']} + {f['d1']} * ({o} - {one}) * ({p} + {o} * {half}) ELSE {zero} END",
         },
-        {prompt: f"CASE WHEN {here} THEN {f['y0']}{terms} END"},
+        {prompt: f"CASE WHEN {here} THEN {curve} END"},
         {prefix: f"{f['overhead']} + {prompt} + {decode}"},
         {
             f"{prefix}_factor": f"CASE WHEN {prefix} > {zero} THEN exp(sqrt({squares})) WHEN {prefix} IS NOT NULL THEN {one} END"

@@ -201,7 +201,10 @@ def call_cells(row: object) -> list[str]:
         str(r["model"] or ABSENT),
         str(r["service"] or ABSENT),
         *(ABSENT if r[name] is None else f"{r[name]:,}" for name in ("input_tokens", "output_tokens")),
-        *(seconds(r[name]) for name in ("raw_runtime_s", "denoised_runtime_s", "contention_s")),  # type: ignore[arg-type]
+        *(
+            ABSENT if r[name] is None else f"{r[name]:,.2f} s"
+            for name in ("raw_runtime_s", "denoised_runtime_s", "contention_s")
+        ),
         str(r["trace_id"]),
     ]
 

@@ -115,7 +115,9 @@ def connect(memory_limit: str | None = None, threads: int | None = None) -> duck
         config["memory_limit"] = memory_limit
     if threads:
         config["threads"] = threads
-    return duckdb.connect(":memory:", config=config)
+    connection = duckdb.connect(":memory:", config=config)
+    connection.execute("SET enable_progress_bar = false")  # it would print into the report
+    return connection
 
 
 def drop_duplicates(connection: duckdb.DuckDBPyConnection, table: str) -> int:
