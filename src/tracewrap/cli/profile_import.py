@@ -1,0 +1,80 @@
+"""``tracewrap profile import helm``: HELM's runtime table as tracewrap profiles."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tracewrap.cli.tables import table
+from tracewrap.errors import ProfileNotFoundError
+from tracewrap.runtime.files import save_profile, to_json
+from tracewrap.runtime.helm import profile_from_helm, read_helm
+from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.stack import ReferenceStack, save_stack
+
+SUMMARY = "read another project's runtime table as profiles"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument("format", choices=["helm"], help="HELM's inference_*_runtimes.json")
+    parser.add_argument("file", metavar="FILE", help="the table")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write; without it only a summary is printed")
+    parser.add_argument("--model", help="one model of the table; written as a profile file, else all as a stack file")
+    parser.add_argument("--id", help="id of the stack or profile (default: from the file name)")
+    parser.add_argument("--gpu", default="unknown", help="accelerator of the table, a key of gpus.toml")
+    parser.add_argument("--n-gpus", type=int, help="accelerators per model; only with --model")
+    parser.add_argument("--json", action="store_true", help="print the JSON that -o would write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, print a summary, write when asked to."""
+    profiles = _profiles(args)
+    stack = _stack(args, profiles)
+    if args.output:
+        if args.model:
+            save_profile(profiles[0], args.output)
+        else:
+            save_stack(stack, args.output)
+    if args.json:
+        print(to_json(profiles[0].to_dict() if args.model else stack.to_dict()), end="")
+        return 0
+    rows = [["model", "ms per output token", "overhead ms", "prompt sizes", "made monotone"]]
+    for p in profiles:
+        changed = f"{p.fit['keys_made_monotone']} (up to {p.fit['largest_change']:.0%})"
+        overhead = f"{p.overhead_s * 1000:g}" if p.overhead_s else "-"
+        rows.append([p.model, f"{p.d0 * 1000:g}", overhead, str(len(p.prompt_knots)), changed])
+    print(table(rows))
+    if args.output:
+        print(f"{len(profiles)} profiles written to {args.output}" if not args.model else f"written to {args.output}")
+    return 0
+
+
+def _profiles(args: argparse.Namespace) -> list[RuntimeProfile]:
+    entries = read_helm(args.file)
+    if args.model is not None and args.model not in entries:
+        raise ProfileNotFoundError(f"{args.file}: no model {args.model!r}; it holds {', '.join(entries)}")
+    names = [args.model] if args.model is not None else list(entries)
+    stack_id = args.id or Path(args.file).stem
+    measured = {"source": f"HELM runtime table {Path(args.file).name}"}
+    return [
+        profile_from_helm(
+            name,
+            entries[name],
+            id=args.id if args.model and args.id else f"{stack_id}/{name}",
+            n_gpus=args.n_gpus,
+            stack={"id": stack_id, "gpu": args.gpu},
+            measured=measured,
+        )
+        for name in names
+    ]
+
+
+def _stack(args: argparse.Namespace, profiles: list[RuntimeProfile]) -> ReferenceStack:
+    return ReferenceStack(
+        id=args.id or Path(args.file).stem,
+        gpu=args.gpu,
+        precision="unknown",
+        description=f"imported from HELM's {Path(args.file).name}",
+        profiles={p.model: p for p in profiles},
+    )
