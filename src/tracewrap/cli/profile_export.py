@@ -19,7 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("format", choices=["helm"], help="HELM's inference_*_runtimes.json")
     parser.add_argument("profiles", metavar="PROFILE", nargs="+", help="profile or stack file, reference stack, model")
     parser.add_argument("--model", action="append", help="only this model, repeatable")
-    parser.add_argument("--step", type=int, metavar="TOKENS", help="a key every so many prompt tokens; 1: exact anywhere")
+    parser.add_argument(
+        "--step", type=int, metavar="TOKENS", help="a key every so many prompt tokens; 1: exact anywhere"
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write (default: standard output)")
 
 
@@ -33,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
     names = [s.profile.model for s in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ConfigurationError(f"model {twice!r} is there twice; HELM's table has one entry a model, use --model or fewer files")
+        raise ConfigurationError(
+            f"model {twice!r} is there twice; HELM's table has one entry a model, use --model or fewer files"
+        )
     entries = {s.profile.model: helm_from_profile(s.profile, step=args.step) for s in found}
     text = json.dumps(helm_json(entries), indent=2) + "\n"
     if args.output:

@@ -116,7 +116,9 @@ def residual_chart(residuals: list[Point]) -> Chart:
         Series(points=[(0.0, 0.0), (last, 0.0)], colour="#94a3b8", dashed=True),
         Series(points=[(p, 100 * r) for p, r in residuals], kind="points", name="samples", radius=2.0),
     ]
-    return Chart(series=series, title="Residuals", x_label="input tokens", y_label="measured / predicted - 1, %", width=640)
+    return Chart(
+        series=series, title="Residuals", x_label="input tokens", y_label="measured / predicted - 1, %", width=640
+    )
 
 
 def stacked_svg(charts: list[Chart]) -> str:
@@ -124,7 +126,9 @@ def stacked_svg(charts: list[Chart]) -> str:
     height = sum(chart.height for chart in charts)
     top, parts = 0, []
     for chart in charts:
-        parts.append(drawing.svg(chart).replace("<svg ", f'<svg y="{top}" width="{chart.width}" height="{chart.height}" ', 1))
+        parts.append(
+            drawing.svg(chart).replace("<svg ", f'<svg y="{top}" width="{chart.width}" height="{chart.height}" ', 1)
+        )
         top += chart.height
     width = max(chart.width for chart in charts)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'

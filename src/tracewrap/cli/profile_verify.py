@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -59,7 +60,7 @@ def check_monotone(profile: RuntimeProfile, where: str) -> None:
     previous = [0.0] * len(outputs)
     for p in sizes:
         row = [profile.runtime(p, o) for o in outputs]
-        pairs = [*zip(previous, row, strict=True), *zip(row, row[1:], strict=False)]
+        pairs = [*zip(previous, row, strict=True), *itertools.pairwise(row)]
         if not all(math.isfinite(value) for value in row) or any(b < a * (1 - 1e-12) for a, b in pairs):
             raise TracewrapError(f"{where}: {profile.model}: runtime falls or is not finite at {p} input tokens: {row}")
         previous = row

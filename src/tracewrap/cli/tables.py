@@ -10,7 +10,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     right = [all(_numeric(row[c]) for row in rows[1:]) for c in range(len(rows[0]))]
     lines = [
-        "  ".join(f"{cell:>{w}}" if r else f"{cell:<{w}}" for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
+        "  ".join(
+            f"{cell:>{w}}" if r else f"{cell:<{w}}" for cell, w, r in zip(row, widths, right, strict=True)
+        ).rstrip()
         for row in rows
     ]
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])

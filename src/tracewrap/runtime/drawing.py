@@ -5,6 +5,7 @@ A chart is a list of ``Series`` in data units; axes may be logarithmic. ``svg`` 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -165,11 +166,16 @@ def _marks(series: Series, colour: str, at: Callable[[Point], Point], chart: Cha
         for i, (u, v) in points:
             tip = series.labels[i] if i < len(series.labels) else ""
             title = f"<title>{escape(tip)}</title>" if tip else ""
-            out.append(f'<circle cx="{u:.1f}" cy="{v:.1f}" r="{series.radius}" fill="{colour}" fill-opacity=".75">{title}</circle>')
+            out.append(
+                f'<circle cx="{u:.1f}" cy="{v:.1f}" r="{series.radius}" fill="{colour}" fill-opacity=".75">{title}</circle>'
+            )
         return out
     path = [f"{'M' if n == 0 else 'L'}{u:.1f} {v:.1f}" for n, (_, (u, v)) in enumerate(points)]
     if series.kind == "step":
-        path = [f"{'M' if n == 0 else 'H'}{u:.1f}{f' {v:.1f}' if n == 0 else f'V{v:.1f}'}" for n, (_, (u, v)) in enumerate(points)]
+        path = [
+            f"{'M' if n == 0 else 'H'}{u:.1f}{f' {v:.1f}' if n == 0 else f'V{v:.1f}'}"
+            for n, (_, (u, v)) in enumerate(points)
+        ]
     dash = ' stroke-dasharray="5 4"' if series.dashed else ""
     return [f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="1.7"{dash}/>'] if path else []
 
@@ -218,7 +224,7 @@ def text(chart: Chart, columns: int = 72, rows: int = 14, *, plain: bool = False
 
 def _connected(dots: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     out = list(dots[:1])
-    for (u0, v0), (u1, v1) in zip(dots, dots[1:], strict=False):
+    for (u0, v0), (u1, v1) in itertools.pairwise(dots):
         steps = max(abs(u1 - u0), abs(v1 - v0), 1)
         out += [(round(u0 + (u1 - u0) * k / steps), round(v0 + (v1 - v0) * k / steps)) for k in range(1, steps + 1)]
     return out

@@ -81,9 +81,7 @@ class HelmRuntime:
 
 def read_helm(path: str | os.PathLike[str]) -> dict[str, HelmRuntime]:
     """The models of a HELM runtime table; ProfileFormatError names file, model and key."""
-    table = {
-        model: HelmRuntime.from_dict(entry, f"{path}: {model}") for model, entry in read_json(path).items()
-    }
+    table = {model: HelmRuntime.from_dict(entry, f"{path}: {model}") for model, entry in read_json(path).items()}
     if not table:
         raise ProfileFormatError(f"{path}: holds no model")
     return table
@@ -147,8 +145,8 @@ def helm_from_profile(
     """HELM's three values for *profile*, in full precision.
 
     ``prompt_tokens``: the keys; default: the keys of an imported table, else HELM's 27 sizes up to the last knot and
-    the last knot itself. ``step``: 1 and every multiple of *step* instead. ``at``: the (input, output) tokens at which the slope is right if ``d1`` is
-    above 0; default: the middle of what was measured.
+    the last knot itself. ``step``: 1 and every multiple of *step* instead. ``at``: the (input, output) tokens at which
+    the slope is right if ``d1`` is above 0; default: the middle of what was measured.
     """
     keys = _keys(profile, prompt_tokens, step)
     p, o = at or (int(profile.max_input_tokens) // 2, profile.max_output_tokens or 64)
