@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_vendor import FakeVendor
 
+from fake_vendor import FakeVendor
 from tracewrap import testing
 from tracewrap.capture.wrap import uninstrument
 
