@@ -138,7 +138,7 @@ def _patch_class(adapter: Adapter, seam: Seam) -> None:
 def _replacements(adapter: Adapter, seam: Seam, gate: list[bool]) -> Iterator[tuple[str, Make]]:
     """(attribute, maker of its replacement) of one seam. ``gate[0]`` False: pass through, record nothing."""
     yield seam.method, functools.partial(_recording, adapter, seam, gate)
-    if seam.path is None:
+    if seam.kind == "options":
         yield "_sleep_for_retry", functools.partial(_counting_attempts, seam.is_async)
         yield "_process_response", _seeing_response
 
@@ -147,7 +147,7 @@ def _wrap_instance(client: Any, adapter: Adapter, seam: Seam) -> None:
     if hasattr(vars(client).get(seam.method), _MARK):
         return
     replacements = list(_replacements(adapter, seam, [True]))
-    if seam.path is None:
+    if seam.kind == "options":
         replacements += [("copy", _wrapping_copies), ("with_options", _wrapping_copies)]
     reference = weakref.ref(client)
     for name, make in replacements:

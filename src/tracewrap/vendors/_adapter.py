@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tracewrap.records import TokenUsage
 
@@ -26,16 +26,19 @@ def _nothing() -> Mapping[str, Any]:
 class Seam:
     """A method through which an SDK class sends its calls.
 
-    ``target``: ``module:Class``. ``path``: the URL path the method stands for, when the method itself is not handed
-    one (Cohere); None for the ``request(cast_to, options, ...)`` of openai and anthropic, which carries it.
-    ``lazy``: a generator function that sends nothing until its first ``next()``.
+    ``target``: ``module:Class``. ``kind`` says what the method is:
+        ``options``  ``request(cast_to, options, ...)`` of the openai and anthropic SDKs; options carry path and body;
+        ``http``     returns the HTTP response, read; ``Adapter.sdk_arguments`` finds path and body;
+        ``managed``  returns a context manager of the HTTP response, yet to be read.
+    ``client``: the class users hold, where it is not ``target``; ``via``: dotted attribute of it that holds the target's instance.
     """
 
     target: str
     method: str
     is_async: bool = False
-    path: str | None = None
-    lazy: bool = False
+    kind: Literal["options", "http", "managed"] = "options"
+    client: str | None = None
+    via: str | None = None
 
 
 class Request(NamedTuple):
@@ -90,6 +93,14 @@ class Adapter:
     hides_chunk: Callable[[Any], bool] | None = None
     providers_by_class: Mapping[str, str] = field(default_factory=_nothing)
     """SDK class name -> provider name (``AzureOpenAI`` -> ``azure.ai.openai``)."""
+    endpoints: tuple[str, ...] = ()
+    """Endings of the URL paths of inference calls: bare HTTP is looked at only for these."""
+    sdk_arguments: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[str, Any] | None] | None = None
+    """Positional (client first) and keyword arguments of an ``http`` or ``managed`` seam -> path and body; None: not a call."""
+    owns_span: Callable[[Any, Any, Any], bool] | None = None
+    """(client, options, our spans' resource) -> whether the SDK's own span records the call and ours stands aside."""
+    errors_by_status: Mapping[int, str] = field(default_factory=_nothing)
+    """HTTP status -> name of the exception the SDK raises for it, where the seam sees the status but not the exception."""
 
 
 KEPT_CHUNKS = 4

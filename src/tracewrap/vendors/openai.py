@@ -234,6 +234,7 @@ ADAPTER = Adapter(
     read_stream=read_stream,
     probe_request=probe_request,
     hides_chunk=hides_chunk,
+    endpoints=tuple(_OPERATIONS),
     providers_by_class={
         "AzureOpenAI": "azure.ai.openai",
         "AsyncAzureOpenAI": "azure.ai.openai",
