@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 from functools import cache
 
@@ -11,7 +12,17 @@ from tracewrap.vendors._adapter import Adapter
 
 @cache
 def adapters() -> tuple[Adapter, ...]:
-    """The adapters of all vendor files, in file order."""
+    """The adapters of all vendor files, in file order. A file that cannot be loaded is left out and logged: the others still work."""
     names = sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
-    modules = (importlib.import_module(f"{__name__}.{name}") for name in names)
-    return tuple(module.ADAPTER for module in modules if hasattr(module, "ADAPTER"))
+    return tuple(adapter for name in names if (adapter := _load(name)) is not None)
+
+
+def _load(name: str) -> Adapter | None:
+    try:
+        found = getattr(importlib.import_module(f"{__name__}.{name}"), "ADAPTER", None)
+    except Exception:
+        logging.getLogger("tracewrap").warning(
+            "vendor file %s cannot be loaded; its calls are not recorded", name, exc_info=True
+        )
+        return None
+    return found if isinstance(found, Adapter) else None
