@@ -23,6 +23,7 @@ _ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
     "gelu": "gelu",
+    "gelu_tanh": "gelu_tanh",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
@@ -53,7 +54,9 @@ def blueprint_from_config(config: Mapping[str, Any], model_id: str, where: str =
     reader = _READERS.get("llama" if kind in _LLAMA_LIKE else kind)
     if reader is None:
         return base
-    activation = str(values.get("hidden_activation") or values.get("hidden_act") or values.get("activation_function"))
+    names = ("hidden_activation", "hidden_act", "activation_function")
+    default = "gelu" if kind == "gpt_neox" else base.activation
+    activation = next((str(values[name]) for name in names if values.get(name)), default)
     if activation not in _ACTIVATIONS:
         raise ConfigurationError(f"{where}: hidden_act is {activation!r}, must be one of {', '.join(_ACTIVATIONS)}")
     common = replace(base, activation=_ACTIVATIONS[activation], notes=())

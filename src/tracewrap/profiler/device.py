@@ -83,7 +83,9 @@ def open_device(name: str, threads: int | None) -> torch.device:
         raise ConfigurationError(f"device is {name!r}, must be cpu, cuda or cuda:N")
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise ConfigurationError(f"device {name!r}: torch {torch.__version__} sees no CUDA device; use --device cpu")
+            raise ConfigurationError(
+                f"device {name!r}: torch {torch.__version__} sees no CUDA device; use --device cpu"
+            )
         if device.index is not None and device.index >= torch.cuda.device_count():
             raise ConfigurationError(f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices, from 0")
         device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)

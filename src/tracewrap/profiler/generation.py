@@ -25,9 +25,8 @@ class Steps:
     def __init__(self, decoder: Decoder, graphs: bool) -> None:
         self.decoder = decoder
         self.graphs = graphs
-        with torch.inference_mode():
-            self.token = torch.zeros(1, dtype=torch.long, device=decoder.device)
-            self.position = torch.zeros(1, dtype=torch.long, device=decoder.device)
+        self.token = torch.zeros(1, dtype=torch.long, device=decoder.device)
+        self.position = torch.zeros(1, dtype=torch.long, device=decoder.device)
         self._captured: dict[tuple[int, int | None], Any] = {}
         self._pool: Any = None
 
@@ -135,12 +134,9 @@ class Generation:
 
     def generate(self, prompt: Tensor, output_tokens: int, depth: int | None = None) -> list[int]:
         """The token ids generated after *prompt*, greedily; untimed."""
-        self.steps.begin(self.decoder.prefill(prompt, depth), len(prompt))
         if output_tokens > 1:
-            held = self.steps.token.clone(), self.steps.position.clone()
             self.steps.prepare(len(prompt) + 1, len(prompt) + output_tokens - 1, depth)
-            self.steps.token.copy_(held[0])
-            self.steps.position.copy_(held[1])
+        self.steps.begin(self.decoder.prefill(prompt, depth), len(prompt))
         out = [int(self.steps.token)]
         for i in range(1, output_tokens):
             self.steps.advance(len(prompt) + i, depth)
