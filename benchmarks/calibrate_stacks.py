@@ -3,237 +3,275 @@
     python benchmarks/calibrate_stacks.py --data ../shared/data [-o reference_profiles/stacks.toml]
 
 Data: LLM-Inference-Bench (batch 1, vLLM and TensorRT-LLM), the Qwen2.5 speed table (vLLM 0.6.3, Transformers 4.46) and the
-Megatron-LM measurements of arXiv 2305.02440. Constants minimise a robust relative error with a wide log-normal prior
-around values of the right physical size, so that a constant which the data do not show keeps a sane value.
+Megatron-LM measurements of arXiv 2305.02440.
 """
 
 from __future__ import annotations
 
-import csv
+import argparse
 import dataclasses
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import least_squares
+from calibration import (
+    GRAPH,
+    PRIOR,
+    QUANTIZED,
+    SIGMA,
+    Row,
+    Table,
+    argonne,
+    errors,
+    fit,
+    hold_out,
+    megatron,
+    models_of,
+    qwen,
+    spread,
+    tabulate,
+)
+from scipy.optimize import minimize_scalar
 
-from tracewrap.runtime.architecture import Architecture
 from tracewrap.runtime.gpus import load_gpus
 from tracewrap.runtime.models import get_model
 from tracewrap.runtime.roofline import make_setup
-from tracewrap.runtime.roofline_terms import Constants, decode_terms, prefill_terms
+from tracewrap.runtime.roofline_terms import Constants, decode_step_s
 
-ARGONNE_GPUS = {
-    "Nvidia A100 GPU": "a100-sxm-40gb",
-    "Nvidia H100 GPU": "h100-sxm",
-    "Nvidia GH200 GPU": "gh200",
-    "AMD MI300X GPU": "mi300x",
-    "AMD MI250 GPU": "mi250-gcd",
-}
-PRIOR = Constants(
-    bandwidth_efficiency=0.85,
-    sm_bytes_s=30e9,
-    flop_efficiency=0.55,
-    attention_efficiency=0.35,
-    layer_s=30e-6,
-    step_s=500e-6,
-    first_s=3e-3,
-    all_reduce_s=12e-6,
-    kv_efficiency=0.7,
-    scan_s=1e-9,
-    moe_layer_s=30e-6,
-    vocab_s=1e-9,
-    quantized_layer_s=2e-6,
+LIB = "LLM-Inference-Bench (argonne-lcf@4211f5d), batch 1, input = output = 256..2048 tokens, consistent rows"
+QWEN = "Qwen2.5 speed benchmark (QwenLM/Qwen3@010c37c), A100 80GB, 2048 tokens out, up to 32k in, default settings"
+PAPER = "arXiv 2305.02440, Megatron-LM on A100 80GB, fp16, nine architectures"
+EAGER = (
+    "bandwidth_efficiency",
+    "flop_efficiency",
+    "attention_efficiency",
+    "layer_s",
+    "step_s",
+    "launch_s",
+    "first_s",
+    "scan_s",
 )
-SIGMA = {  # prior standard deviations of the logarithms
-    "bandwidth_efficiency": 0.06,
-    "flop_efficiency": 0.3,
-    "attention_efficiency": 0.5,
-    "layer_s": 0.7,
-    "step_s": 0.7,
-    "first_s": 1.0,
-    "all_reduce_s": 0.5,
-    "kv_efficiency": 0.2,
-    "scan_s": 2.0,
-    "moe_layer_s": 0.7,
-    "vocab_s": 1.5,
-    "quantized_efficiency": 0.1,
-    "quantized_flop_efficiency": 0.3,
-    "quantized_layer_s": 1.5,
-    "launch_s": 1.0,
-}
-GRAPH = tuple(key for key in SIGMA if key != "launch_s" and not key.startswith("quantized"))
-QUANTIZED = tuple(key for key in SIGMA if key != "launch_s")
-NOISE = 0.03
-COLUMNS = (
-    "wide narrow experts launch layer narrow_layer moe_layer pass vocab all_reduce kv scan flops narrow_flops attention first given"
-).split()
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One measurement: model shape, where, token counts, seconds end to end."""
+class StackSet:
+    """A stack and the rows it is fitted to."""
 
-    model: str
-    architecture: Architecture
-    gpu: str
-    n_gpus: int
-    precision: str
-    p: int
-    o: int
-    seconds: float
-    note: str = ""
+    id: str
+    framework: str
+    version: str
+    mode: str
+    source: str
+    rows: Sequence[Row]
+    names: Sequence[str] = GRAPH
+    prior: Constants = PRIOR
+    sigma: Mapping[str, float] = field(default_factory=lambda: SIGMA)
+    tile: int = 1
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of ``fit``."""
+        return {"names": self.names, "prior": self.prior, "sigma": self.sigma}
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows as arrays: terms of prefill and of the mean decode step."""
-
-    rows: tuple[Row, ...]
-    prefill: NDArray[np.float64]
-    decode: NDArray[np.float64]
-    steps: NDArray[np.float64]
-    seconds: NDArray[np.float64]
-    bandwidth: NDArray[np.float64]
-    multiprocessors: NDArray[np.float64]
-
-    def pick(self, mask: NDArray[np.bool_]) -> Table:
-        """The rows where *mask* holds."""
-        rows = tuple(row for row, keep in zip(self.rows, mask, strict=True) if keep)
-        arrays = (self.prefill, self.decode, self.steps, self.seconds, self.bandwidth, self.multiprocessors)
-        return Table(rows, *(a[mask] for a in arrays))
+    def table(self) -> Table:
+        """The rows as arrays."""
+        return tabulate(self.rows, tile=self.tile, pipeline=self.prior.pipeline)
 
 
-def tabulate(rows: Iterable[Row], tile: int = 1, pipeline: bool = False) -> Table:
-    """Terms of every row; prompt lengths padded to *tile*."""
-    kept = tuple(rows)
-    gpus = load_gpus()
-    base = dataclasses.replace(PRIOR, pipeline=pipeline)
-    prefill, decode = [], []
-    for row in kept:
-        setup = make_setup(row.architecture, gpus[row.gpu], row.n_gpus, row.precision, base)
-        padded = -(-row.p // tile) * tile
-        first, later = prefill_terms(setup, padded), decode_terms(setup, row.p + row.o / 2)
-        prefill.append([first.get(key, 0.0) for key in COLUMNS])
-        decode.append([later.get(key, 0.0) for key in COLUMNS])
-    return Table(
-        kept,
-        np.array(prefill),
-        np.array(decode),
-        np.array([row.o - 1.0 for row in kept]),
-        np.array([row.seconds for row in kept]),
-        np.array([gpus[row.gpu].bandwidth_bytes_s for row in kept]),
-        np.array([float(gpus[row.gpu].sm_count) for row in kept]),
+def stack_sets(data: Path) -> list[StackSet]:
+    """All stacks with data."""
+    nvidia = ("a100-sxm-40gb", "h100-sxm", "gh200")
+    old = dataclasses.replace(
+        PRIOR, sm_bytes_s=22e9
+    )  # vLLM 0.7 shows no gain of H200 over H100: both end near 2.9 TB/s
+    hosted = dataclasses.replace(PRIOR, launch_s=8e-4, pipeline=True)
+    paper = dataclasses.replace(PRIOR, launch_s=6e-4, tile=128, tile_fraction=1.0)
+    loose = {**SIGMA, "kv_efficiency": 1.0, "attention_efficiency": 1.5}
+    table = [r for r in qwen(data, "vLLM") if r.note in ("", "Default") and r.p <= 32768]
+    hugging = [r for r in qwen(data, "Transformers") if r.precision == "bf16"]
+    return [
+        StackSet("vllm-0.5", "vllm", "0.5", "graph", LIB, argonne(data, "vLLM", nvidia)),
+        StackSet("trtllm-0.10", "trtllm", "0.10", "graph", LIB, argonne(data, "TensorRT-LLM", nvidia)),
+        StackSet("vllm-rocm-0.5", "vllm-rocm", "0.5", "graph", LIB, argonne(data, "vLLM", ("mi300x", "mi250-gcd"))),
+        StackSet("vllm-0.6.3", "vllm", "0.6.3", "graph", QWEN, table, QUANTIZED, old),
+        StackSet(
+            "transformers-4.46",
+            "transformers",
+            "4.46",
+            "eager",
+            QWEN,
+            hugging,
+            (*EAGER, "kv_efficiency"),
+            hosted,
+            loose,
+        ),
+        StackSet(
+            "megatron-2022",
+            "megatron",
+            "2022",
+            "eager",
+            PAPER,
+            megatron(data),
+            (*EAGER, "all_reduce_s"),
+            paper,
+            tile=128,
+        ),
+    ]
+
+
+def calibrate(each: StackSet) -> dict[str, Any]:
+    """The TOML table of one stack: constants in general and by GPU, spreads, errors."""
+    table = each.table()
+    gpus = sorted({row.gpu for row in each.rows})
+    general = fit(table, **each.options)
+    own: dict[str, Constants] = {}
+    held = np.empty(len(table.rows))
+    for gpu in gpus:
+        mask = np.array([row.gpu == gpu for row in table.rows])
+        part = table.pick(mask)
+        own[gpu] = fit(part, **each.options)
+        held[mask] = hold_out(part, models_of(part), **each.options)
+    new_model = spread(held, table)
+    new_gpu = (
+        max(new_model, spread(hold_out(table, [r.gpu for r in table.rows], **each.options), table))
+        if len(gpus) > 1
+        else 0
     )
+    off = np.abs(errors(table, held)) * 100
+    return {
+        "framework": each.framework,
+        "version": each.version,
+        "mode": each.mode,
+        "calibrated": True,
+        "spread_new_model": round(new_model, 3),
+        "spread_new_gpu": round(new_gpu or 1.5 * new_model, 3),
+        "spread_prompt": 0.25,
+        "constants": units(general),
+        "by_gpu": {gpu: units(constants) for gpu, constants in own.items()},
+        "fit": {
+            "source": each.source,
+            "rows": len(table.rows),
+            "models": len(set(models_of(table))),
+            "left_out_model_error_median_percent": round(float(np.median(off)), 1),
+            "left_out_model_error_p90_percent": round(float(np.quantile(off, 0.9)), 1),
+        },
+    }
 
 
-def predict(table: Table, c: Constants) -> NDArray[np.float64]:
-    """Seconds of every row: the array form of ``roofline_terms.seconds``."""
-    return _pass(table.prefill, table, c) + table.steps * _pass(table.decode, table, c)
+def current(older: Constants, spread_gpu: float) -> dict[str, Any]:
+    """vLLM 0.20 from 0.6.3: one factor on the overheads that meets its published gains (8B: 18%, 0.5B: 52%)."""
+    gains = {"meta-llama/Llama-3.1-8B-Instruct": 0.82, "Qwen/Qwen2.5-0.5B-Instruct": 0.48}
+    gpu = load_gpus()["h100-sxm"]
+
+    def scaled(factor: float) -> Constants:
+        keys = ("layer_s", "step_s", "vocab_s", "quantized_layer_s")
+        return dataclasses.replace(older, sm_bytes_s=30e9, **{key: getattr(older, key) * factor for key in keys})
+
+    def misfit(factor: float) -> list[float]:
+        out = []
+        for name, gain in gains.items():
+            times = [
+                decode_step_s(make_setup(get_model(name), gpu, 1, "bf16", c), 1024) for c in (older, scaled(factor))
+            ]
+            out.append(float(np.log(times[1] / times[0] / gain)))
+        return out
+
+    best = minimize_scalar(lambda f: sum(x * x for x in misfit(f)), bounds=(0.05, 1.0), method="bounded").x
+    width = float(np.sqrt(spread_gpu**2 + max(abs(x) for x in misfit(best)) ** 2 + 0.1**2))
+    return {
+        "framework": "vllm",
+        "version": "0.20",
+        "mode": "graph",
+        "calibrated": False,
+        "spread_new_model": round(width, 3),
+        "spread_new_gpu": round(1.25 * width, 3),
+        "spread_prompt": 0.35,
+        "constants": units(scaled(best)),
+        "fit": {
+            "source": "vllm-0.6.3 with its overheads scaled to the published gains of 0.20 over 0.7.3 on an 8B and a 0.5B model",
+            "overhead_factor": round(float(best), 3),
+        },
+    }
 
 
-def _pass(terms: NDArray[np.float64], table: Table, c: Constants) -> NDArray[np.float64]:
-    speed = np.minimum(table.bandwidth * c.bandwidth_efficiency, table.multiprocessors * c.sm_bytes_s)
-    t = dict(zip(COLUMNS, terms.T, strict=True))
-    expert_speed = c.expert_efficiency * np.where(t["narrow_layer"] > 0, c.quantized_efficiency, 1.0)
-    device = (t["wide"] + t["narrow"] / c.quantized_efficiency + t["experts"] / expert_speed) / speed
-    device = device + t["layer"] * c.layer_s + t["narrow_layer"] * c.quantized_layer_s + t["moe_layer"] * c.moe_layer_s
-    device = device + t["pass"] * c.step_s + t["vocab"] * c.vocab_s + t["all_reduce"] * c.all_reduce_s + t["kv"] / c.kv_efficiency
-    device = device + t["scan"] * c.scan_s + t["flops"] / c.flop_efficiency + t["attention"] / c.attention_efficiency
-    device = device + t["narrow_flops"] / (c.flop_efficiency * c.quantized_flop_efficiency)
-    device = device + t["first"] * c.first_s + t["given"]
-    host = t["launch"] * c.launch_s
-    return np.asarray((device**4 + host**4) ** 0.25)
+def units(constants: Constants) -> dict[str, Any]:
+    """Constants in the file's units, three digits."""
+    out: dict[str, Any] = {}
+    for key, value in dataclasses.asdict(constants).items():
+        if isinstance(value, bool) or key == "tile":
+            out[key] = value
+        elif key == "sm_bytes_s":
+            out["sm_gb_s"] = _digits(value * 1e-9)
+        elif key in ("scan_s", "vocab_s"):
+            out[key.removesuffix("_s") + "_ns"] = _digits(value * 1e9)
+        elif key.endswith("_s"):
+            out[key.removesuffix("_s") + "_us"] = _digits(value * 1e6)
+        else:
+            out[key] = _digits(value)
+    return out
 
 
-def fit(table: Table, names: Sequence[str] = GRAPH, prior: Constants = PRIOR, sigma: Mapping[str, float] = SIGMA) -> Constants:
-    """The constants *names* fitted to *table* in relative error (soft L1), the others left at *prior*."""
-    start = np.log([getattr(prior, name) for name in names])
-    widths = np.array([sigma[name] for name in names])
-
-    def constants(x: NDArray[np.float64]) -> Constants:
-        values = {name: float(np.exp(v)) for name, v in zip(names, x, strict=True)}
-        for key in values:
-            if key.endswith("efficiency") and not key.startswith("quantized"):
-                values[key] = min(values[key], 0.98)
-        return dataclasses.replace(prior, **values)
-
-    def residuals(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        error = np.log(predict(table, constants(x)) / table.seconds) / NOISE
-        robust = np.sign(error) * np.sqrt(2 * (np.sqrt(1 + error**2) - 1))
-        return np.concatenate([robust, (x - start) / widths])
-
-    return constants(least_squares(residuals, start, x_scale=widths, max_nfev=60).x)
+def _digits(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
-def argonne(data: Path, framework: str, gpus: Iterable[str], least: int = 129) -> list[Row]:
-    """Consistent rows with input and output longer than 128 tokens."""
-    wanted = {name: ARGONNE_GPUS[name] for name in ARGONNE_GPUS if ARGONNE_GPUS[name] in set(gpus)}
-    rows = []
-    for r in _read(data / "argonne" / "batch1.csv"):
-        if r["framework"] != framework or r["gpu"] not in wanted or not 0.9 < float(r["consistency"] or 0) < 1.1:
-            continue
-        p, o, seconds = int(r["input_tokens"]), int(r["output_tokens"]), float(r["e2e_s"])
-        if p < least or seconds / o < 1e-3:
-            continue
-        rows.append(Row(r["model"], _shape(r["model"]), wanted[r["gpu"]], int(r["n_gpus"]), "fp16", p, o, seconds))
-    return rows
+def to_toml(stacks: Mapping[str, Mapping[str, Any]]) -> str:
+    """The stacks file."""
+    lines = [
+        "# Constants of software stacks, fitted by benchmarks/calibrate_stacks.py: do not edit by hand.",
+        "# us: microseconds, ns: nanoseconds; times per layer and context token at an H100's clock. spread_*: 90% half-width",
+        "# of the error, log scale, for an unseen model on a measured GPU, an unseen GPU, and prompt processing alone.",
+    ]
+    for key, stack in stacks.items():
+        lines += ["", f'["{key}"]', *_pairs(stack)]
+        for part in ("constants", "fit"):
+            lines += ["", f'["{key}".{part}]', *_pairs(stack[part])]
+        for gpu, own in stack.get("by_gpu", {}).items():
+            changed = {k: v for k, v in own.items() if v != stack["constants"][k]}
+            lines += ["", f'["{key}".by_gpu.{gpu}]', *_pairs(changed)]
+    return "\n".join(lines) + "\n"
 
 
-def qwen(data: Path, framework: str) -> list[Row]:
-    """Rows of the Qwen2.5 speed table; its speed is output tokens over the whole time."""
-    rows = []
-    names = {"BF16": "bf16", "GPTQ-Int8": "int8", "GPTQ-Int4": "int4", "AWQ": "int4"}
-    for r in _read(data / "qwen2.5" / "speed_a100.csv"):
-        if r["framework"].startswith(framework) and r["speed"]:
-            o = int(r["output_tokens"])
-            note = "" if framework == "Transformers" else r["note"]
-            where = ("a100-sxm-80gb", int(r["n_gpus"]), names[r["precision"]])
-            shape = get_model(r["model"])
-            rows.append(Row(r["model"], shape, *where, int(r["input_tokens"]), o, o / float(r["speed"]), note))
-    return rows
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    def text(value: Any) -> str:
+        if isinstance(value, bool):
+            return str(value).lower()
+        return f'"{value}"' if isinstance(value, str) else repr(value)
+
+    return [f"{key} = {text(value)}" for key, value in table.items() if not isinstance(value, dict)]
 
 
-def megatron(data: Path) -> list[Row]:
-    """The paper's nine architectures on A100; TNLG with the 35 layers that were measured."""
-    rows = []
-    for r in _read(data / "helm-efficiency" / "megatron_a100.csv"):
-        hidden, heads, ffn = int(r["hidden_size"]), int(r["num_attention_heads"]), int(r["ffn_hidden_size"])
-        shape = Architecture(
-            id=r["model"],
-            layers=int(r["num_layers"]),
-            hidden=hidden,
-            heads=heads,
-            kv_heads=heads,
-            head_dim=hidden // heads,
-            ffn=ffn,
-            vocab=50304,
-            context=2048,
-            gated=ffn < 3 * hidden,  # YaLM's narrower block is a gated one
-            tied=True,
-            precision="fp16",
-        )
-        p, o, seconds = int(r["input_tokens"]), int(r["output_tokens"]), float(r["runtime_s"])
-        rows.append(Row(r["model"], shape, "a100-sxm-80gb", int(r["n_gpus"]), "fp16", p, o, seconds))
-    return rows
+def all_stacks(data: Path) -> dict[str, dict[str, Any]]:
+    """Every stack of the file, the newest vLLM first."""
+    fitted = {each.id: calibrate(each) for each in stack_sets(data)}
+    older = next(each for each in stack_sets(data) if each.id == "vllm-0.6.3")
+    newest = current(fit(older.table(), **older.options), fitted["vllm-0.5"]["spread_new_gpu"])
+    sglang = {
+        **newest,
+        "framework": "sglang",
+        "version": "0.4",
+        "fit": {"source": "not measured here: the constants of vllm-0.20"},
+    }
+    return {"vllm-0.20": newest, **fitted, "sglang-0.4": sglang}
 
 
-def _read(path: Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def main() -> int:
+    """Fit every stack, print its errors, write the file when asked to."""
+    parser = argparse.ArgumentParser(description="fit the constants of reference_profiles/stacks.toml")
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    parser.add_argument("-o", "--output", type=Path, help="the stacks.toml to write; none: print it")
+    arguments = parser.parse_args()
+    stacks = all_stacks(arguments.data)
+    for key, stack in stacks.items():
+        print(f"{key:<18} " + ", ".join(f"{k} {v}" for k, v in stack["fit"].items() if k != "source"))
+    if arguments.output:
+        arguments.output.write_text(to_toml(stacks), encoding="utf-8")
+    else:
+        print(to_toml(stacks))
+    return 0
 
 
-def _shape(name: str) -> Architecture:
-    extra = {"BAAI/Aquila-7B": ("huggyllama/llama-7b", 100008)}
-    if name in extra:
-        like, vocab = extra[name]
-        return dataclasses.replace(get_model(like), id=name, vocab=vocab, parameters=None)
-    return get_model(re.sub(r"^mistralai/Mistral-7B-v0.1$", "mistralai/Mistral-7B-Instruct-v0.2", name))
-
-
-def errors(table: Table, predicted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Signed relative errors."""
-    return predicted / table.seconds - 1.0
+if __name__ == "__main__":
+    raise SystemExit(main())

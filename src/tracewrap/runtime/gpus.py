@@ -31,6 +31,7 @@ class Gpu:
     ``link_bytes_s``: to the other accelerators of the node, one direction, all links together; ``link`` its kind.
     ``sm_count``: streaming multiprocessors or compute units; ``clock_hz`` their highest boost clock. ``node_gpus``: how many one node holds.
     ``power_fraction``: measured share of ``tdp_w`` drawn at batch 1 (None: not measured, see ``batch_1_watts``).
+    ``matvec_bytes_s``: bandwidth reached while decoding, where it was measured to stay far below the peak.
     ``prices``: dollars per GPU-hour on demand, each with source and date; the first is the default.
     """
 
@@ -46,6 +47,7 @@ class Gpu:
     link: str
     link_bytes_s: float
     node_gpus: int = 8
+    matvec_bytes_s: float = math.inf
     power_fraction: float | None = None
     prices: tuple[Price, ...] = ()
     aliases: tuple[str, ...] = ()
@@ -127,6 +129,7 @@ def _gpu(key: str, table: Mapping[str, Any], where: str) -> Gpu:
             link=str(table["link"]),
             link_bytes_s=float(table["link_gb_s"]) * 1e9,
             node_gpus=int(table.get("node_gpus", 8)),
+            matvec_bytes_s=float(table.get("matvec_gb_s", math.inf)) * 1e9,
             power_fraction=None if table.get("power_fraction") is None else float(table["power_fraction"]),
             prices=tuple(
                 Price(float(p["usd_per_gpu_hour"]), p["source"], str(p["date"])) for p in table.get("prices", ())
@@ -157,6 +160,8 @@ def _check(gpu: Gpu, name: str) -> None:
     for field, value in positive.items():
         if not (math.isfinite(value) and value > 0):
             raise ProfileFormatError(f"{name}: {field} is {value:g}, must be finite and above 0")
+    if not gpu.matvec_bytes_s > 0:
+        raise ProfileFormatError(f"{name}: matvec_gb_s is {gpu.matvec_bytes_s / 1e9:g}, must be above 0")
     if gpu.power_fraction is not None and not 0 < gpu.power_fraction <= 1:
         raise ProfileFormatError(f"{name}: power_fraction is {gpu.power_fraction}, must lie in (0, 1]")
     gpu.peak_flops("bf16")

@@ -174,7 +174,7 @@ def _profile(s: Setup, stack: Stack, own_gpu: bool, limit: int) -> RuntimeProfil
     first, last = decode_step_s(s, near), decode_step_s(s, limit)
     d1 = max(0.0, (last - first) / (limit - near)) if limit > near else 0.0
     d0 = max(0.0, first - d1 * near)
-    spread = stack.spread_new_model if own_gpu else stack.spread_new_gpu
+    spread = _spread(s, stack, own_gpu)
     provenance: Provenance = "analytic_calibrated" if stack.calibrated and own_gpu else "analytic"
     return RuntimeProfile(
         id=f"{s.model.id}@{s.gpu.id}x{s.n_gpus}:{stack.id}:{s.precision}",
@@ -184,13 +184,29 @@ def _profile(s: Setup, stack: Stack, own_gpu: bool, limit: int) -> RuntimeProfil
         d1=d1,
         tile=c.tile,
         tile_fraction=c.tile_fraction,
-        interval=Interval(prompt=max(spread, stack.spread_prompt), decode=spread, extrapolation=0.5),
+        interval=Interval(base=spread, prompt=stack.spread_prompt, extrapolation=0.5),
         max_output_tokens=limit,
         provenance=provenance,
         n_gpus=s.n_gpus,
         stack=_describe(s, stack),
         fit=dict(stack.fit),
     )
+
+
+def _spread(s: Setup, stack: Stack, own_gpu: bool) -> float:
+    """90% half-width on the log scale: the calibration's, widened for every way in which the case is unlike its data."""
+    base = stack.spread_new_model if own_gpu else stack.spread_new_gpu
+    known = load_gpus()
+    makers = {known[gpu].vendor for gpu in stack.by_gpu if gpu in known}
+    unlike = {
+        "experts": 0.12 if s.model.is_moe else 0.0,
+        "linear attention": 0.15 if s.model.linear_layers else 0.0,
+        "quantized": 0.08 if BYTES_PER_VALUE[s.precision] < 2.0 else 0.0,
+        "maker": 0.2 if (makers or {"NVIDIA"}) != {s.gpu.vendor} and s.gpu.vendor not in makers else 0.0,
+        "host link": 0.15 if s.width > 1 and s.gpu.link == "pcie" else 0.0,
+        "nodes": 0.2 if s.stages > 1 and not s.constants.pipeline else 0.0,
+    }
+    return math.sqrt(base**2 + sum(extra**2 for extra in unlike.values()))
 
 
 def _knots(s: Setup, limit: int) -> tuple[tuple[float, float], ...]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tracewrap.errors import ProfileFormatError, ProfileNotFoundError
 from tracewrap.runtime.files import reference_folder
-from tracewrap.runtime.gpus import Gpu
+from tracewrap.runtime.gpus import Gpu, load_gpus
 from tracewrap.runtime.roofline_terms import Constants
 from tracewrap.runtime.toml_files import read_toml
 
@@ -48,9 +48,20 @@ class Stack:
     fit: Mapping[str, Any] = field(default_factory=dict)
 
     def constants_for(self, gpu: Gpu) -> tuple[Constants, bool]:
-        """The constants for *gpu* and whether they were fitted on that very GPU."""
+        """The constants for *gpu* and whether they were fitted on that very GPU.
+
+        A GPU that was not measured takes those of one with the same chip (H200 those of H100) before the general ones.
+        """
         own = self.by_gpu.get(gpu.id)
-        return (self.constants, False) if own is None else (own, True)
+        if own is not None:
+            return own, True
+        gpus = load_gpus()
+        chip = (gpu.vendor, gpu.sm_count, gpu.clock_hz)
+        for key, constants in self.by_gpu.items():
+            other = gpus.get(key)
+            if other is not None and chip == (other.vendor, other.sm_count, other.clock_hz):
+                return constants, False
+        return self.constants, False
 
 
 def load_stacks(path: str | os.PathLike[str] | None = None) -> Mapping[str, Stack]:

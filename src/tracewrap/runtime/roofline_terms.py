@@ -170,7 +170,7 @@ def _slowness(gpu: Gpu) -> float:
 def seconds(terms: Terms, s: Setup) -> float:
     """The time of a pass with these terms under the setup's constants."""
     c = s.constants
-    speed = min(s.gpu.bandwidth_bytes_s * c.bandwidth_efficiency, s.gpu.sm_count * c.sm_bytes_s)
+    speed = min(s.gpu.bandwidth_bytes_s * c.bandwidth_efficiency, s.gpu.sm_count * c.sm_bytes_s, s.gpu.matvec_bytes_s)
     narrow_speed = speed * c.quantized_efficiency
     expert_speed = speed * c.expert_efficiency * (c.quantized_efficiency if terms["narrow_layer"] else 1.0)
     device = (

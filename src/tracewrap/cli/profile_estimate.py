@@ -1,0 +1,66 @@
+"""``tracewrap profile estimate``: the analytic profile of a model on a GPU."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from tracewrap.errors import ConfigurationError
+from tracewrap.runtime.files import save_profile
+from tracewrap.runtime.gpus import get_gpu, load_gpus
+from tracewrap.runtime.profile import RuntimeProfile
+
+SUMMARY = "analytic profile of any model on any GPU, from its architecture and a software stack's fitted constants"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--model", metavar="M", help="a model's name at any host, such as llama-3.1-8b-instant")
+    model.add_argument("--config", metavar="FILE", help="a Hugging Face config.json instead of a known model")
+    parser.add_argument("--gpu", metavar="G", required=True, help="GPU id, such as h100-sxm")
+    parser.add_argument("--gpus-file", metavar="FILE", help="TOML file that overrides or adds GPUs and their prices")
+    parser.add_argument("--n-gpus", metavar="N", type=int, help="how many; default: the fewest that fit")
+    parser.add_argument("--stack", metavar="S", help="software, such as vllm, vllm-0.6.3, trtllm, transformers, megatron")
+    parser.add_argument("--precision", metavar="P", help="of the weights; default: the published one")
+    parser.add_argument("--samples", metavar="FILE", help="CSV with 1 to 8 measured queries to refine the estimate with")
+    parser.add_argument("-o", "--output", metavar="PROFILE.json", help="where to write the profile")
+    parser.add_argument("--json", action="store_true", help="print the profile as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the profile; write it, print a summary, or print it as JSON."""
+    profile = _estimate(args)
+    if args.samples:
+        profile = _refine(profile, args.samples)
+    if args.output:
+        save_profile(profile, args.output)
+    if args.json or not args.output:
+        print(json.dumps(profile.to_dict(), indent=1) if args.json else _summary(profile))
+    return 0
+
+
+def _estimate(args: argparse.Namespace) -> RuntimeProfile:
+    from tracewrap.runtime.models import get_model, read_config
+    from tracewrap.runtime.roofline import estimate_profile
+
+    gpu = get_gpu(args.gpu, load_gpus(args.gpus_file))
+    model = read_config(args.config) if args.config else get_model(args.model)
+    return estimate_profile(model, gpu, n_gpus=args.n_gpus, stack=args.stack, precision=args.precision)
+
+
+def _refine(prior: RuntimeProfile, path: str) -> RuntimeProfile:
+    """The posterior of the analytic *prior* given the measured samples in *path*."""
+    from tracewrap.runtime.few_shot import refine
+
+    return refine(prior, path)
+
+
+def _summary(profile: RuntimeProfile) -> str:
+    lines = [f"{profile.id} ({profile.provenance}, {profile.n_gpus} GPU{'s' if profile.n_gpus != 1 else ''})"]
+    largest = int(profile.max_input_tokens)
+    for p, o in ((1024, 1), (1024, 256), (min(8192, largest), 256)):
+        estimate = profile.estimate(p, o)
+        lines.append(f"  {p:>6} in {o:>4} out  {estimate.value:9.4f} s  ({estimate.low:.4f} to {estimate.high:.4f})")
+    lines.append(f"  time per output token {1e3 * (profile.d0 + profile.d1 * 1024):.2f} ms at 1024 tokens of context")
+    return "\n".join(lines)
