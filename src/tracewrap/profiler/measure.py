@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from tracewrap.errors import ConfigurationError
+from tracewrap.profiler.blocks import check_precision
 from tracewrap.profiler.blueprint import Blueprint
 from tracewrap.profiler.decoder import Decoder
 from tracewrap.profiler.depth import Depths, choose_depths
@@ -41,6 +42,7 @@ MIN_REPEATS = 3
 STEADY = 0.01
 """A point whose median lies this close above its lower quartile, relatively, needs no further repeat."""
 _MAX_SLOWED = 3
+_WARM_UP_TOKENS = 8
 
 Point = tuple[int, int]
 Progress = Callable[[str], None]
@@ -89,7 +91,8 @@ def measure(
     began = time.monotonic()
     _check_clock(setup)
     device = open_device(setup.device, setup.threads)
-    most = max(p + o for p, o in points)
+    check_precision(setup.precision, device)
+    most = max(p + o for p, o in points) + _WARM_UP_TOKENS
     depths = choose_depths(setup.blueprint, setup.precision, most, free_memory(device), setup.layers)
     facts = _facts(setup, device, depths)
     identity = {name: value for name, value in facts.items() if name != "watch"}
@@ -175,7 +178,7 @@ class _Bench:
         p, o = min(points, key=sum)
         until = time.monotonic() + 0.1
         for i in range(100):
-            self._run((p, min(o + 3, 8)))
+            self._run((p, min(o + 3, _WARM_UP_TOKENS)))
             if i and time.monotonic() > until:
                 break
 
