@@ -132,9 +132,9 @@ def is_event_stream(response: Any) -> bool:
     return "event-stream" in kind or "ndjson" in kind or "stream+json" in kind
 
 
-def tee(call: OpenCall, response: Any, *, is_async: bool) -> None:
+def tee(call: OpenCall, response: Any, *, is_async: bool, events: bool | None = None) -> None:
     """Read the body of *response* as its consumer reads it; the span ends with the body, or when the response is closed."""
-    body = Body(call.adapter, events=is_event_stream(response))
+    body = Body(call.adapter, events=is_event_stream(response) if events is None else events)
     if is_async:
         _tee_async(call, response, body)
     else:

@@ -118,11 +118,14 @@ def start(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | 
 def _endpoint(adapter: Adapter, client: object) -> Endpoint:
     """Provider, address and port of *client*, remembered for as long as its base URL is the same object."""
     mark = getattr(client, "_base_url", None)  # identity is enough, and the public property is slow in openai 3
+    if mark is None:
+        mark = getattr(client, "base_url", None)
     key = id(client)
     known = _endpoints.get(key)
     if known is not None and known[1] is mark and mark is not None and known[0]() is client:
         return known[2]
     url = getattr(client, "base_url", None)
+    url = url() if callable(url) else url
     names = adapter.providers_by_class
     provider = next((names[c.__name__] for c in type(client).__mro__ if c.__name__ in names), None)
     endpoint = endpoint_of(adapter.provider, None if url is None else str(url), provider)
@@ -167,8 +170,12 @@ def finish(
     first_chunk: float | None = None,
     consumer_s: float = 0.0,
     consumer_before_first_s: float = 0.0,
+    described: tuple[str, str] | None = None,
 ) -> None:
-    """End the span once, with everything that is known. Clock readings are ``perf_counter``'s, in seconds."""
+    """End the span once, with everything that is known. Clock readings are ``perf_counter``'s, in seconds.
+
+    ``described``: error type and status description, where there is no *error* to read them from.
+    """
     try:
         call.live.pop()
     except IndexError:
@@ -192,7 +199,7 @@ def finish(
     if call.response is not None:
         put_headers(attributes, call.response)
     if outcome == "error":
-        kind, description = describe(error)
+        kind, description = described or describe(error)
         attributes[semconv.ERROR_TYPE] = kind
         span.set_status(Status(StatusCode.ERROR, description))
     if state.enrich is not None:
@@ -265,3 +272,9 @@ def describe(error: BaseException | None) -> tuple[str, str]:
     kind = type(error).__qualname__
     status = getattr(error, "status_code", None)
     return kind, f"{kind} {status}" if isinstance(status, int) else kind
+
+
+def describe_status(adapter: Adapter, status: int) -> tuple[str, str]:
+    """``error.type`` and description of an HTTP *status*: the exception's name where the vendor file knows it, else the number."""
+    name = adapter.errors_by_status.get(status)
+    return (str(status), f"HTTP {status}") if name is None else (name, f"{name} {status}")

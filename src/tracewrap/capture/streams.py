@@ -8,6 +8,7 @@ reads and an append; what the chunks say is read once, at the end.
 from __future__ import annotations
 
 import _thread
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -207,6 +208,15 @@ class AsyncStreamReader(Reader):
 
 def hook_close(response: Any, reader: Reader) -> None:
     """Tell *reader* when the HTTP *response* is closed, whoever closes it; the response keeps its type and identity."""
+    # Weakly: the response must not keep alive a stream that its consumer has dropped.
+    reference = weakref.ref(reader)
+
+    def closed() -> None:
+        with suppress(Exception):
+            alive = reference()
+            if alive is not None:
+                alive.closed()
+
     if hasattr(response, "aclose"):
         aclose = response.aclose
 
@@ -214,8 +224,7 @@ def hook_close(response: Any, reader: Reader) -> None:
             try:
                 return await aclose(*args, **kwargs)
             finally:
-                with suppress(Exception):
-                    reader.closed()
+                closed()
 
         response.aclose = closing_async
     if hasattr(response, "close"):
@@ -225,8 +234,7 @@ def hook_close(response: Any, reader: Reader) -> None:
             try:
                 return close(*args, **kwargs)
             finally:
-                with suppress(Exception):
-                    reader.closed()
+                closed()
 
         response.close = closing
 

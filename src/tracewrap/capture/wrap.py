@@ -7,6 +7,7 @@ imported, and ``uninstrument`` takes them off again. What the SDK returns is han
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
-from tracewrap.capture import import_hook
+from tracewrap.capture import http_seams, import_hook
 from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
 from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
 from tracewrap.capture.state import drop, state
@@ -91,15 +92,15 @@ def instrumented() -> tuple[str, ...]:
 
 def _wrap_known(client: object) -> bool:
     """Wrap *client* at every seam of its class; False when it has none."""
-    known = [(adapter, seam) for adapter, seam in _seams() if _is_instance(client, seam.target)]
+    known = [(adapter, seam) for adapter, seam in _seams() if _is_instance(client, seam.client or seam.target)]
     for adapter, seam in known:
-        _wrap_instance(client, adapter, seam)
+        _wrap_instance(operator.attrgetter(seam.via)(client) if seam.via else client, adapter, seam)
     return bool(known)
 
 
 def _refuse(client: object) -> None:
     name = f"{type(client).__module__}.{type(client).__qualname__}"
-    vendors = ", ".join(sorted({seam.target.replace(":", ".") for _, seam in _seams()}))
+    vendors = ", ".join(sorted({(seam.client or seam.target).replace(":", ".") for _, seam in _seams()}))
     raise UnsupportedClientError(f"wrap() does not know {name}; it wraps {vendors}")
 
 
@@ -137,10 +138,12 @@ def _patch_class(adapter: Adapter, seam: Seam) -> None:
 
 def _replacements(adapter: Adapter, seam: Seam, gate: list[bool]) -> Iterator[tuple[str, Make]]:
     """(attribute, maker of its replacement) of one seam. ``gate[0]`` False: pass through, record nothing."""
-    yield seam.method, functools.partial(_recording, adapter, seam, gate)
     if seam.kind == "options":
+        yield seam.method, functools.partial(_recording, adapter, seam, gate)
         yield "_sleep_for_retry", functools.partial(_counting_attempts, seam.is_async)
         yield "_process_response", _seeing_response
+    else:
+        yield seam.method, http_seams.maker(adapter, seam, gate)
 
 
 def _wrap_instance(client: Any, adapter: Adapter, seam: Seam) -> None:
@@ -333,7 +336,7 @@ def _exit_received(call: OpenCall, result: Any, is_async: bool) -> None:
 def _received(call: OpenCall, result: Any, now: float, is_async: bool) -> None:
     """Read *result* by its kind: an SDK stream, a raw response, or the parsed answer."""
     fields = getattr(result, "__dict__", None) or {}
-    if "_iterator" in fields and "response" in fields:
+    if "response" in fields and hasattr(result, "__stream__"):
         hides = call.adapter.hides_chunk if call.hidden_usage else None
         reader = (AsyncStreamReader if is_async else StreamReader)(call, result._iterator, hides)
         hook_close(result.response, reader)

@@ -1,0 +1,187 @@
+"""Cohere's wire format: v1 and v2 chat, generate, embed, rerank.
+
+Counts come twice, as floats: ``tokens`` is what the model processed, ``billed_units`` what is paid for. Both are kept: runtime goes by the
+processed, cost by the billed ones. ``generate`` and ``embed`` report billed units only, ``rerank`` search units only. Streams: v2 sends
+events whose last, ``message-end``, carries usage; v1 sends JSON lines whose last, ``stream-end``, carries the whole answer.
+Every call of the SDK, streamed or not, retried or not, goes through its HttpClient, which is handed path and body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tracewrap.records import TokenUsage
+from tracewrap.vendors._adapter import NOTHING, Adapter, Reply, Request, Seam, get
+
+_OPERATIONS = {
+    "v1/chat": "chat",
+    "v2/chat": "chat",
+    "v1/generate": "text_completion",
+    "v1/embed": "embeddings",
+    "v2/embed": "embeddings",
+    "v1/rerank": "rerank",
+    "v2/rerank": "rerank",
+}
+_REQUEST_ATTRIBUTES = (
+    ("temperature", "gen_ai.request.temperature", float),
+    ("p", "gen_ai.request.top_p", float),
+    ("k", "gen_ai.request.top_k", int),
+    ("max_tokens", "gen_ai.request.max_tokens", int),
+    ("seed", "gen_ai.request.seed", int),
+    ("frequency_penalty", "gen_ai.request.frequency_penalty", float),
+    ("presence_penalty", "gen_ai.request.presence_penalty", float),
+)
+_ENDS = frozenset({"message-end", "stream-end"})
+_TEXTS = frozenset({"content-delta", "text-generation", "tool-call-delta", "tool-plan-delta", "tool-calls-chunk"})
+
+
+def read_request(path: str, body: Mapping[str, Any]) -> Request | None:
+    """The inference call that *path* and *body* ask for, or None."""
+    version, _, endpoint = path.partition("?")[0].strip("/").rpartition("/")
+    operation = _OPERATIONS.get(f"{version.rpartition('/')[2]}/{endpoint}")
+    if operation is None:
+        return None
+    attributes: dict[str, Any] = {}
+    for field, name, kind in _REQUEST_ATTRIBUTES:
+        value = body.get(field)
+        if type(value) is kind or (kind is float and type(value) is int):
+            attributes[name] = kind(value)
+    stops = body.get("stop_sequences")
+    if isinstance(stops, list | tuple) and stops:
+        attributes["gen_ai.request.stop_sequences"] = tuple(map(str, stops))
+    model = body.get("model")
+    return Request(
+        operation, model if isinstance(model, str) else None, body.get("stream") is True, attributes or NOTHING
+    )
+
+
+def read_usage(counts: Any) -> TokenUsage | None:
+    """``usage`` of v2, ``meta`` of v1. Without ``tokens`` the billed counts are the only ones known."""
+    tokens, billed = get(counts, "tokens"), get(counts, "billed_units")
+    billed_input, billed_output = _count(billed, "input_tokens"), _count(billed, "output_tokens")
+    cached = _count(counts, "cached_tokens")
+    if tokens is None:
+        if billed_input is None and billed_output is None:
+            return None
+        return TokenUsage(input_tokens=billed_input, output_tokens=billed_output, cached_input_tokens=cached)
+    return TokenUsage(
+        input_tokens=_count(tokens, "input_tokens"),
+        output_tokens=_count(tokens, "output_tokens"),
+        cached_input_tokens=cached,
+        billed_input_tokens=billed_input,
+        billed_output_tokens=billed_output,
+    )
+
+
+def _count(counts: Any, name: str) -> int | None:
+    """A whole number that came as a float."""
+    value = get(counts, name)
+    return None if value is None else round(value)
+
+
+def read_response(response: Any) -> Reply:
+    """A whole answer of any endpoint."""
+    generations = get(response, "generations") or ()
+    reasons = [get(response, "finish_reason")] + [get(generation, "finish_reason") for generation in generations]
+    identifier = get(response, "id") or get(response, "response_id") or get(response, "generation_id")
+    usage = get(response, "usage")
+    return Reply(
+        id=identifier,
+        usage=read_usage(get(response, "meta") if usage is None else usage),
+        finish_reasons=tuple(str(reason) for reason in reasons if reason),
+    )
+
+
+def read_stream(first: Any, last: Sequence[Any], count: int) -> Reply:
+    """A stream that ended in any way; without its last event the output count is estimated from its chunks."""
+    identifier = get(first, "id") or get(first, "generation_id")
+    for event in reversed(last):
+        if _kind(event) in _ENDS:
+            return _read_end(event, identifier, count)
+    # v2 opens with message-start and content-start, v1 chat with stream-start, generate with text.
+    opening = {"message-start": 2, "stream-start": 1}.get(_kind(first), 0)
+    tokens = max(0, count - opening - sum(1 for event in last if _kind(event) == "content-end"))
+    usage = TokenUsage(output_tokens=tokens, source="estimated") if count else None
+    return Reply(id=identifier, usage=usage)
+
+
+def _read_end(event: Any, identifier: str | None, count: int) -> Reply:
+    response, delta = get(event, "response"), get(event, "delta")
+    whole = read_response(delta if response is None else response)
+    reason = get(event, "finish_reason")
+    usage = whole.usage
+    if usage is None:  # generate's stream reports none: one chunk a token, less the end itself
+        usage = TokenUsage(output_tokens=max(0, count - 1), source="estimated")
+    return Reply(
+        id=whole.id or identifier,
+        usage=usage,
+        finish_reasons=whole.finish_reasons or ((str(reason),) if reason else ()),
+    )
+
+
+def _kind(event: Any) -> str:
+    return str(get(event, "type") or get(event, "event_type") or "")
+
+
+def sdk_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """Path and body of ``HttpClient.request(path, *, method, json, ...)`` and of ``stream``."""
+    path = args[1] if len(args) > 1 else kwargs.get("path")
+    body = kwargs.get("json")
+    if not isinstance(path, str) or not isinstance(body, Mapping) or kwargs.get("method") != "POST":
+        return None
+    return f"/{path}", body
+
+
+def probe_request(model: str, prompt: str, output_tokens: int, stream: bool) -> dict[str, Any]:
+    """Arguments of v2 ``chat`` or, when streaming, ``chat_stream`` that stop at *output_tokens*."""
+    messages = [{"role": "user", "content": prompt}]
+    return {"model": model, "messages": messages, "max_tokens": output_tokens, "temperature": 0.0}
+
+
+_HTTP = "cohere.core.http_client"
+_VIA = "_client_wrapper.httpx_client"
+
+ADAPTER = Adapter(
+    provider="cohere",
+    seams=(
+        Seam(f"{_HTTP}:HttpClient", "request", kind="http", client="cohere.base_client:BaseCohere", via=_VIA),
+        Seam(f"{_HTTP}:HttpClient", "stream", kind="managed", client="cohere.base_client:BaseCohere", via=_VIA),
+        Seam(
+            f"{_HTTP}:AsyncHttpClient",
+            "request",
+            is_async=True,
+            kind="http",
+            client="cohere.base_client:AsyncBaseCohere",
+            via=_VIA,
+        ),
+        Seam(
+            f"{_HTTP}:AsyncHttpClient",
+            "stream",
+            is_async=True,
+            kind="managed",
+            client="cohere.base_client:AsyncBaseCohere",
+            via=_VIA,
+        ),
+    ),
+    read_request=read_request,
+    read_response=read_response,
+    read_stream=read_stream,
+    probe_request=probe_request,
+    sdk_arguments=sdk_arguments,
+    endpoints=("/v1/chat", "/v2/chat", "/v1/generate", "/v1/embed", "/v2/embed", "/v1/rerank", "/v2/rerank"),
+    errors_by_status={
+        400: "BadRequestError",
+        401: "UnauthorizedError",
+        403: "ForbiddenError",
+        404: "NotFoundError",
+        422: "UnprocessableEntityError",
+        429: "TooManyRequestsError",
+        498: "InvalidTokenError",
+        499: "ClientClosedRequestError",
+        500: "InternalServerError",
+        501: "NotImplementedError",
+        503: "ServiceUnavailableError",
+        504: "GatewayTimeoutError",
+    },
+)
