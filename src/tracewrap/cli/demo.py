@@ -76,7 +76,7 @@ def table(outcome: Outcome) -> str:
     """Cells and total: raw beside denoised beside idealized."""
     rate = outcome.reference.price.usd_per_gpu_hour / 3600 if outcome.reference.price else None
     head = ("in", "out", "mode", "calls", "raw p50", "denoised", "idealized", "contention", "idealized cost")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for cell in outcome.cells:
         share = None if cell.denoised_s is None else 1 - cell.denoised_s / cell.raw_s
         rows.append(
