@@ -147,14 +147,14 @@ def _gpu(key: str, table: Mapping[str, Any], where: str) -> Gpu:
 
 def _check(gpu: Gpu, name: str) -> None:
     positive = {
-        "bandwidth_gb_s": gpu.bandwidth_bytes_s,
-        "memory_gb": gpu.memory_bytes,
+        "bandwidth_gb_s": gpu.bandwidth_bytes_s / 1e9,
+        "memory_gb": gpu.memory_bytes / 1e9,
         "sm_count": gpu.sm_count,
-        "clock_ghz": gpu.clock_hz,
+        "clock_ghz": gpu.clock_hz / 1e9,
         "tdp_w": gpu.tdp_w,
-        "link_gb_s": gpu.link_bytes_s,
+        "link_gb_s": gpu.link_bytes_s / 1e9,
         "node_gpus": gpu.node_gpus,
-        **{f"tflops.{k}": v for k, v in gpu.flops.items()},
+        **{f"tflops.{k}": v / 1e12 for k, v in gpu.flops.items()},
         **{f"prices[{i}].usd_per_gpu_hour": p.usd_per_gpu_hour for i, p in enumerate(gpu.prices)},
     }
     for field, value in positive.items():

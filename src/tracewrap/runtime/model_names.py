@@ -22,7 +22,6 @@ _HARMLESS = frozenset(
         "it",
         "hf",
         "turbo",
-        "lite",
         "free",
         "versatile",
         "instant",

@@ -1,0 +1,63 @@
+"""tracewrap profile estimate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tracewrap.cli import main
+from tracewrap.runtime.files import load_profile
+
+
+def test_a_known_model_on_a_known_gpu_is_written_as_a_profile(tmp_path: Path) -> None:
+    """The file is a profile that evaluates."""
+    file = tmp_path / "p.json"
+    assert main(["profile", "estimate", "--model", "llama-3.1-8b-instant", "--gpu", "h100", "-o", str(file)]) == 0
+    profile = load_profile(file)
+    assert profile.model == "meta-llama/Llama-3.1-8B-Instruct"
+    assert profile.n_gpus == 1
+    assert profile.estimate(1000, 100).value > 0
+
+
+def test_a_config_file_stands_for_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Any architecture with a config.json has a profile."""
+    config = {"model_type": "llama", "hidden_size": 512, "num_hidden_layers": 4, "num_attention_heads": 8}
+    config |= {"intermediate_size": 1024, "vocab_size": 1000, "max_position_embeddings": 2048}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    assert main(["profile", "estimate", "--config", str(file), "--gpu", "l4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stack"]["gpu"] == "l4"
+
+
+def test_without_a_file_a_summary_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary names the stack and gives times with intervals."""
+    words = ["profile", "estimate", "--model", "llama-3.3-70b", "--gpu", "h100", "--n-gpus", "4", "--stack", "trtllm"]
+    assert main([*words, "--precision", "fp8"]) == 0
+    out = capsys.readouterr().out
+    assert "h100-sxmx4:trtllm-0.10:fp8" in out
+    assert "time per output token" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "gpt-4o", "--gpu", "h100"], "no architecture for model 'gpt-4o'"),
+        (["--model", "llama-3.1-8b", "--gpu", "h99"], "no GPU 'h99'"),
+        (["--model", "llama-3.1-8b", "--gpu", "h100", "--stack", "x"], "no stack 'x'"),
+        (["--model", "llama-3.1-8b", "--gpu", "h100", "--n-gpus", "0"], "n_gpus is 0"),
+        (["--model", "llama-3.1-8b", "--gpu", "h100", "--precision", "int1"], "precision is 'int1'"),
+        (["--config", "nowhere.json", "--gpu", "h100"], "nowhere.json: cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_exit_2(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Errors name the thing and the value, and nothing is written."""
+    file = tmp_path / "p.json"
+    assert main(["profile", "estimate", *words, "-o", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not file.exists()

@@ -1,0 +1,251 @@
+"""Analytic profiles: terms, fits in memory, intervals, accuracy on measured data."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
+from tracewrap.runtime.gpus import get_gpu, load_gpus
+from tracewrap.runtime.models import get_model, load_models
+from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.roofline import (
+    USABLE_MEMORY,
+    default_stack_ids,
+    estimate_by_name,
+    estimate_profile,
+    make_setup,
+    minimum_gpus,
+    reference_stack,
+    resolve_precision,
+)
+from tracewrap.runtime.roofline_stacks import find_stack, load_stacks
+from tracewrap.runtime.roofline_terms import Constants, Setup, decode_step_s, kv_bytes, prefill_s, weight_bytes
+
+IDEAL = Constants(
+    bandwidth_efficiency=1.0,
+    sm_bytes_s=1e15,
+    flop_efficiency=1.0,
+    attention_efficiency=1.0,
+    layer_s=0.0,
+    step_s=0.0,
+    first_s=0.0,
+    all_reduce_s=0.0,
+    kv_efficiency=1.0,
+    scan_s=0.0,
+    moe_layer_s=0.0,
+)
+
+
+def ideal(model: str, gpu: str = "h100-sxm", n: int = 1, precision: str = "bf16") -> Setup:
+    """A setup at peak rates without overheads."""
+    return make_setup(get_model(model), get_gpu(gpu), n, precision, IDEAL)
+
+
+def test_every_shipped_model_on_every_shipped_gpu_is_sane() -> None:
+    """No NaN, no negative, nothing that does not fit, no interval that misses its centre."""
+    made = 0
+    for model in load_models().values():
+        for gpu in load_gpus().values():
+            try:
+                profile = estimate_profile(model, gpu)
+            except ProfileNotFoundError:  # on no supported number of these GPUs
+                assert weight_bytes(model, model.precision) > USABLE_MEMORY * gpu.memory_bytes * gpu.node_gpus
+                continue
+            made += 1
+            assert weight_bytes(model, model.precision) <= USABLE_MEMORY * gpu.memory_bytes * (profile.n_gpus or 0)
+            for p, o in ((1, 0), (1, 1), (1000, 100), (model.context, 1000)):
+                estimate = profile.estimate(p, o)
+                assert math.isfinite(estimate.high)
+                assert 0 < estimate.low < estimate.value < estimate.high
+    assert made > 2000
+
+
+def test_at_peak_rates_a_step_is_the_bytes_over_the_bandwidth() -> None:
+    """Weights without the embedding table, plus keys and values, over 3.35 TB/s."""
+    setup = ideal("llama-3.1-8b")
+    model = setup.model
+    bytes_read = 2 * (model.total_parameters - model.head_parameters) + kv_bytes(model, 1000)
+    assert decode_step_s(setup, 1000) == pytest.approx(bytes_read / 3.35e12)
+
+
+def test_at_peak_rates_a_prompt_takes_its_operations_beside_the_weight_read() -> None:
+    """Prefill is additive: products, attention and one read of the weights."""
+    setup = ideal("llama-3.1-8b")
+    layers = setup.model.active_parameters - setup.model.head_parameters
+    flops = 2 * 4096 * layers + 2 * setup.model.head_parameters
+    attention = 2 * 32 * 256 * 32 * 4096**2 / 2
+    weights = 2 * (layers + setup.model.head_parameters) / 3.35e12
+    assert prefill_s(setup, 4096) == pytest.approx((flops + attention) / 989e12 + weights, rel=1e-6)
+
+
+def test_a_latent_cache_and_few_kv_heads_are_not_split() -> None:
+    """The KV read per GPU stops shrinking at kv_heads, and never shrinks for MLA."""
+    for model, widths in (("Qwen/Qwen3-30B-A3B", (4, 8)), ("deepseek-ai/DeepSeek-V2.5", (1, 8))):
+        slopes = [decode_step_s(ideal(model, n=n), 9000) - decode_step_s(ideal(model, n=n), 1000) for n in widths]
+        assert slopes[0] == pytest.approx(slopes[1])
+
+
+def test_sliding_layers_stop_reading_at_their_window() -> None:
+    """Beyond the window only the full layers add to the step."""
+    setup = ideal("openai/gpt-oss-20b", precision="mxfp4")
+    per_token = 12 * 2 * 8 * 64 * 2 / 3.35e12
+    assert decode_step_s(setup, 9000) - decode_step_s(setup, 8000) == pytest.approx(1000 * per_token)
+
+
+def test_more_experts_are_read_for_more_sequences() -> None:
+    """A dense step reads the same weights for any batch, a mixture more of them."""
+    dense, mixture = ideal("llama-3.1-8b"), ideal("Qwen/Qwen3-30B-A3B")
+    assert decode_step_s(dense, 0, 16) == pytest.approx(decode_step_s(dense, 0, 1))
+    assert decode_step_s(mixture, 0, 16) > 3 * decode_step_s(mixture, 0, 1)
+
+
+def test_narrow_weights_leave_embedding_and_output_layer_wide() -> None:
+    """An fp8 8B model weighs its layers once and its two tables twice."""
+    model = get_model("llama-3.1-8b")
+    tables = 2 * model.head_parameters
+    assert weight_bytes(model, "fp8") == model.total_parameters + tables
+    oss = get_model("gpt-oss-120b")
+    assert weight_bytes(oss, "mxfp4") / 1e9 == pytest.approx(65.2, rel=0.03)
+
+
+def test_more_gpus_are_faster_and_longer_contexts_slower() -> None:
+    """Directions hold for a dense model under the shipped constants."""
+    model, gpu = get_model("llama-3.3-70b"), get_gpu("h100")
+    one, two, four = (estimate_profile(model, gpu, n_gpus=n).runtime(2000, 200) for n in (2, 4, 8))
+    assert one > two > four
+    profile = estimate_profile(model, gpu, n_gpus=4)
+    assert profile.d1 > 0
+    assert profile.runtime(100_000, 200) > profile.runtime(1000, 200)
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "least"), [("llama-3.1-8b", "l4", 1), ("llama-3.3-70b", "h100", 2), ("qwen3-32b", "l4", 4)]
+)
+def test_the_fewest_gpus_that_hold_weights_and_cache_are_taken(model: str, gpu: str, least: int) -> None:
+    """Without n_gpus the profile is for the smallest power of two that fits."""
+    assert estimate_profile(get_model(model), get_gpu(gpu)).n_gpus == least
+
+
+def test_too_few_gpus_and_impossible_counts_are_refused_by_name() -> None:
+    """The error says what is needed."""
+    model, gpu = get_model("llama-3.3-70b"), get_gpu("h100")
+    with pytest.raises(ConfigurationError, match=r"n_gpus is 1.*does not fit on 1 x h100-sxm; 2 are needed"):
+        estimate_profile(model, gpu, n_gpus=1)
+    for count in (0, -1, True, 2.0, 12):
+        with pytest.raises(ConfigurationError, match="n_gpus is"):
+            estimate_profile(model, gpu, n_gpus=count)  # type: ignore[arg-type]
+    with pytest.raises(ProfileNotFoundError, match="does not fit on 128 x t4"):
+        minimum_gpus(dataclasses.replace(get_model("Kimi-K2"), experts=4000), get_gpu("t4"), "bf16")
+
+
+def test_unknown_stack_and_precision_are_refused() -> None:
+    """Names that mean nothing are errors with what there is."""
+    model, gpu = get_model("llama-3.1-8b"), get_gpu("h100")
+    with pytest.raises(ProfileNotFoundError, match=r"no stack 'foo'; known: .*vllm"):
+        estimate_profile(model, gpu, stack="foo")
+    with pytest.raises(ConfigurationError, match="precision is 'int3', must be one of"):
+        estimate_profile(model, gpu, precision="int3")
+    assert resolve_precision(model, "GPTQ-Int4") == "int4"
+
+
+def test_stack_names_find_the_newest_or_the_nearest_version() -> None:
+    """A framework alone is its newest version; an unlisted version the nearest listed one."""
+    assert find_stack("vllm").id == find_stack().id == "vllm-0.20"
+    assert find_stack("vllm-0.7.3").id == "vllm-0.6.3"
+    assert find_stack("vLLM 0.6.3").id == "vllm-0.6.3"
+    assert find_stack("TensorRT-LLM").framework == "trtllm"
+
+
+def test_provenance_and_interval_say_how_far_the_case_is_from_what_was_measured() -> None:
+    """Measured GPU: calibrated and narrow; unseen GPU, mixture and other maker: wider and wider."""
+    model = get_model("llama-3.1-8b")
+
+    def width(profile: RuntimeProfile) -> float:
+        estimate = profile.estimate(500, 500)
+        return estimate.high / estimate.value
+
+    near = estimate_profile(model, get_gpu("h100"), stack="vllm-0.5")
+    unseen = estimate_profile(model, get_gpu("b200"), stack="vllm-0.5")
+    mixture = estimate_profile(get_model("qwen3-30b-a3b"), get_gpu("b200"), stack="vllm-0.5")
+    other = estimate_profile(model, get_gpu("mi300x"), stack="vllm-0.5")
+    assert (near.provenance, unseen.provenance) == ("analytic_calibrated", "analytic")
+    assert width(near) < width(unseen) < width(mixture) < width(other)
+
+
+def test_knots_reach_the_context_that_fits_and_prompts_are_never_cheaper() -> None:
+    """The prompt curve rises out to the model's context, or to what memory holds of it."""
+    full = estimate_profile(get_model("llama-3.1-8b"), get_gpu("h100"))
+    assert full.max_input_tokens == 131072
+    small = estimate_profile(get_model("llama-3.1-8b"), get_gpu("l4"))
+    assert 8192 <= small.max_input_tokens < 131072
+    seconds = [y for _, y in full.prompt_knots]
+    assert seconds == sorted(seconds)
+    assert full.extrapolated(200_000, 1)
+
+
+def test_the_default_reference_is_a_current_h100_stack() -> None:
+    """A call to Llama 3.1 8B under a host's name has a profile, a price and a power out of the box."""
+    (stack_id,) = default_stack_ids()
+    stack = reference_stack(stack_id)
+    assert stack.gpu == "h100-sxm"
+    assert stack.price is not None
+    assert stack.watts == pytest.approx(385)
+    profile = estimate_by_name("meta-llama/Llama-3.1-8B-Instruct", stack_id)
+    assert estimate_by_name("llama-3.1-8b-instant", stack_id).prompt_knots == profile.prompt_knots
+    assert 1e3 * profile.d0 == pytest.approx(6.5, rel=0.15)
+    with pytest.raises(ProfileNotFoundError, match="gpt-4o"):
+        estimate_by_name("gpt-4o", stack_id)
+
+
+def test_profiles_need_only_the_standard_library() -> None:
+    """Making and evaluating an analytic profile loads no numpy."""
+    code = (
+        "import sys; from tracewrap.runtime.roofline import estimate_by_name as e;"
+        "e('llama-3.1-8b', 'h100-sxm:vllm').estimate(10, 10); sys.exit('numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_profile_survives_its_file_form() -> None:
+    """What is written is what is read."""
+    profile = estimate_profile(get_model("gpt-oss-20b"), get_gpu("b200"))
+    assert RuntimeProfile.from_dict(profile.to_dict()) == profile
+
+
+def test_a_broken_stacks_file_is_refused_by_name(tmp_path: Path) -> None:
+    """Missing keys and impossible constants name the stack."""
+    file = tmp_path / "stacks.toml"
+    file.write_text('[mine]\nframework = "x"\nversion = "1"\nmode = "graph"\n', encoding="utf-8")
+    with pytest.raises(ProfileFormatError, match=r"stack 'mine': key 'constants' is missing"):
+        load_stacks(file)
+
+
+def test_shipped_constants_predict_the_measured_served_times(shared_data: Path) -> None:
+    """H100 rows of the published benchmark: 5% at the median, 12% at the 90th percentile, most within the interval."""
+    off, inside = [], []
+    with open(shared_data / "argonne" / "batch1.csv", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["gpu"] != "Nvidia H100 GPU" or row["framework"] != "TensorRT-LLM" or int(row["input_tokens"]) <= 128:
+                continue
+            seconds, o = float(row["e2e_s"]), int(row["output_tokens"])
+            if seconds / o < 1e-3:  # a cold or torn row: throughput and latency disagree
+                continue
+            name = row["model"].replace("Mistral-7B-v0.1", "Mistral-7B-Instruct-v0.2")
+            profile = estimate_profile(
+                get_model(name), get_gpu("h100"), n_gpus=int(row["n_gpus"]), stack="trtllm", precision="fp16"
+            )
+            estimate = profile.estimate(int(row["input_tokens"]), o)
+            off.append(abs(estimate.value / seconds - 1))
+            inside.append(estimate.low <= seconds <= estimate.high)
+    assert len(off) > 40
+    assert statistics.median(off) < 0.05
+    assert statistics.quantiles(off, n=10)[-1] < 0.12
+    assert sum(inside) / len(inside) >= 0.85
