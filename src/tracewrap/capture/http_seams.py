@@ -140,8 +140,8 @@ class _SeenJson:
         self._response = response
 
     def __call__(self, **kwargs: Any) -> Any:
-        response = self._response()
-        value = type(response).json(response, **kwargs)
+        response: Any = self._response()
+        value: Any = type(response).json(response, **kwargs)
         with suppress(Exception):
             if self._call.live:
                 self._finish(value)

@@ -66,7 +66,9 @@ def endpoint_of(default: str, url: str | None, by_class: str | None = None) -> E
 
 
 def _provider_of(host: str) -> str | None:
-    """The provider whose host or parent domain *host* is."""
+    """The provider whose host or parent domain *host* is; Vertex puts the region before its host with a hyphen."""
+    if host.endswith("-aiplatform.googleapis.com"):
+        return "gcp.vertex_ai"
     labels = host.split(".")
     for start in range(len(labels)):
         known = HOSTS.get(".".join(labels[start:]))

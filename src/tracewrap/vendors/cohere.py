@@ -64,7 +64,12 @@ def read_usage(counts: Any) -> TokenUsage | None:
     if tokens is None:
         if billed_input is None and billed_output is None:
             return None
-        return TokenUsage(input_tokens=billed_input, output_tokens=billed_output, cached_input_tokens=cached)
+        return TokenUsage(
+            input_tokens=billed_input,
+            output_tokens=billed_output,
+            cached_input_tokens=cached,
+            image_input_tokens=_count(billed, "image_tokens"),
+        )
     return TokenUsage(
         input_tokens=_count(tokens, "input_tokens"),
         output_tokens=_count(tokens, "output_tokens"),
