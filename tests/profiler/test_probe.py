@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import anthropic
+import cohere
 import openai
 import pytest
 
@@ -16,7 +20,7 @@ from tracewrap.errors import ConfigurationError, UnsupportedClientError
 from tracewrap.profiler.budget import Budget, TokenPrice
 from tracewrap.profiler.probe import WARM_UP, Probed, ProbePlan, Prober, expect, open_samples
 from tracewrap.profiler.prompt_text import PromptWriter
-from tracewrap.profiler.rate_limits import wait_for
+from tracewrap.profiler.rate_limits import headers_of, passes, wait_for
 from tracewrap.records import Call, TokenUsage
 
 POINTS = ((40, 1), (40, 8), (200, 1), (200, 8))
@@ -228,19 +232,42 @@ def test_a_wrong_key_ends_the_probe_with_one_line(tmp_path: Path) -> None:
     assert clock.naps == []
 
 
+CLIENTS: dict[str, Callable[[fake_vendor.FakeVendor], Any]] = {
+    "openai": lambda vendor: openai.OpenAI(base_url=vendor.openai_url, api_key="k"),
+    "anthropic": lambda vendor: anthropic.Anthropic(base_url=vendor.url, api_key="k"),
+    "cohere": lambda vendor: cohere.ClientV2(base_url=vendor.url, api_key="k"),
+}
+
+
+@pytest.mark.parametrize("sdk", list(CLIENTS))
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_call_is_recorded_with_the_vendors_counts(stream: bool) -> None:
-    """A probe call carries reported usage, runtime, and the time to the first chunk where it streams."""
-    timing = fake_vendor.Timing(overhead_s=0.02, seconds_per_output_token=0.002)
+def test_a_call_is_recorded_with_the_vendors_counts(sdk: str, stream: bool) -> None:
+    """A probe call of each SDK carries reported usage, runtime, and the time to the first chunk where it streams."""
+    timing = fake_vendor.Timing(overhead_s=0.03, seconds_per_output_token=0.03)
     with fake_vendor.FakeVendor(timing) as vendor:
-        opened = open_probe(openai.OpenAI(base_url=vendor.openai_url, api_key="k"), stream)
-        call = opened.send("m", "one two three", 5, stream)
+        opened = open_probe(CLIENTS[sdk](vendor), stream)
+        opened.send("m", "warm up", 1, stream)
+        call = opened.send("m", "one two three", 4, stream)
+    assert call.provider == opened.provider == sdk
     assert call.usage is not None
-    assert (call.usage.input_tokens, call.usage.output_tokens) == (3, 5)
+    assert (call.usage.input_tokens, call.usage.output_tokens) == (3, 4)
     assert call.usage.source == "reported"
     assert call.raw_runtime_s is not None
-    assert call.raw_runtime_s >= 0.028
+    assert call.raw_runtime_s >= 0.08
     assert (call.time_to_first_chunk_s is not None) == stream
+
+
+@pytest.mark.parametrize("sdk", list(CLIENTS))
+def test_an_sdk_makes_one_attempt(sdk: str) -> None:
+    """A refused probe call reaches the vendor once: no SDK retries behind the probe's back."""
+    with fake_vendor.FakeVendor() as vendor:
+        opened = open_probe(CLIENTS[sdk](vendor), False)
+        vendor.fail_next(fake_vendor.Fault(429, {"retry-after": "0"}))
+        with pytest.raises(Exception, match="asked to fail") as raised:
+            opened.send("m", "one", 1, False)
+        assert len(vendor.requests) == 1
+    assert passes(raised.value)
+    assert headers_of(raised.value)["retry-after"] == "0"
 
 
 def test_an_unknown_client_cannot_be_probed() -> None:
