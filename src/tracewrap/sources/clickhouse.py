@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlencode, urlsplit
 
 from tracewrap.errors import SourceError
-from tracewrap.sources.spans import IS_CALL, calls_select
+from tracewrap.sources.spans import IS_CALL, PAIRS_MAP, calls_select
 from tracewrap.sources.table import ReadStatus, drop_duplicates, quoted
 
 if TYPE_CHECKING:
@@ -108,10 +108,11 @@ def load_span_file(
 
     keyed = {"trace_id": "trace_id", "span_id": "span_id"} | dict(columns)
     spans = (
-        "SELECT trace_id, span_id, nullif(parent_span_id, '') AS parent_span_id, start_ns, end_ns,"
-        " nullif(service_name, '') AS service_name, nullif(scope_name, '') AS scope_name, CAST(failed AS BOOLEAN) AS failed, attrs, resource"
-        f" FROM read_parquet({quoted(str(file))})"
+        "SELECT trace_id, span_id, nullif(parent_span_id, '') AS parent_span_id, start_ns, end_ns, nullif(service_name, '') AS service_name,"
+        " nullif(scope_name, '') AS scope_name, CAST(failed AS BOOLEAN) AS failed, map_keys(attrs) AS keys, map_values(attrs) AS vals,"
+        f" map_entries(attrs) AS pairs, map_entries(resource) AS resource_pairs FROM read_parquet({quoted(str(file))})"
     )
+    connection.execute(PAIRS_MAP)
     try:
         connection.execute(f"CREATE OR REPLACE TABLE {table} AS {calls_select(spans, keyed, {'is_call': IS_CALL})}")
         connection.execute(f"DELETE FROM {table} WHERE is_call IS NOT TRUE")

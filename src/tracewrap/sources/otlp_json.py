@@ -6,14 +6,14 @@ numbers, ids any case. Everything happens in DuckDB, so a day of a million spans
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracewrap.errors import SourceError
-from tracewrap.sources.spans import IS_CALL, calls_select
-from tracewrap.sources.table import EVER, ReadStatus, drop_duplicates, quoted
+from tracewrap.sources.lines import batches, in_threads
+from tracewrap.sources.spans import IS_CALL, PAIRS_MAP, calls_select
+from tracewrap.sources.table import EVER, ReadStatus, drop_duplicates
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,26 +29,22 @@ SUFFIXES = (
     ".ndjson.zst",
     ".json.zst",
 )
-MAX_LINE_BYTES = 256 * 1024 * 1024
 _DAY_NS = 86_400 * 10**9
 _VALUE = '{"stringValue":"VARCHAR","intValue":"VARCHAR","doubleValue":"VARCHAR","boolValue":"VARCHAR","arrayValue":"JSON","kvlistValue":"JSON"}'
 _ATTRIBUTES = f'[{{"key":"VARCHAR","value":{_VALUE}}}]'
-_SHAPE = (
-    f'{{"resourceSpans":[{{"resource":{{"attributes":{_ATTRIBUTES}}},"scopeSpans":[{{"scope":{{"name":"VARCHAR"}},"spans":[{{'
-    '"traceId":"VARCHAR","spanId":"VARCHAR","parentSpanId":"VARCHAR","startTimeUnixNano":"VARCHAR","endTimeUnixNano":"VARCHAR",'
-    f'"attributes":{_ATTRIBUTES},"status":{{"code":"VARCHAR"}}}}]}}]}}]}}'
+_SPAN = (
+    '{"traceId":"VARCHAR","spanId":"VARCHAR","parentSpanId":"VARCHAR","startTimeUnixNano":"VARCHAR","endTimeUnixNano":"VARCHAR",'
+    f'"attributes":{_ATTRIBUTES},"status":{{"code":"VARCHAR"}}}}'
 )
 _MACROS = (
     # One value as text: arrays of strings become a JSON list of strings, as every store of text attributes keeps them.
-    """CREATE OR REPLACE TEMP MACRO otlp_text(v) AS CASE
+    """CREATE OR REPLACE MACRO otlp_text(v) AS CASE
         WHEN v.arrayValue IS NOT NULL THEN to_json(json_extract_string(v.arrayValue, '$.values[*].*'))::VARCHAR
         ELSE coalesce(v.stringValue, v.intValue, v.doubleValue, v.boolValue, v.kvlistValue::VARCHAR) END""",
-    # A map of the present attributes; the slow path is for the rare span that names a key twice (the first one counts).
-    """CREATE OR REPLACE TEMP MACRO otlp_pairs(a) AS
-        list_filter([{'key': x.key, 'value': otlp_text(x.value)} for x in coalesce(a, [])], lambda e: e.key IS NOT NULL AND e.value IS NOT NULL)""",
-    """CREATE OR REPLACE TEMP MACRO pairs_map(e) AS coalesce(TRY(map_from_entries(e)), map_from_entries(
-        [list_filter(e, lambda x: x.key = k)[1] for k in list_distinct([y.key for y in e])]))""",
-    "CREATE OR REPLACE TEMP MACRO otlp_map(a) AS pairs_map(otlp_pairs(a))",
+    """CREATE OR REPLACE MACRO otlp_pairs(a) AS list_filter(
+        [{'key': x.key, 'value': otlp_text(x.value)} for x in coalesce(a, [])],
+        lambda e: e.key IS NOT NULL AND e.value IS NOT NULL)""",
+    PAIRS_MAP,
 )
 
 
@@ -102,58 +98,69 @@ def load_files(
     import duckdb
 
     readable = [file for file in files if file.stat().st_size > 0]
-    for file in readable:
-        if not os.access(file, os.R_OK):
-            raise SourceError(f"{file}: cannot be read (permission denied)")
     status.files = len(readable)
     for macro in _MACROS:
         connection.execute(macro)
     keyed = {"trace_id": "trace_id", "span_id": "span_id"} | dict(columns)
+    select, kept = _select(since_ns, until_ns, keyed), ", ".join(keyed)
     try:
-        connection.execute(f"CREATE OR REPLACE TABLE {table} AS {_select(readable, since_ns, until_ns, keyed)}")
-        _count(connection, table, readable, status)
+        connection.execute("CREATE OR REPLACE TEMP TABLE otlp_lines (json JSON)")
+        connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {kept} FROM ({select})")
+        threads = int(connection.execute("SELECT current_setting('threads')").fetchall()[0][0])
+        found = in_threads(lambda batch: _insert(connection, table, select, kept, batch), batches(readable), threads)
+        lines, torn, foreign, spans, foreign_spans, bad = (
+            (sum(column) for column in zip(*found, strict=True)) if readable else (0,) * 6
+        )
     except duckdb.Error as error:
         raise SourceError(f"{status.location}: cannot be read ({str(error).splitlines()[0]})") from None
-    connection.execute(f"DELETE FROM {table} WHERE is_call IS NOT TRUE OR in_period IS NOT TRUE")
-    for helper in ("is_call", "in_period", "bad_span"):
-        connection.execute(f"ALTER TABLE {table} DROP COLUMN {helper}")
+    status.lines, status.torn_lines, status.foreign_lines, status.spans, status.foreign_spans = (
+        lines,
+        torn,
+        foreign,
+        spans,
+        foreign_spans + bad,
+    )
+    if bad:
+        status.notes.append(f"{bad} LLM spans without a trace id, a span id or a start time were skipped")
     status.duplicates = drop_duplicates(connection, table)
 
 
-def _count(connection: duckdb.DuckDBPyConnection, table: str, files: list[Path], status: ReadStatus) -> None:
-    row = connection.execute(
-        f"SELECT count(*), count(*) FILTER (is_call IS NOT TRUE), count(*) FILTER (bad_span AND is_call) FROM {table}"
-    ).fetchone()
-    assert row is not None
-    status.spans, status.foreign_spans, bad = row
-    status.lines = status.torn_lines = status.foreign_lines = 0
-    if files:
+def _insert(
+    connection: duckdb.DuckDBPyConnection, table: str, select: str, kept: str, batch: list[str]
+) -> tuple[int, ...]:
+    """Append the calls of *batch*; (lines, torn lines, foreign lines, spans, spans that are no call, calls without identity)."""
+    with connection.cursor() as own:
+        own.execute(
+            "CREATE OR REPLACE TEMP TABLE otlp_lines AS SELECT TRY_CAST(line AS JSON) AS json FROM (SELECT unnest(?) AS line)",
+            [batch],
+        )
         ours = "starts_with(json::VARCHAR, '{\"resourceSpans\":[') OR json_type(json, '$.resourceSpans') = 'ARRAY'"
-        lines = connection.execute(
-            f"SELECT count(*), count(*) - count(json), count(*) FILTER (json IS NOT NULL AND ({ours}) IS NOT TRUE) FROM {_lines(files)}"
-        ).fetchone()
-        assert lines is not None
-        status.lines, status.torn_lines, status.foreign_lines = lines
-    if bad:
-        status.notes.append(f"{bad} LLM spans without a trace id, a span id or a start time were skipped")
-        status.foreign_spans = (status.foreign_spans or 0) + bad
+        lines = own.execute(
+            f"SELECT count(*), count(*) - count(json), count(*) FILTER (json IS NOT NULL AND ({ours}) IS NOT TRUE) FROM otlp_lines"
+        ).fetchall()[0]
+        own.execute(f"CREATE OR REPLACE TEMP TABLE otlp_spans AS {select}")
+        spans = own.execute(
+            "SELECT count(*), count(*) FILTER (is_call IS NOT TRUE), count(*) FILTER (bad_span AND is_call) FROM otlp_spans"
+        ).fetchall()[0]
+        own.execute(f"INSERT INTO {table} SELECT {kept} FROM otlp_spans WHERE is_call AND in_period")
+    return (*lines, *spans)
 
 
-def _lines(files: list[Path]) -> str:
-    paths = ", ".join(quoted(str(file)) for file in files)
-    return f"read_json_objects([{paths}], format='newline_delimited', ignore_errors=true, maximum_object_size={MAX_LINE_BYTES})"
-
-
-def _select(files: list[Path], since_ns: int, until_ns: int, columns: Mapping[str, str]) -> str:
-    source = _lines(files) if files else "(SELECT NULL::JSON AS json WHERE false)"
+def _select(since_ns: int, until_ns: int, columns: Mapping[str, str]) -> str:
+    # JSON text is cut into spans before it is parsed: a parsed line of thousands of spans would be copied with each of them.
     spans = f"""
         SELECT lower(s.traceId) AS trace_id, lower(s.spanId) AS span_id, nullif(lower(s.parentSpanId), '') AS parent_span_id,
-            TRY_CAST(s.startTimeUnixNano AS BIGINT) AS start_ns, TRY_CAST(s.endTimeUnixNano AS BIGINT) AS end_ns, resource['service.name'] AS service_name,
-            scope AS scope_name, coalesce(s.status.code IN ('2', 'STATUS_CODE_ERROR'), false) AS failed,
-            otlp_map(s.attributes) AS attrs, resource
-        FROM (SELECT resource, ss.scope.name AS scope, unnest(ss.spans) AS s
-        FROM (SELECT otlp_map(rs.resource.attributes) AS resource, unnest(rs.scopeSpans) AS ss
-        FROM (SELECT unnest(from_json(json, '{_SHAPE}').resourceSpans) AS rs FROM {source} WHERE json IS NOT NULL)))"""
+            TRY_CAST(s.startTimeUnixNano AS BIGINT) AS start_ns, TRY_CAST(s.endTimeUnixNano AS BIGINT) AS end_ns,
+            service_name, scope AS scope_name,
+            coalesce(s.status.code IN ('2', 'STATUS_CODE_ERROR'), false) AS failed,
+            [e.key for e in pairs] AS keys, [e.value for e in pairs] AS vals, pairs,
+            otlp_pairs(from_json(resource, '{_ATTRIBUTES}')) AS resource_pairs
+        FROM (SELECT s, otlp_pairs(s.attributes) AS pairs, scope, resource, service_name
+        FROM (SELECT from_json(span, '{_SPAN}') AS s, scope, resource, service_name
+        FROM (SELECT unnest(ss->'$.spans[*]') AS span, ss->>'$.scope.name' AS scope, resource, service_name
+        FROM (SELECT unnest(rs->'$.scopeSpans[*]') AS ss, rs->'$.resource.attributes' AS resource,
+            list_filter(otlp_pairs(from_json(rs->'$.resource.attributes', '{_ATTRIBUTES}')), lambda e: e.key = 'service.name')[1].value AS service_name
+        FROM (SELECT unnest(json->'$.resourceSpans[*]') AS rs FROM otlp_lines WHERE json IS NOT NULL)))))"""
     bad = "trace_id IS NULL OR trace_id = '' OR span_id IS NULL OR span_id = '' OR start_ns IS NULL"
     extra = {
         "is_call": IS_CALL,

@@ -1,8 +1,8 @@
 """From spans to calls in SQL: the codec of ``tracewrap.semconv.call_from_attributes`` for whole tables.
 
-Input: a relation with trace_id, span_id, parent_span_id, start_ns, end_ns, service_name, scope_name, failed and ``attrs``, ``resource``:
-MAP(VARCHAR, VARCHAR) with every value as text (arrays as JSON text): what OTLP-JSON, Jaeger and ClickHouse can all give. Output:
-``CALL_COLUMNS``. Tests hold the two codecs together.
+Input: a relation with trace_id, span_id, parent_span_id, start_ns, end_ns, service_name, scope_name, failed and the attributes as text (arrays
+as JSON text): lists ``keys`` and ``vals`` of the span's, ``resource_pairs`` and ``pairs`` (lists of {key, value}) for the tags; what
+OTLP-JSON, Jaeger and ClickHouse can all give. Output: ``CALL_COLUMNS``. Tests hold the two codecs together.
 """
 
 from __future__ import annotations
@@ -12,29 +12,38 @@ from collections.abc import Mapping
 from tracewrap import semconv as names
 from tracewrap.sources.table import quoted
 
-IS_CALL = f"attrs[{quoted(names.OPERATION)}] IS NOT NULL AND provider_name IS NOT NULL"
-"""Whether a span is an LLM request; over the relation that ``calls_select`` builds."""
-
 _HIDDEN_RESOURCE = "telemetry.sdk.%"
+
+PAIRS_MAP = """CREATE OR REPLACE MACRO pairs_map(e) AS coalesce(TRY(map_from_entries(e)), map_from_entries(
+    [list_filter(e, lambda x: x.key = k)[1] for k in list_distinct([y.key for y in e])]))"""
+"""A macro that ``calls_select`` needs: a map of pairs; the slow path is for the rare span that names a key twice (the first one counts)."""
+
+
+def _get(name: str) -> str:
+    return f"vals[list_position(keys, {quoted(name)})]"
+
+
+IS_CALL = f"{_get(names.OPERATION)} IS NOT NULL AND provider_name IS NOT NULL"
+"""Whether a span is an LLM request; over the relation that ``calls_select`` builds."""
 
 
 def _text(name: str) -> str:
-    return f"nullif(attrs[{quoted(name)}], '')"
+    return f"nullif({_get(name)}, '')"
 
 
 def _float(name: str) -> str:
-    value = f"TRY_CAST(attrs[{quoted(name)}] AS DOUBLE)"
+    value = f"TRY_CAST({_get(name)} AS DOUBLE)"
     return f"CASE WHEN abs({value}) < 1e300 THEN {value} END"
 
 
 def _int(name: str) -> str:
-    text = f"attrs[{quoted(name)}]"
+    text = f"{_get(name)}"
     number = f"TRY_CAST({text} AS DOUBLE)"
     return f"CASE WHEN {number} = floor({number}) AND abs({number}) < 9e18 THEN coalesce(TRY_CAST({text} AS BIGINT), TRY_CAST({number} AS BIGINT)) END"
 
 
 def _array(name: str) -> str:
-    text = f"attrs[{quoted(name)}]"
+    text = f"{_get(name)}"
     many = f"TRY(from_json({text}, '[\"VARCHAR\"]'))"
     return f"CASE WHEN {text} IS NULL THEN []::VARCHAR[] WHEN {text} LIKE '[%' THEN coalesce({many}, [{text}]) ELSE [{text}] END"
 
@@ -45,7 +54,7 @@ def expressions() -> Mapping[str, str]:
     processed_first, processed_second = _int(names.PROCESSED_INPUT), _int(names.PROCESSED_OUTPUT)
     split = f"(coalesce({processed_first}, {processed_second}) IS NOT NULL)"
     known = f"(coalesce({first}, {second}, {processed_first}, {processed_second}) IS NOT NULL)"
-    source, error = f"attrs[{quoted(names.USAGE_SOURCE)}]", _text(names.ERROR_TYPE)
+    source, error = f"{_get(names.USAGE_SOURCE)}", _text(names.ERROR_TYPE)
     duration = "CASE WHEN end_ns > start_ns THEN (end_ns - start_ns)::DOUBLE / 1e9 END"
 
     def detail(name: str, *older: str) -> str:
@@ -57,14 +66,14 @@ def expressions() -> Mapping[str, str]:
         "parent_span_id": "parent_span_id",
         "start_time_ns": "start_ns",
         "provider": "provider_name",
-        "operation": f"attrs[{quoted(names.OPERATION)}]",
+        "operation": f"{_get(names.OPERATION)}",
         "service_name": "service_name",
         "scope_name": "scope_name",
         "request_model": _text(names.REQUEST_MODEL),
         "response_model": _text(names.RESPONSE_MODEL),
         "server_address": _text(names.SERVER_ADDRESS),
         "server_port": f"({_int(names.SERVER_PORT)})::INTEGER",
-        "stream": f"coalesce(attrs[{quoted(names.REQUEST_STREAM)}] = 'true', false)",
+        "stream": f"coalesce({_get(names.REQUEST_STREAM)} = 'true', false)",
         "input_tokens": f"CASE WHEN {split} THEN {processed_first} ELSE {first} END",
         "output_tokens": f"CASE WHEN {split} THEN {processed_second} ELSE {second} END",
         "cached_input_tokens": detail(names.CACHE_READ),
@@ -94,12 +103,9 @@ def expressions() -> Mapping[str, str]:
 
 def _tags() -> str:
     read = ", ".join(quoted(name) for name in sorted(names.READ_NAMES))
-    own = f"map_from_entries(list_filter(map_entries(attrs), lambda e: e.key NOT IN ({read}) AND NOT starts_with(e.key, 'tracewrap.')))"
-    shared = (
-        f"map_from_entries(list_filter(map_entries(resource), lambda e: e.key <> {quoted(names.SERVICE_NAME)}"
-        f" AND e.key NOT LIKE '{_HIDDEN_RESOURCE}'))"
-    )
-    return f"map_concat({shared}, {own})"
+    own = f"list_filter(pairs, lambda e: e.key NOT IN ({read}) AND NOT starts_with(e.key, 'tracewrap.'))"
+    shared = f"list_filter(resource_pairs, lambda e: e.key <> {quoted(names.SERVICE_NAME)} AND e.key NOT LIKE '{_HIDDEN_RESOURCE}')"
+    return f"map_concat(pairs_map({shared}), pairs_map({own}))"
 
 
 def provider_name() -> str:

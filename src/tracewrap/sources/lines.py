@@ -1,0 +1,75 @@
+"""Lines of OTLP-JSON files in batches of bounded size, and one function run over them by several threads."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import gzip
+import importlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
+
+from tracewrap.errors import SourceError
+
+BATCH_BYTES = 2 * 1024 * 1024
+BATCH_LINES = 2048
+_T = TypeVar("_T")
+
+
+def open_lines(path: Path) -> IO[bytes]:
+    """*path* for reading bytes, decompressed by its suffix; SourceError when it cannot be opened."""
+    try:
+        if path.suffix == ".gz":
+            return cast("IO[bytes]", gzip.open(path, "rb"))
+        return _zstd(path) if path.suffix == ".zst" else open(path, "rb")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _zstd(path: Path) -> IO[bytes]:
+    for name in ("compression.zstd", "zstandard"):
+        try:
+            module: Any = importlib.import_module(name)
+        except ImportError:
+            continue
+        return cast("IO[bytes]", module.open(path, "rb"))
+    raise SourceError(
+        f"{path}: reading zstd needs Python 3.14 or the package zstandard; install it, or unpack the file: zstd -d {path}"
+    )
+
+
+def batches(paths: Iterable[Path]) -> Iterator[list[str]]:
+    """Non-blank lines of all *paths* in lists of up to ``BATCH_LINES`` lines or about ``BATCH_BYTES`` bytes.
+
+    Bytes that are no UTF-8 are replaced: such a line is no JSON, or its damage is inside a text.
+    """
+    held: list[str] = []
+    size = 0
+    for path in paths:
+        with open_lines(path) as file:
+            try:
+                for line in file:
+                    text = line.decode("utf-8", "replace").strip()
+                    if not text:
+                        continue
+                    held.append(text.replace("\0", "\ufffd"))
+                    size += len(line)
+                    if size >= BATCH_BYTES or len(held) >= BATCH_LINES:
+                        yield held
+                        held, size = [], 0
+            except (OSError, EOFError, ValueError) as error:
+                raise SourceError(f"{path}: cannot be read ({error})") from None
+    if held:
+        yield held
+
+
+def in_threads(work: Callable[[list[str]], _T], items: Iterator[list[str]], threads: int) -> Iterator[_T]:
+    """*work* on every batch by *threads* threads; at most twice as many batches are held at a time."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=threads) as pool:
+        waiting = {pool.submit(work, item) for item in itertools.islice(items, 2 * threads)}
+        while waiting:
+            done, waiting = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+            waiting |= {pool.submit(work, item) for item in itertools.islice(items, len(done))}
