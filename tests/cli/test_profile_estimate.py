@@ -40,6 +40,24 @@ def test_without_a_file_a_summary_is_printed(capsys: pytest.CaptureFixture[str])
     assert "time per output token" in out
 
 
+def test_a_few_samples_move_the_estimate_towards_them(tmp_path: Path) -> None:
+    """Three queries 20% slower than the analytic profile give a few-shot profile that is slower and surer."""
+    prior_file, file, samples = tmp_path / "prior.json", tmp_path / "p.json", tmp_path / "s.csv"
+    words = ["profile", "estimate", "--model", "llama-3.1-8b", "--gpu", "h100"]
+    assert main([*words, "-o", str(prior_file)]) == 0
+    prior = load_profile(prior_file)
+    points = [(1, 64), (1024, 1), (512, 128)]
+    rows = [f"{p},{o},{1.2 * prior.runtime(p, o)}" for p, o in points]
+    samples.write_text("\n".join(["input_tokens,output_tokens,runtime_s", *rows]) + "\n", encoding="utf-8")
+    assert main([*words, "--samples", str(samples), "-o", str(file)]) == 0
+    refined = load_profile(file)
+    assert refined.provenance == "few_shot"
+    for p, o in ((2000, 300), (100, 500)):
+        before, after = prior.estimate(p, o), refined.estimate(p, o)
+        assert after.value / before.value == pytest.approx(1.2, rel=0.05)
+        assert after.high / after.value < before.high / before.value
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 
 from tracewrap.errors import ConfigurationError
@@ -10,6 +11,7 @@ from tracewrap.runtime.files import save_profile
 from tracewrap.runtime.gpus import get_gpu, load_gpus
 from tracewrap.runtime.profile import RuntimeProfile
 
+NORMAL_90 = 1.645  # standard deviations that a 90% interval reaches
 SUMMARY = "analytic profile of any model on any GPU, from its architecture and a software stack's fitted constants"
 
 
@@ -21,9 +23,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", metavar="G", required=True, help="GPU id, such as h100-sxm")
     parser.add_argument("--gpus-file", metavar="FILE", help="TOML file that overrides or adds GPUs and their prices")
     parser.add_argument("--n-gpus", metavar="N", type=int, help="how many; default: the fewest that fit")
-    parser.add_argument("--stack", metavar="S", help="software, such as vllm, vllm-0.6.3, trtllm, transformers, megatron")
+    parser.add_argument(
+        "--stack", metavar="S", help="software, such as vllm, vllm-0.6.3, trtllm, transformers, megatron"
+    )
     parser.add_argument("--precision", metavar="P", help="of the weights; default: the published one")
-    parser.add_argument("--samples", metavar="FILE", help="CSV with 1 to 8 measured queries to refine the estimate with")
+    parser.add_argument(
+        "--samples", metavar="FILE", help="CSV with 1 to 8 measured queries to refine the estimate with"
+    )
     parser.add_argument("-o", "--output", metavar="PROFILE.json", help="where to write the profile")
     parser.add_argument("--json", action="store_true", help="print the profile as JSON")
 
@@ -51,9 +57,17 @@ def _estimate(args: argparse.Namespace) -> RuntimeProfile:
 
 def _refine(prior: RuntimeProfile, path: str) -> RuntimeProfile:
     """The posterior of the analytic *prior* given the measured samples in *path*."""
-    from tracewrap.runtime.few_shot import refine
+    from tracewrap.errors import missing_extra
+    from tracewrap.runtime.samples import read_samples
 
-    return refine(prior, path)
+    try:
+        from tracewrap.runtime.fit import fit
+    except ModuleNotFoundError as error:
+        raise missing_extra("profile estimate --samples", "fit") from error
+    deviation = max(0.1, prior.interval.base / NORMAL_90)
+    same = {"id": f"{prior.id}+samples", "model": prior.model, "stack": prior.stack, "n_gpus": prior.n_gpus}
+    result = fit(read_samples(path), prior=prior, prior_sd=deviation, provenance="few_shot", **same)
+    return dataclasses.replace(result.profile, max_output_tokens=prior.max_output_tokens)
 
 
 def _summary(profile: RuntimeProfile) -> str:

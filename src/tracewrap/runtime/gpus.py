@@ -29,7 +29,8 @@ class Gpu:
 
     ``flops``: dense peak operations per second by precision, without sparsity. ``bandwidth_bytes_s``: memory.
     ``link_bytes_s``: to the other accelerators of the node, one direction, all links together; ``link`` its kind.
-    ``sm_count``: streaming multiprocessors or compute units; ``clock_hz`` their highest boost clock. ``node_gpus``: how many one node holds.
+    ``sm_count``: streaming multiprocessors or compute units; ``clock_hz`` their highest boost clock.
+    ``node_gpus``: how many one node holds.
     ``power_fraction``: measured share of ``tdp_w`` drawn at batch 1 (None: not measured, see ``batch_1_watts``).
     ``matvec_bytes_s``: bandwidth reached while decoding, where it was measured to stay far below the peak.
     ``prices``: dollars per GPU-hour on demand, each with source and date; the first is the default.
