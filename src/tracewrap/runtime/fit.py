@@ -118,7 +118,7 @@ def _result(
 ) -> FitResult:
     relative = profile.runtimes(cells.p, cells.o) / cells.y - 1.0
     quality = {
-        "samples": int(sum(s.repeats for s in given)),
+        "samples": sum(s.repeats for s in given),
         "points": len(cells.y),
         "noise": round(noise, 6),
         "residual_median": round(float(np.median(np.abs(relative))), 6),
@@ -216,7 +216,8 @@ def _bent_knots(cells: Cells, curve: Curve) -> tuple[tuple[tuple[float, float], 
     at = at[(at >= x.min()) & (at <= x.max())]
     bent = curve.at(at)
     if len(distinct) >= 3:
-        amplitude = max(SHAPE_SD, float(np.sqrt(max(0.0, np.mean(ratio**2) - noise**2))))
+        excess = float(np.mean(ratio**2)) - noise**2
+        amplitude = max(SHAPE_SD, float(np.sqrt(max(0.0, excess))))
         variance = np.full_like(ratio, noise**2) / np.maximum(precision, 1e-6)
         bent = bent * np.exp(smooth_residuals(x, ratio, variance, at, amplitude, SHAPE_LENGTH))
     bent = np.maximum.accumulate(bent)

@@ -128,4 +128,5 @@ def smooth_residuals(x: Array, log_ratio: Array, variance: Array, at: Array, amp
     a, b = np.log2(np.maximum(x, 1.0)), np.log2(np.maximum(at, 1.0))
     kernel = amplitude**2 * np.exp(-np.abs(a[:, None] - a[None, :]) / length)
     cross = amplitude**2 * np.exp(-np.abs(b[:, None] - a[None, :]) / length)
-    return cross @ np.linalg.solve(kernel + np.diag(variance + 1e-12), log_ratio)
+    mean: Array = cross @ np.linalg.solve(kernel + np.diag(variance + 1e-12), log_ratio)
+    return mean
