@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 
-from tracewrap.errors import ConfigurationError
+from tracewrap.errors import missing_extra
 from tracewrap.runtime.files import save_profile
 from tracewrap.runtime.gpus import get_gpu, load_gpus
 from tracewrap.runtime.profile import RuntimeProfile
@@ -57,7 +57,6 @@ def _estimate(args: argparse.Namespace) -> RuntimeProfile:
 
 def _refine(prior: RuntimeProfile, path: str) -> RuntimeProfile:
     """The posterior of the analytic *prior* given the measured samples in *path*."""
-    from tracewrap.errors import missing_extra
     from tracewrap.runtime.samples import read_samples
 
     try:
@@ -65,8 +64,16 @@ def _refine(prior: RuntimeProfile, path: str) -> RuntimeProfile:
     except ModuleNotFoundError as error:
         raise missing_extra("profile estimate --samples", "fit") from error
     deviation = max(0.1, prior.interval.base / NORMAL_90)
-    same = {"id": f"{prior.id}+samples", "model": prior.model, "stack": prior.stack, "n_gpus": prior.n_gpus}
-    result = fit(read_samples(path), prior=prior, prior_sd=deviation, provenance="few_shot", **same)
+    result = fit(
+        read_samples(path),
+        id=f"{prior.id}+samples",
+        model=prior.model,
+        prior=prior,
+        prior_sd=deviation,
+        provenance="few_shot",
+        stack=prior.stack,
+        n_gpus=prior.n_gpus,
+    )
     return dataclasses.replace(result.profile, max_output_tokens=prior.max_output_tokens)
 
 

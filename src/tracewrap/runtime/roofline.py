@@ -105,6 +105,37 @@ def estimate_profile(
     return _profile(setup, found, own_gpu, limit)
 
 
+def batch_slowdown(
+    architecture: Architecture,
+    gpu: Gpu,
+    batch: float,
+    *,
+    context: float = 1024,
+    n_gpus: int | None = None,
+    stack: str | Stack | None = None,
+    precision: str | None = None,
+) -> float:
+    """How much longer a decode step takes with *batch* sequences of *context* tokens than with one; for ``cost.amortized``.
+
+    Weights are read once for all, keys and values and (in a mixture) further experts for each. Raises ConfigurationError when
+    the sequences do not fit beside the weights.
+    """
+    if not batch >= 1.0:
+        raise ConfigurationError(f"batch is {batch}, must be at least 1")
+    found = stack if isinstance(stack, Stack) else find_stack(stack)
+    weights = resolve_precision(architecture, precision)
+    count = minimum_gpus(architecture, gpu, weights) if n_gpus is None else n_gpus
+    s = make_setup(architecture, gpu, count, weights, found.constants_for(gpu)[0])
+    if _setup_bytes(s, context * batch) > USABLE_MEMORY * gpu.memory_bytes:
+        raise ConfigurationError(
+            f"batch is {batch:g}: that many sequences of {context:g} tokens do not fit on {count} x {gpu.id}"
+        )
+    computed = (
+        2.0 * batch * architecture.active_parameters / (gpu.peak_flops(weights) * s.width * s.constants.flop_efficiency)
+    )
+    return max(decode_step_s(s, context, batch), computed) / decode_step_s(s, context)
+
+
 def resolve_precision(architecture: Architecture, precision: str | None) -> str:
     """The canonical name of *precision*, or the architecture's own; ConfigurationError when it is unknown."""
     if precision is None:
