@@ -12,14 +12,14 @@ torch = pytest.importorskip("torch")
 
 from tracewrap.errors import ConfigurationError, SourceError  # noqa: E402
 from tracewrap.profiler import device as devices  # noqa: E402
-from tracewrap.profiler import measure as measuring  # noqa: E402
 from tracewrap.profiler.attention import BLOCK  # noqa: E402
 from tracewrap.profiler.blocks import Experts, Linear  # noqa: E402
 from tracewrap.profiler.blueprint import Blueprint, Rope, blueprint_from_architecture  # noqa: E402
 from tracewrap.profiler.decoder import Decoder  # noqa: E402
 from tracewrap.profiler.depth import Depths, choose_depths, memory_needed  # noqa: E402
 from tracewrap.profiler.generation import Generation, Timer  # noqa: E402
-from tracewrap.profiler.measure import Setup, mean_watts, measure, quiet_value, steady  # noqa: E402
+from tracewrap.profiler.measure import Setup, mean_watts, measure, steady  # noqa: E402
+from tracewrap.profiler.statistics import points_of, quiet_value, values_of  # noqa: E402
 from tracewrap.runtime.models import load_models  # noqa: E402
 
 TINY = Blueprint(
@@ -50,8 +50,8 @@ def test_every_point_is_measured_in_every_round(tmp_path: Path) -> None:
     done = measure(Setup(blueprint=TINY), POINTS, str(path), repeats=4)
     assert done.complete
     for point in POINTS:
-        assert 3 <= len(measuring.values_of(done.rows, point)) <= 4
-    assert measuring.points_of(rows(path)) == POINTS
+        assert 3 <= len(values_of(done.rows, point)) <= 4
+    assert points_of(rows(path)) == POINTS
     assert all(0 < float(row["first_token_s"]) <= float(row["runtime_s"]) for row in rows(path))
 
 
@@ -83,7 +83,7 @@ def test_a_budget_ends_the_measurement_after_one_round(tmp_path: Path) -> None:
     """With no time left every point still has its one sample, and the measurement says that it is not complete."""
     done = measure(Setup(blueprint=TINY), POINTS, str(tmp_path / "s.csv"), repeats=5, budget_s=0.0)
     assert not done.complete
-    assert [len(measuring.values_of(done.rows, point)) for point in POINTS] == [1, 1, 1]
+    assert [len(values_of(done.rows, point)) for point in POINTS] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "fp8"])
@@ -175,7 +175,7 @@ def test_slowed_samples_are_kept_but_not_used(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(devices.Watch, "read", lambda self: next(readings, devices.Reading()))
     done = measure(Setup(blueprint=TINY), [(4, 2)], str(tmp_path / "s.csv"), repeats=1)
     assert [row["slowed"] for row in done.rows] == ["hw_thermal", ""]
-    assert len(measuring.values_of(done.rows, (4, 2))) == 1
+    assert len(values_of(done.rows, (4, 2))) == 1
 
 
 def test_energy_is_the_counters_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from tracewrap.profiler.depth import Depths, choose_depths
 from tracewrap.profiler.device import Watch, cool_down, device_facts, free_memory, load_average, open_device
 from tracewrap.profiler.generation import Generation, Timer, Timing
 from tracewrap.profiler.sample_file import SampleFile, setup_key
+from tracewrap.profiler.statistics import quantile, quiet_value, values_of
 
 COLUMNS = (
     "input_tokens",
@@ -223,38 +224,9 @@ class _Bench:
             cool_down(self.watch)
 
 
-def values_of(rows: Iterable[Mapping[str, str]], point: Point, column: str = "runtime_s") -> list[float]:
-    """Good values of *column* at *point*, in the order measured."""
-    wanted = (str(point[0]), str(point[1]))
-    return [
-        float(row[column])
-        for row in rows
-        if (row["input_tokens"], row["output_tokens"]) == wanted and not row["slowed"]
-    ]
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which *share* of *values* lie, linear between neighbours."""
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
-
-
-def quiet_value(values: Sequence[float]) -> float:
-    """Seconds of one point on a quiet machine: the lower quartile of its repeats."""
-    return quantile(values, 0.25)
-
-
 def steady(values: Sequence[float]) -> bool:
     """Whether another repeat would hardly change the point's value."""
     return len(values) >= MIN_REPEATS and quantile(values, 0.5) <= quiet_value(values) * (1.0 + STEADY)
-
-
-def points_of(rows: Iterable[Mapping[str, str]]) -> list[Point]:
-    """The points in *rows*, in the order first measured."""
-    return list(dict.fromkeys((int(row["input_tokens"]), int(row["output_tokens"])) for row in rows))
 
 
 def mean_watts(rows: Iterable[Mapping[str, str]], least_s: float = 0.2) -> float | None:

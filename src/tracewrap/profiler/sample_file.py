@@ -24,6 +24,11 @@ def setup_key(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
+def samples_path(profile_path: str) -> str:
+    """Where the raw samples of a profile file are kept: beside it, ``.samples.csv`` for ``.json``."""
+    return str(Path(profile_path).with_suffix(".samples.csv"))
+
+
 class SampleFile:
     """The samples of one setup at *path*. Opening reads what is there; a torn last line is cut off."""
 
