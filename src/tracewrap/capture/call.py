@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from tracewrap import semconv
 from tracewrap.capture.counting import with_counted_input
+from tracewrap.capture.others import open_span_of, sdk_records
 from tracewrap.capture.state import drop, state, tracer
 from tracewrap.records import Outcome
 from tracewrap.vendors._adapter import Adapter, Reply, Request
@@ -26,7 +27,8 @@ from tracewrap.vendors._providers import Endpoint, endpoint_of
 CURRENT: ContextVar[OpenCall | None] = ContextVar("tracewrap_current_call", default=None)
 """The call whose SDK method is running: HTTP attempts below it are added to it instead of becoming spans."""
 
-_SUPPRESSED = "suppress_instrumentation"
+_SUPPRESSED = ("suppress_instrumentation", getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", ""))
+"""Context keys under which nothing is to be recorded: the one by name, and the SDK's own, which exporters set."""
 _endpoints: dict[int, tuple[weakref.ref[Any], object, Endpoint]] = {}
 
 
@@ -41,6 +43,7 @@ class OpenCall:
         "client",
         "endpoint",
         "hidden_usage",
+        "lent",
         "live",
         "request",
         "response",
@@ -68,6 +71,8 @@ class OpenCall:
         self.attempts = 1
         self.response: Any = None
         self.hidden_usage = False
+        self.lent: Mapping[str, Any] | None = None
+        """Our attributes of the request, where the span is another instrumentor's and ends without us."""
         self.tokens: tuple[Token[Any], Token[Any]] | None = None
         self.started = self.attempt_started = perf_counter()
 
@@ -86,15 +91,19 @@ def begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | 
         return None
 
 
-def start(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | None:
-    """``begin`` without its guard, for a caller that has one."""
+def start(adapter: Adapter, client: object, path: str, body: Any, options: object = None) -> OpenCall | None:
+    """``begin`` without its guard, for a caller that has one. ``options``: the SDK's own object for the request."""
     current = CURRENT.get()
     if current is not None and current.client is client:
         return None  # the class and the instance are both wrapped: the outer one records
-    if not (type(body) is dict or isinstance(body, Mapping)) or otel_context.get_value(_SUPPRESSED):
+    if not (type(body) is dict or isinstance(body, Mapping)) or _is_suppressed():
         return None
     request = adapter.read_request(path, body)
     if request is None:
+        return None
+    ours = state.tracer or tracer()
+    resource = getattr(ours, "resource", None)
+    if sdk_records(adapter, client, options, resource):
         return None
     endpoint = _endpoint(adapter, client)
     attributes: dict[str, Any] = {semconv.OPERATION: request.operation, semconv.PROVIDER: endpoint.provider}
@@ -109,10 +118,18 @@ def start(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | 
         attributes[semconv.REQUEST_STREAM] = True
     if request.attributes:
         attributes.update(request.attributes)
-    span = (state.tracer or tracer()).start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+    theirs = open_span_of(request, resource)
+    span = theirs or ours.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
     call = OpenCall(adapter, client, endpoint, request, body, span)
+    if theirs is not None:
+        call.lent = attributes
     call.tokens = (otel_context.attach(trace.set_span_in_context(span)), CURRENT.set(call))
     return call
+
+
+def _is_suppressed() -> bool:
+    context = otel_context.get_current()
+    return bool(context) and any(context.get(key) for key in _SUPPRESSED)
 
 
 def _endpoint(adapter: Adapter, client: object) -> Endpoint:
@@ -201,11 +218,21 @@ def finish(
     if outcome == "error":
         kind, description = described or describe(error)
         attributes[semconv.ERROR_TYPE] = kind
-        span.set_status(Status(StatusCode.ERROR, description))
+        if call.lent is None:
+            span.set_status(Status(StatusCode.ERROR, description))
+    if call.lent is not None:
+        _add_to_theirs(span, {**call.lent, **attributes})
+        return
     if state.enrich is not None:
         attributes.update(state.enrich(span, attributes))
     span.set_attributes(attributes)
     span.end()
+
+
+def _add_to_theirs(span: Any, attributes: dict[str, Any]) -> None:
+    """What we know and another instrumentor's *span* does not say yet; ending it is theirs."""
+    known = span.attributes
+    span.set_attributes({name: value for name, value in attributes.items() if name not in known})
 
 
 def _put_reply(attributes: dict[str, Any], call: OpenCall, reply: Reply) -> None:

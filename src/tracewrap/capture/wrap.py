@@ -293,8 +293,8 @@ def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> O
         options = args[2] if len(args) > 2 else kwargs.get("options")
         if options is None or (options.method != "post" and options.method.lower() != "post"):
             return None
-        call = start(adapter, args[0], options.url, options.json_data)
-        if call is not None and call.request.asks_usage is not None:
+        call = start(adapter, args[0], options.url, options.json_data, options)
+        if call is not None and call.request.asks_usage is not None and call.span.is_recording():
             _ask_usage(call, options)
     except Exception:
         drop("request")
