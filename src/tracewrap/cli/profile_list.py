@@ -56,10 +56,8 @@ def facts(shelved: Shelved) -> dict[str, Any]:
 
 
 def fit_errors(profile: RuntimeProfile) -> dict[str, float]:
-    """Absolute relative errors that the fit states, by name: median, p90, p99, max. Empty when it states none."""
-    stated = profile.fit.get("error")
-    if not isinstance(stated, dict):
-        return {}
+    """Absolute relative residuals that the fit states, by name: median, p90, p99. Empty when it states none."""
+    stated = {name: profile.fit.get(f"residual_{name}") for name in ("median", "p90", "p99")}
     return {k: float(v) for k, v in stated.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 

@@ -110,7 +110,6 @@ def profile_from_helm(
     seconds = [s for _, s in entry.runtime_for_prompt_tokens]
     monotone = _pooled(seconds)
     changes = [abs(new - old) / max(old, ROUNDING_S) for new, old in zip(monotone, seconds, strict=True)]
-    floor = max(entry.runtime_per_output_token, ROUNDING_S)
     return RuntimeProfile(
         id=id or f"helm/{model}",
         model=model,
@@ -119,7 +118,7 @@ def profile_from_helm(
         overhead_s=entry.overhead or 0.0,
         interval=Interval(
             prompt=max(_rms(changes), ROUNDING_S / max(monotone[len(monotone) // 2], ROUNDING_S)),
-            decode=0.95 * ROUNDING_S / 2 / floor,  # 90% of a rounding error lies within 0.9 of half a unit
+            decode=0.9 * ROUNDING_S / 2 / max(entry.runtime_per_output_token, ROUNDING_S),
             extrapolation=0.2,
         ),
         provenance=provenance,

@@ -1,0 +1,296 @@
+"""The study's tables: plain lists of dictionaries, computed from the data and a reference stack."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from paper_data import SHAPES, Data, Measured, Scenario, short
+
+from tracewrap.records import Estimate
+from tracewrap.runtime.cost import idealized_cost
+from tracewrap.runtime.fit import Sample, fit
+from tracewrap.runtime.helm import profile_from_helm, read_helm
+from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.stack import ReferenceStack
+
+Row = dict[str, Any]
+BENCHMARKS = {
+    "boolq": ("BoolQ", ("boolq",)),
+    "imdb": ("IMDB", ("imdb",)),
+    "raft": ("RAFT, terms of service", ("raft:subset=terms_of_service",)),
+    "mmlu": ("MMLU, college chemistry", ("mmlu:subject=college_chemistry",)),
+}
+
+
+def quantiles(values: Iterable[float]) -> tuple[float, float, float]:
+    """Median, 90th and 99th percentile."""
+    cuts = statistics.quantiles(sorted(values), n=100, method="inclusive")
+    return cuts[49], cuts[89], cuts[98]
+
+
+def by_model(measured: Iterable[Measured]) -> dict[str, list[Measured]]:
+    """Measurements grouped by model, in order of appearance."""
+    groups: dict[str, list[Measured]] = defaultdict(list)
+    for m in measured:
+        groups[m.model].append(m)
+    return dict(groups)
+
+
+def fit_quality(data: Data, stack: ReferenceStack) -> list[Row]:
+    """Each model's logs against our refitted profile and against HELM's published table with HELM's own formula."""
+    table = read_helm(data.idealized_json)
+    names = {"EleutherAI/gpt-j-6b": "together/gpt-j-6b", "bigscience/bloom": "together/bloom"}
+    names |= {"yandex/yalm-100b": "together/yalm"}
+    out = []
+    for model, points in by_model(data.logs).items():
+        profile, entry = stack.profiles[model], table[names.get(model, model)]
+        ours = [abs(profile.runtime(m.input_tokens, m.output_tokens) / m.runtime_s - 1) for m in points]
+        helms = [abs(entry.runtime(m.input_tokens, m.output_tokens) / m.runtime_s - 1) for m in points]
+        row: Row = {"model": short(model), "n_gpus": profile.n_gpus, "samples": len(points)}
+        row |= {"ms_per_output_token": 1000 * slope(profile), "helm_ms": 1000 * entry.runtime_per_output_token}
+        for name, errors in (("ours", ours), ("helm", helms)):
+            row |= dict(zip((f"{name}_median", f"{name}_p90", f"{name}_p99"), quantiles(errors), strict=True))
+        out.append(row)
+    return out
+
+
+def slope(profile: RuntimeProfile, p: float = 512, o: float = 32) -> float:
+    """Seconds that one more output token takes at *p* input and *o* output tokens."""
+    return profile.runtime(p, o + 1) - profile.runtime(p, o)
+
+
+def linearity(data: Data) -> list[Row]:
+    """How straight runtime is in output tokens: least R^2 over prompt sizes, and spread of the slope over them."""
+    out = []
+    for model, points in by_model(data.logs).items():
+        slopes, squares = [], []
+        for p in sorted({m.input_tokens for m in points}):
+            at = [(m.output_tokens, m.runtime_s) for m in points if m.input_tokens == p]
+            line = statistics.linear_regression(*zip(*at, strict=True))
+            slopes.append(line.slope)
+            squares.append(statistics.correlation(*zip(*at, strict=True)) ** 2)
+        row = {"model": short(model), "least_r2": min(squares), "ms_per_token_at_p_1": 1000 * slopes[0]}
+        out.append(row | {"ms_per_token_at_p_1920": 1000 * slopes[-1], "slope_growth": slopes[-1] / slopes[0] - 1})
+    return out
+
+
+def denoised_profiles(data: Data) -> dict[str, RuntimeProfile]:
+    """By API model: a fit to the minimum over trials of synthetic queries, as the paper takes them."""
+    out = {}
+    for model, points in by_model(data.minima).items():
+        samples = [
+            Sample(input_tokens=m.input_tokens, output_tokens=m.output_tokens, runtime_s=m.runtime_s) for m in points
+        ]
+        out[model] = fit(samples, id=f"denoised/{model}", model=model).profile
+    return out
+
+
+def published_denoised(data: Data) -> dict[str, RuntimeProfile]:
+    """HELM's published denoised profiles."""
+    return {model: profile_from_helm(model, entry) for model, entry in read_helm(data.denoised_json).items()}
+
+
+def three_runtimes(data: Data, stack: ReferenceStack, denoised: dict[str, RuntimeProfile]) -> list[Row]:
+    """Every scenario mean: raw as measured, denoised and idealized as estimated at the scenario's mean token counts.
+
+    T is linear in output tokens and close to linear in input tokens, so the mean of T is close to T of the means.
+    """
+    out = []
+    for s in data.scenarios:
+        shape, assumed = SHAPES.get(s.model, (None, False))
+        if shape is None:
+            continue
+        ideal = stack.profiles[shape].estimate(s.input_tokens, s.output_tokens)
+        quiet = denoised[s.model].estimate(s.input_tokens, s.output_tokens) if s.model in denoised else None
+        row: Row = {"scenario": s.name, "model": s.model, "assumed": assumed, "input_tokens": s.input_tokens}
+        row |= {"output_tokens": s.output_tokens, "raw_s": s.raw_s, "denoised_s": quiet.value if quiet else None}
+        row |= {"idealized_s": ideal.value, "idealized_low_s": ideal.low, "idealized_high_s": ideal.high}
+        out.append(row | {"published_idealized_s": s.published_idealized_s, "accuracy": s.accuracy})
+    return out
+
+
+def runtime_summary(rows: Sequence[Row]) -> list[Row]:
+    """By model: medians of the three runtimes, contention share, serving ratio, shares below the estimates."""
+    out = []
+    for model in dict.fromkeys(r["model"] for r in rows):
+        mine = [r for r in rows if r["model"] == model]
+        quiet = [r for r in mine if r["denoised_s"]]
+        row: Row = {"model": short(model), "assumed": mine[0]["assumed"], "scenarios": len(mine)}
+        row["raw_s"] = statistics.median(r["raw_s"] for r in mine)
+        row["denoised_s"] = _median(r["denoised_s"] for r in quiet)
+        row["idealized_s"] = statistics.median(r["idealized_s"] for r in mine)
+        row["contention_share"] = _median(1 - r["denoised_s"] / r["raw_s"] for r in quiet)
+        row["serving_ratio"] = _median(r["denoised_s"] / r["idealized_s"] for r in quiet)
+        row["below_denoised"] = _share(quiet, lambda r: r["raw_s"] < r["denoised_s"])
+        row["below_idealized"] = _share(mine, lambda r: r["raw_s"] < r["idealized_s"])
+        out.append(row)
+    return out
+
+
+def against_published(rows: Sequence[Row]) -> list[Row]:
+    """By model: our idealized scenario mean over the one HELM published, quantiles over scenarios."""
+    out = []
+    for model in dict.fromkeys(r["model"] for r in rows):
+        ratios = [
+            r["idealized_s"] / r["published_idealized_s"]
+            for r in rows
+            if r["model"] == model and r["published_idealized_s"]
+        ]
+        if len(ratios) >= 2:
+            cuts = statistics.quantiles(ratios, n=20, method="inclusive")
+            row = {"model": short(model), "scenarios": len(ratios), "p05": cuts[0] - 1, "median": cuts[9] - 1}
+            out.append(row | {"p95": cuts[18] - 1})
+    return out
+
+
+def tradeoffs(data: Data, stack: ReferenceStack, usd_per_gpu_hour: float) -> dict[str, list[Row]]:
+    """By benchmark: idealized runtime and cost against accuracy; the Pareto frontiers of models that are not assumed."""
+    out = {}
+    for key, (_, names) in BENCHMARKS.items():
+        found = [_point(s, stack, usd_per_gpu_hour) for s in data.scenarios if s.name in names and s.model in SHAPES]
+        known = [r for r in found if r["accuracy"] is not None and not r["assumed"]]
+        for metric in ("idealized_s", "idealized_cents", "raw_s"):
+            front = {id(r) for r in pareto(known, metric)}
+            for r in found:
+                r[f"pareto_{metric}"] = id(r) in front
+        out[key] = sorted(found, key=lambda r: r["idealized_s"])
+    return out
+
+
+def _point(s: Scenario, stack: ReferenceStack, usd_per_gpu_hour: float) -> Row:
+    shape, assumed = SHAPES[s.model]
+    profile = stack.profiles[shape]
+    estimate: Estimate = profile.estimate(s.input_tokens, s.output_tokens)
+    cost = idealized_cost(estimate, profile.n_gpus or 1, usd_per_gpu_hour)
+    row: Row = {"model": s.model, "assumed": assumed, "accuracy": s.accuracy, "raw_s": s.raw_s}
+    row |= {"input_tokens": s.input_tokens, "output_tokens": s.output_tokens, "n_gpus": profile.n_gpus}
+    return row | {"idealized_s": estimate.value, "idealized_usd": cost.value, "idealized_cents": 100 * cost.value}
+
+
+def pareto(rows: Sequence[Row], metric: str) -> list[Row]:
+    """Rows that no other row beats on both accuracy and *metric* (smaller is better), cheapest first."""
+    front: list[Row] = []
+    for row in sorted(rows, key=lambda r: (r[metric], -r["accuracy"])):
+        if not front or row["accuracy"] > front[-1]["accuracy"]:
+            front.append(row)
+    return front
+
+
+def ranks(points: dict[str, list[Row]], published: dict[str, dict[str, float]]) -> list[Row]:
+    """Accuracy per idealized second: ours and the published one, both ranked among the models that both have."""
+    out = []
+    for key, found in points.items():
+        ours = {
+            SHAPES[r["model"]][0]: r["accuracy"] / r["idealized_s"]
+            for r in found
+            if not r["assumed"] and r["accuracy"] is not None
+        }
+        theirs = published[key]
+        both = [m for m in theirs if m in ours]
+        for model in sorted(ours, key=ours.__getitem__, reverse=True):
+            row: Row = {"benchmark": BENCHMARKS[key][0], "model": short(model), "ours": ours[model]}
+            row["our_rank"] = _rank(both, ours, model) if model in both else None
+            row |= {
+                "published": theirs.get(model),
+                "published_rank": _rank(both, theirs, model) if model in both else None,
+            }
+            out.append(row)
+        for model in theirs if not ours else ():
+            out.append(
+                {
+                    "benchmark": BENCHMARKS[key][0],
+                    "model": short(model),
+                    "ours": None,
+                    "our_rank": None,
+                    "published": theirs[model],
+                    "published_rank": _rank(list(theirs), theirs, model),
+                }
+            )
+    return out
+
+
+def _rank(models: Sequence[str], scores: dict[str, float], model: str) -> int:
+    return 1 + sum(scores[m] > scores[model] for m in models)
+
+
+def other_hardware(data: Data, stack: ReferenceStack) -> tuple[list[Row], list[Row]]:
+    """A100 against V100 (published slopes), and A100 against H100 on the same software (end to end, batch 1)."""
+    v100 = []
+    for model, value in data.published["v100"].items():
+        if model == "about":
+            continue
+        profile = stack.profiles[model]
+        decode, p512, p1024 = value
+        row: Row = {
+            "model": short(model),
+            "a100_ms_per_token": 1000 * slope(profile),
+            "v100_ms_per_token": 1000 * decode,
+        }
+        row["decode_ratio"] = decode / slope(profile)
+        row |= {
+            "prompt_512_ratio": p512 / profile.prompt_time(512),
+            "prompt_1024_ratio": p1024 / profile.prompt_time(1024),
+        }
+        v100.append(row)
+    return v100, _h100(data.batch1)
+
+
+def _h100(batch1: Sequence[dict[str, str]]) -> list[Row]:
+    cells: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    for r in batch1:
+        if r["e2e_s"] and r["gpu"] in ("Nvidia A100 GPU", "Nvidia H100 GPU"):
+            key = (r["model"], r["framework"], r["n_gpus"], r["precision"], r["input_tokens"], r["output_tokens"])
+            cells[key][r["gpu"]] = float(r["e2e_s"])
+    out = []
+    for key, both in cells.items():
+        if len(both) == 2:
+            row: Row = dict(
+                zip(("model", "framework", "n_gpus", "precision", "input_tokens", "output_tokens"), key, strict=True)
+            )
+            row |= {"a100_s": both["Nvidia A100 GPU"], "h100_s": both["Nvidia H100 GPU"]}
+            out.append(row | {"ratio": row["a100_s"] / row["h100_s"]})
+    return out
+
+
+def cost_of_estimating(data: Data, design: Sequence[tuple[int, int]]) -> list[Row]:
+    """What it costs to know davinci's runtimes for one run of the benchmark, measured against estimated."""
+    said = data.published["estimation_cost"]
+    hour = said["usd_per_hour_8_a100"] / 3600
+    logs = {(m.input_tokens, m.output_tokens): m.runtime_s for m in data.logs if m.model == "openai/davinci"}
+    grid = said["local_trials"] * sum(logs.values()) * hour
+    one_pass = said["idealized_usd"] - grid
+    local = said["idealized_baseline_usd"] - one_pass
+    few = said["local_trials"] * sum(logs[point] for point in design) * hour
+    probes = {(m.input_tokens, m.output_tokens) for m in data.calls}
+    per_probe = [p * said["usd_per_1000_input"] / 1000 + o * said["usd_per_1000_output"] / 1000 for p, o in probes]
+    probing = said["api_trials"] * sum(per_probe)
+    api = said["denoised_baseline_usd"] / said["api_trials"]
+    rows = [
+        ("idealized: every query 50 times on 8 A100", "baseline", local + one_pass, None),
+        ("idealized: 270 configurations 50 times, then T(p, o)", "paper", grid + one_pass, 57.09),
+        (f"idealized: {len(design)} designed configurations 50 times", "tracewrap", few + one_pass, None),
+        ("idealized, GPU time alone: every query", "baseline, GPU", local, None),
+        ("idealized, GPU time alone: 270 configurations", "paper, GPU", grid, None),
+        (f"idealized, GPU time alone: {len(design)} designed", "tracewrap, GPU", few, None),
+        ("denoised: every query 10 times", "API baseline", said["api_trials"] * api, None),
+        ("denoised: 35 synthetic configurations 10 times, every query once", "paper, API", api + probing, 10),
+        ("denoised: low quantile over the traffic itself, no probing", "tracewrap, API", api, None),
+    ]
+    base = {"idealized:": local + one_pass, "idealized,": local, "denoised:": said["api_trials"] * api}
+    out = []
+    for what, who, usd, paper in rows:
+        row = {"what": what, "who": who, "usd": usd, "times_cheaper": base[what.split()[0]] / usd, "paper": paper}
+        out.append(row)
+    return out
+
+
+def _median(values: Iterable[float]) -> float | None:
+    kept = list(values)
+    return statistics.median(kept) if kept else None
+
+
+def _share(rows: Sequence[Row], holds: Callable[[Row], bool]) -> float | None:
+    return sum(map(holds, rows)) / len(rows) if rows else None

@@ -1,0 +1,105 @@
+"""The study as one HTML page: no script, no network, charts as inline SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from tracewrap.runtime.drawing import Chart, svg
+
+Row = dict[str, Any]
+
+STYLE = """
+:root{--ink:#0f172a;--soft:#475569;--line:#e2e8f0;--paper:#fff;--tint:#f8fafc;--accent:#1d4ed8}
+*{box-sizing:border-box}body{margin:0;background:var(--tint);color:var(--ink);font:15px/1.55 system-ui,sans-serif}
+main{max-width:1120px;margin:0 auto;padding:36px 24px 80px}h1{font-size:30px;line-height:1.2;margin:0 0 10px}
+h2{font-size:21px;margin:0 0 8px}h3{font-size:15px;margin:18px 0 6px}p{max-width:78ch;margin:8px 0}
+.lead{font-size:17px;color:var(--soft)}section{background:var(--paper);border:1px solid var(--line);border-radius:12px;
+padding:24px 26px;margin:22px 0}.grid{display:grid;
+grid-template-columns:repeat(auto-fit,minmax(430px,1fr));gap:18px}
+.grid.wide{grid-template-columns:1fr}.grid.trio{grid-template-columns:repeat(auto-fit,minmax(320px,1fr))}
+figure{margin:12px 0 0}figure svg{width:100%;height:auto;display:block}
+figcaption{color:var(--soft);font-size:13px;margin-top:4px}.scroll{overflow-x:auto}
+table{border-collapse:collapse;font-size:13px;margin:12px 0;width:100%;font-variant-numeric:tabular-nums}
+th,td{padding:5px 9px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
+th{color:var(--soft);font-weight:600;border-bottom:2px solid var(--line);vertical-align:bottom}
+th.l,td.l{text-align:left}tr:hover td{background:var(--tint)}
+.diff{border-left:4px solid var(--accent);background:#eff6ff;padding:9px 14px;border-radius:0 8px 8px 0;margin:12px 0;
+max-width:90ch}.diff b{color:var(--accent)}.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));
+gap:14px;margin:20px 0}.card{background:var(--paper);border:1px solid var(--line);border-radius:12px;padding:14px 18px}
+.card b{display:block;font-size:25px;line-height:1.25}.card span{color:var(--soft);font-size:13px}
+nav a{color:var(--accent);text-decoration:none;margin-right:14px;font-size:14px;white-space:nowrap}
+footer{color:var(--soft);font-size:13px}code{background:var(--tint);padding:1px 4px;border-radius:4px}
+@media(max-width:560px){.grid{grid-template-columns:1fr}section{padding:16px}}
+"""
+
+
+def number(kind: str, value: Any) -> str:
+    """*value* as *kind* says: ``%1`` percent to one digit, ``+1`` that with its sign, ``#`` whole, ``3`` significant digits."""
+    if kind.startswith("%"):
+        return f"{100 * value:.{kind[1:]}f}%"
+    if kind.startswith("+"):
+        return f"{100 * value:+.{kind[1:]}f}%"
+    if kind == "#" or value == 0:
+        return f"{value:,.0f}"
+    places = max(0, int(kind) - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
+def table(rows: Sequence[Row], columns: str) -> str:
+    """*columns*: ``key=head|kind`` separated by semicolons; without a kind it is text, to the left. Absent is a dash."""
+    parsed = [
+        (key.strip(), *head.partition("|")[::2]) for key, _, head in (c.partition("=") for c in columns.split(";"))
+    ]
+    left = ["" if kind else ' class="l"' for _, _, kind in parsed]
+    head = "".join(f"<th{c}>{escape(title)}</th>" for (_, title, _), c in zip(parsed, left, strict=True))
+    body = []
+    for row in rows:
+        cells = []
+        for (key, _, kind), c in zip(parsed, left, strict=True):
+            value = row.get(key)
+            text = "–" if value is None else number(kind, value) if kind else str(value)
+            cells.append(f"<td{c}>{escape(text)}</td>")
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+
+
+def figure(chart: Chart, caption: str = "") -> str:
+    """A chart with a caption."""
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f"<figure>{svg(chart)}{below}</figure>"
+
+
+def grid(figures: Sequence[str], kind: str = "") -> str:
+    """Figures side by side: two, or ``trio``, or one ``wide``."""
+    return f'<div class="grid {kind}">{"".join(figures)}</div>'
+
+
+def difference(text: str) -> str:
+    """Where ours differs from the paper. *text* is HTML."""
+    return f'<div class="diff"><b>Against the paper.</b> {text}</div>'
+
+
+def section(anchor: str, title: str, *parts: str) -> str:
+    """One section; *parts* are HTML."""
+    return f'<section id="{anchor}"><h2>{escape(title)}</h2>{"".join(parts)}</section>'
+
+
+def cards(items: Sequence[tuple[str, str]]) -> str:
+    """Headline figures: (number, what it is)."""
+    inner = "".join(f'<div class="card"><b>{escape(n)}</b><span>{escape(t)}</span></div>' for n, t in items)
+    return f'<div class="cards">{inner}</div>'
+
+
+def page(title: str, lead: str, top: str, sections: Sequence[tuple[str, str, str]], foot: str) -> str:
+    """The document; *sections*: (anchor, short title, HTML)."""
+    links = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name, _ in sections)
+    body = "".join(html for _, _, html in sections)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main><h1>{escape(title)}</h1>"
+        f'<p class="lead">{escape(lead)}</p><nav>{links}</nav>{top}{body}<footer>{foot}</footer></main></body></html>\n'
+    )
