@@ -23,6 +23,9 @@ from calibrate_stacks import StackSet, stack_sets
 from calibration import PRIOR, Table, errors, fit, hold_out, models_of, predict, qwen, tabulate
 from numpy.typing import NDArray
 
+from tracewrap.runtime.gpus import get_gpu
+from tracewrap.runtime.models import get_model
+from tracewrap.runtime.roofline import estimate_profile
 from tracewrap.runtime.roofline_terms import Constants
 
 PURE = Constants(
@@ -171,6 +174,45 @@ def paper(sets: dict[str, StackSet]) -> list[dict[str, Any]]:
     table = each.table()
     held = hold_out(table, models_of(table), **each.options)
     return [line("model left out: Megatron-LM, A100 (the paper's)", table, held, models_of(table), "4 / 13")]
+
+
+PUBLISHED = (  # model, GPU, precision, input, output, ms per output token at concurrency 1, source
+    ("Qwen/Qwen3-8B", "h100-sxm", "bf16", 128, 128, 6.84, "silybench-data 2026-09-24, vLLM 0.30, CC BY 4.0"),
+    ("Qwen/Qwen3-8B", "h100-sxm", "bf16", 2048, 2048, 7.01, "same"),
+    ("Qwen/Qwen3-8B", "h100-sxm", "bf16", 8192, 512, 7.30, "same"),
+    ("Qwen/Qwen3-8B", "h100-sxm", "fp8", 128, 128, 4.62, "same"),
+    ("Qwen/Qwen3-8B", "h100-sxm", "fp8", 2048, 2048, 4.80, "same"),
+    ("Qwen/Qwen3-8B", "h100-sxm", "fp8", 8192, 512, 5.11, "same"),
+    (
+        "meta-llama/Llama-3.1-8B",
+        "a100-sxm-40gb",
+        "bf16",
+        1024,
+        128,
+        13.3,
+        "johnmusgrave.com, vLLM 0.23: about 75 tokens/s",
+    ),
+)
+
+
+def published() -> list[dict[str, Any]]:
+    """Single-stream decoding of current vLLM that no constant was fitted to, beside the default stack's estimate."""
+    lines = []
+    for model, gpu, precision, p, o, measured, source in PUBLISHED:
+        profile = estimate_profile(get_model(model), get_gpu(gpu), n_gpus=1, precision=precision)
+        estimate = profile.estimate(p, o)
+        ms = 1e3 * profile.decode_time(p, o) / (o - 1)
+        inside = estimate.low / estimate.value <= measured / ms <= estimate.high / estimate.value
+        row = {
+            "model": model,
+            "gpu": gpu,
+            "precision": precision,
+            "input_tokens": p,
+            "output_tokens": o,
+            "source": source,
+        }
+        lines.append({**row, "measured_ms": measured, "estimated_ms": round(ms, 2), "within_interval": inside})
+    return lines
 
 
 def main() -> int:

@@ -79,7 +79,9 @@ def find_stack(name: str | None = None, stacks: Mapping[str, Stack] | None = Non
     wanted = wanted.replace("tensorrt-llm", "trtllm").replace("trt-llm", "trtllm")
     if wanted in known:
         return known[wanted]
-    framework, _, version = wanted.partition("-")
+    frameworks = sorted({stack.framework for stack in known.values()}, key=len, reverse=True)
+    framework = next((each for each in frameworks if wanted == each or wanted.startswith(f"{each}-")), "")
+    version = wanted.removeprefix(framework).lstrip("-v")
     same = [stack for stack in known.values() if stack.framework == framework]
     if not same or (version and not re.match(r"\d", version)):
         raise ProfileNotFoundError(f"no stack {name!r}; known: {', '.join(known)}")
