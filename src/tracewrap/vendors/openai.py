@@ -86,7 +86,7 @@ def _rarer_attributes(body: Mapping[str, Any], attributes: dict[str, Any]) -> No
     tier = body.get("service_tier")
     if isinstance(tier, str) and tier != "auto":
         attributes["openai.request.service_tier"] = tier
-    form = body.get("response_format")
+    form = body.get("response_format") or get(body.get("text"), "format")
     if isinstance(form, Mapping) and isinstance(form.get("type"), str):
         attributes["gen_ai.output.type"] = "json" if form["type"].startswith("json") else "text"
     if type(body.get("dimensions")) is int:
