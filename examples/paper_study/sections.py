@@ -164,7 +164,8 @@ def _below(data: Data, rows: list[Row]) -> str:
     return (
         f"{denoised:.1%} of scenario means lie below the denoised estimate (paper: {said['denoised']:.1%}) and "
         f"{len(low) / len(rows):.1%} below the idealized one (paper: {said['idealized']:.1%}). Of the latter "
-        f"{instructed:.0%} are instructed OpenAI models on the shape of their base model: those APIs are faster than the reference, or are not that shape. Over "
+        f"{instructed:.0%} are instructed OpenAI models on the shape of their base model: those APIs are faster than the "
+        "reference, or are not that shape. Over "
         f"models whose own shape was measured {idealized_base:.1%} lie below, davinci and curie among them as in the paper. Our "
         f"idealized scenario mean is {cuts[9]:+.1%} from the published one at the median, {cuts[0]:+.1%} to {cuts[18]:+.1%} "
         "for nine in ten. The published means take prompt time at the next larger measured prompt; ours interpolate."

@@ -103,8 +103,9 @@ def prompt_chart(profile: RuntimeProfile, samples: list[tuple[float, float, floa
     if samples:
         points = [(p, seconds - profile.decode_time(p, o)) for p, o, seconds in samples]
         series.append(Series(points=points, name="samples less decode", kind="points", radius=2.0))
-    knots = [(x, profile.overhead_s + y) for x, y in profile.prompt_knots if x >= 1]
-    series.append(Series(points=knots, name="knots", kind="points", colour="#0f172a", radius=2.5))
+    if not profile.tile_fraction:  # with tiles the knots lie over effective tokens, not over this axis
+        knots = [(x, profile.overhead_s + y) for x, y in profile.prompt_knots if x >= 1]
+        series.append(Series(points=knots, name="knots", kind="points", colour="#0f172a", radius=2.5))
     label = f"Prompt time of {profile.model}"
     return Chart(series=series, title=label, x_label="input tokens", y_label="seconds", zero=True, width=640)
 

@@ -62,7 +62,7 @@ class _Axis:
 
 def _axis(values: Sequence[float], log: bool, zero: bool) -> _Axis:
     usable = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
-    low, high = (min(usable), max(usable)) if usable else (0.0, 1.0)
+    low, high = (min(usable), max(usable)) if usable else (0.1, 1.0)
     if log:
         low, high = low / 1.12, high * 1.12
         return _Axis(low, high if high > low else low * 2, True)
