@@ -234,10 +234,15 @@ def main() -> int:
             f"{x['case']:<52} {x['rows']:>5} {pair['error_percent']:>12} {x['target_percent']:>8} {x['coverage']:>8.0%}"
             f" {pair['pure_roofline_percent']:>14} {pair['one_efficiency_percent']:>15}"
         )
+    single = published()
+    print("\npublished single-stream times per output token, default stack (vLLM), nothing fitted to them")
+    for x in single:
+        case = f"{x['model']} {x['precision']} {x['gpu']} {x['input_tokens']}+{x['output_tokens']}"
+        off = x["estimated_ms"] / x["measured_ms"] - 1
+        print(f"{case:<60} {x['measured_ms']:6.2f} ms  estimated {x['estimated_ms']:6.2f} ms  {off:+.1%}")
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"lines": lines, "prior": dataclasses.asdict(PRIOR)}, indent=1), encoding="utf-8"
-        )
+        result = {"lines": lines, "published": single, "prior": dataclasses.asdict(PRIOR)}
+        arguments.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return 0
 
 

@@ -183,6 +183,56 @@ def test_sliding_layers_are_read_from_layer_types(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("quantization", "precision"),
+    [
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "mxfp4"}, "mxfp4"),
+        ({"quant_method": "awq", "bits": 4}, "int4"),
+        ({"quant_method": "gptq", "bits": 8}, "int8"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "int4"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"group_0": {"weights": {"num_bits": 8, "type": "float"}}},
+            },
+            "fp8",
+        ),
+        ({"quant_method": "unheard-of"}, "bf16"),
+    ],
+)
+def test_the_weight_precision_is_read_from_the_quantization(
+    quantization: dict[str, Any], precision: str, tmp_path: Path
+) -> None:
+    """Packed weights count at their packed size."""
+    assert read_config(write(tmp_path, quantization_config=quantization)).precision == precision
+
+
+def test_a_hybrid_of_linear_and_full_attention_inside_a_multimodal_config(tmp_path: Path) -> None:
+    """Qwen3.5 keeps its text model in text_config; three of four layers have no KV cache."""
+    text = {
+        "model_type": "qwen3_5_text",
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "intermediate_size": 12288,
+        "vocab_size": 248320,
+        "max_position_embeddings": 262144,
+        "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 8,
+        "linear_num_key_heads": 16,
+        "linear_key_head_dim": 128,
+        "linear_num_value_heads": 32,
+        "linear_value_head_dim": 128,
+    }
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": "qwen3_5", "text_config": text}), encoding="utf-8")
+    model, shipped = read_config(file), get_model("Qwen/Qwen3.5-9B")
+    assert (model.linear_layers, model.context_layers) == (24, 8)
+    assert model.total_parameters == shipped.total_parameters
+
+
+@pytest.mark.parametrize(
     ("changes", "field"),
     [
         ({"hidden_size": None}, "hidden_size"),
@@ -203,6 +253,9 @@ def test_sliding_layers_are_read_from_layer_types(tmp_path: Path) -> None:
         ({"num_local_experts": 8, "num_experts_per_tok": 9}, "active_experts"),
         ({"kv_lora_rank": 512}, "qk_nope_head_dim"),
         ({"torch_dtype": "int3"}, "torch_dtype"),
+        ({"text_config": 3}, "text_config"),
+        ({"head_dim": 0}, "head_dim"),
+        ({"sliding_window": -5}, "sliding_window"),
     ],
 )
 def test_a_missing_or_impossible_field_is_refused_by_name(changes: dict[str, Any], field: str, tmp_path: Path) -> None:

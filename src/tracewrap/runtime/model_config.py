@@ -60,7 +60,10 @@ def read_config(path: str | os.PathLike[str], model_id: str | None = None) -> Ar
 
 def architecture_from_config(config: Mapping[str, Any], model_id: str, where: str = "config") -> Architecture:
     """The architecture of a parsed ``config.json``; *where* names the file in error messages."""
-    reader = _Reader({**config, **config.get("text_config", {})}, where)
+    text = config.get("text_config") or {}
+    if not isinstance(text, Mapping):
+        raise ConfigurationError(f"{where}: text_config is {text!r}, must be an object")
+    reader = _Reader({**config, **text}, where)
     kind = str(reader.values.get("model_type", ""))
     values: dict[str, Any] = {field: reader.whole(*names) for field, names in _NAMES.items()}
     values["kv_heads"] = _kv_heads(reader, kind, values["heads"])
@@ -109,15 +112,28 @@ def _kv_heads(reader: _Reader, kind: str, heads: int) -> int:
 def _precision(reader: _Reader) -> str:
     quantization = reader.values.get("quantization_config")
     if isinstance(quantization, Mapping):
-        method = str(quantization.get("quant_method", ""))
-        if quantization.get("bits") == 8:
-            return "int8"
-        if method in _QUANTIZED:
-            return _QUANTIZED[method]
+        narrow = _quantized(quantization)
+        if narrow is not None:
+            return narrow
     dtype = str(reader.values.get("torch_dtype") or reader.values.get("dtype") or "bfloat16").removeprefix("torch.")
     if dtype not in _PRECISIONS:
         raise ConfigurationError(f"{reader.where}: torch_dtype is {dtype!r}, must be one of {', '.join(_PRECISIONS)}")
     return _PRECISIONS[dtype]
+
+
+def _quantized(quantization: Mapping[str, Any]) -> str | None:
+    """The weight precision of a ``quantization_config``: by bits and kind where it says so, else by method."""
+    groups = quantization.get("config_groups")
+    first = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None
+    weights = first.get("weights") if isinstance(first, Mapping) else None
+    if isinstance(weights, Mapping):
+        names = {(8, "float"): "fp8", (8, "int"): "int8", (4, "int"): "int4", (4, "float"): "nvfp4"}
+        return names.get((weights.get("num_bits", 0), str(weights.get("type", "int"))))
+    if quantization.get("bits") == 8 or quantization.get("load_in_8bit"):
+        return "int8"
+    if quantization.get("load_in_4bit"):
+        return "int4"
+    return _QUANTIZED.get(str(quantization.get("quant_method", "")))
 
 
 def _attention(reader: _Reader, values: Mapping[str, Any]) -> dict[str, Any]:
