@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from tracewrap.errors import TracewrapError
 from tracewrap.records import Call
 from tracewrap.runtime.files import read_json, to_json, write_whole
 from tracewrap.runtime.profile import RuntimeProfile
@@ -181,7 +182,7 @@ class Denoiser:
                     shared.setdefault(key, []).extend(rows)
                     with self._lock:
                         self._reservoirs.setdefault(key, Reservoir(str(entry["model"]))).news += MIN_NEWS
-            except Exception:
+            except (TracewrapError, KeyError, TypeError, ValueError, IndexError, AttributeError):
                 logger.warning("denoiser state %s cannot be read; it is ignored", path)
         self._shared = {key: sorted(rows)[-MAX_CALLS:] for key, rows in shared.items()}
 
