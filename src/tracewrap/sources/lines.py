@@ -12,7 +12,7 @@ from typing import IO, Any, TypeVar, cast
 
 from tracewrap.errors import SourceError
 
-BATCH_BYTES = 2 * 1024 * 1024
+BATCH_BYTES = 8 * 1024 * 1024
 BATCH_LINES = 2048
 _T = TypeVar("_T")
 

@@ -1,0 +1,164 @@
+"""One report, three engines: DuckDB, ClickHouse's engine (chdb) and Spark give equal figures on the same lake."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from made_days import DAY_NS, call, write_log
+from tracewrap import report
+from tracewrap.join.catalog import Catalog
+from tracewrap.records import TokenUsage
+from tracewrap.report.engine import transpile
+from tracewrap.runtime.profile import Interval, RuntimeProfile
+from tracewrap.runtime.stack import Price, ReferenceStack
+from tracewrap.sources.compact import compact
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A lake of 600 calls of every kind."""
+    rng = random.Random(3)
+    folder = tmp_path_factory.mktemp("engines")
+    calls = [
+        call(
+            i,
+            rng.uniform(0, 24),
+            request_model=rng.choice(("gpt-4o", "m-x")),
+            response_model=None,
+            service_name=rng.choice(("a", "b's", None)),
+            stream=rng.random() < 0.5,
+            usage=rng.choice(
+                (
+                    None,
+                    TokenUsage(
+                        input_tokens=rng.randrange(1, 9000), output_tokens=rng.randrange(1, 900), cached_input_tokens=3
+                    ),
+                )
+            ),
+            raw_runtime_s=rng.uniform(0.1, 60),
+            attempts=rng.choice((1, 1, 3)),
+            retry_s=rng.choice((0.0, 0.05)),
+            outcome=rng.choice(("complete", "complete", "complete", "error", "partial")),
+            tags={"tenant": f"t{rng.randrange(3)}"} if rng.random() < 0.9 else {},
+        )
+        for i in range(1, 601)
+    ]
+    log = write_log(folder / "log.jsonl", calls)
+    compact([str(log)], folder / "lake")
+    return str(folder / "lake")
+
+
+def profile(name: str, factor: float, model: str = "gpt-4o") -> RuntimeProfile:
+    """A profile with every term of the formula in use."""
+    return RuntimeProfile(
+        id=name, model=model, prompt_knots=((1.0, 0.1 * factor), (2000.0, 0.4 * factor), (8000.0, 2.0 * factor)), d0=0.01 * factor, d1=1e-7,
+        tile=128, tile_fraction=0.4, overhead_s=0.05, interval=Interval(0.02, 0.1, 0.05, 0.3), max_output_tokens=500, n_gpus=2,
+    )  # fmt: skip
+
+
+def catalog() -> Catalog:
+    """Denoised profiles of the streaming deployments, two stacks."""
+    stacks = tuple(
+        ReferenceStack(
+            id=name,
+            gpu="g",
+            precision="bf16",
+            price=Price(2.0 * factor, "t", "2026-11-01"),
+            watts=300.0,
+            profiles={"gpt-4o": profile(name, factor)},
+        )
+        for name, factor in (("one", 1.0), ("two", 0.3))
+    )
+    return Catalog(stacks=stacks, denoised={"openai|api.openai.com:443|gpt-4o|chat|stream": profile("quiet", 1.5)})
+
+
+GROUPS = ("provider", "model", "service,stream", "tenant", "outcome", "no.such.attribute")
+
+
+def build(lake: str, engine: str, groups: tuple[str, ...] = GROUPS) -> report.Report:
+    """The report of the lake by one engine."""
+    return report.build(
+        lake,
+        day="2026-11-20",
+        catalog=catalog(),
+        references=["one", "two"],
+        group_by=groups,
+        engine=engine,
+        now_ns=DAY_NS + 10**15,
+    )
+
+
+def differences(a: Any, b: Any, path: str = "") -> Iterator[str]:
+    """Paths at which two reports differ by more than 1e-9 relative."""
+    if isinstance(a, dict):
+        assert set(a) == set(b), path
+        for key in a:
+            yield from differences(a[key], b[key], f"{path}/{key}")
+    elif isinstance(a, list):
+        assert len(a) == len(b), path
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            yield from differences(x, y, f"{path}/{i}")
+    elif isinstance(a, float) and isinstance(b, int | float):
+        if abs(a - b) > 1e-9 * max(abs(a), abs(b)):
+            yield f"{path}: {a} and {b}"
+    elif a != b:
+        yield f"{path}: {a} and {b}"
+
+
+def assert_equal(one: report.Report, other: report.Report) -> None:
+    """Equal but for what the source says of its files."""
+    a, b = dict(one), dict(other)
+    assert a.pop("sources")
+    assert b.pop("sources")
+    assert list(differences(a, b)) == []
+
+
+def test_clickhouse_equals_duckdb(lake: str) -> None:
+    """The whole report, queries transpiled to ClickHouse and run by its engine, equals DuckDB's to 1e-9."""
+    pytest.importorskip("chdb")
+    ours = build(lake, "duckdb")
+    assert ours["totals"]["denoised"]["n"] > 30
+    assert_equal(ours, build(lake, "clickhouse"))
+
+
+@pytest.mark.slow
+def test_spark_equals_duckdb(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole report, queries transpiled to Spark and run by it, equals DuckDB's to 1e-9."""
+    pyspark = pytest.importorskip("pyspark.sql")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    settings = {
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": "1",
+        "spark.ui.showConsoleProgress": "false",
+        # Small data: compiling every query would take most of the time.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.adaptive.enabled": "false",
+    }
+    builder = pyspark.SparkSession.builder.master("local[1]")
+    for key, setting in settings.items():
+        builder = builder.config(key, setting)
+    session = builder.getOrCreate()
+    try:
+        session.sparkContext.setLogLevel("ERROR")
+        groups = ("service,stream", "tenant")  # each table costs Spark seconds
+        assert_equal(build(lake, "duckdb", groups), build(lake, "spark", groups))
+    finally:
+        session.stop()
+
+
+def test_quantiles_are_the_exact_ones_of_each_dialect() -> None:
+    """quantiles3 becomes each engine's exact, interpolating quantile, nested calls and all."""
+    sql = "SELECT quantiles3(CASE WHEN f(x) > 1 THEN g(y, (z)) END) AS q, quantiles3(x) AS r FROM t"
+    assert "quantilesExactInclusive(0.5, 0.9, 0.99)(x)" in transpile(sql, "clickhouse")
+    assert transpile(sql, "spark").count("percentile(") == 2
+    assert "quantiles3" not in transpile(sql, "spark") + transpile(sql, "clickhouse")

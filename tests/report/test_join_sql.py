@@ -1,0 +1,128 @@
+"""The SQL join equals the live join, call by call, to 1e-9."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from made_days import call, write_log
+from tracewrap.join.catalog import Catalog
+from tracewrap.join.joiner import join_call
+from tracewrap.records import Call, TokenUsage
+from tracewrap.report import join_sql, nightly, queries
+from tracewrap.report.prices import PriceBook
+from tracewrap.runtime.profile import Interval, RuntimeProfile
+from tracewrap.runtime.stack import ReferenceStack
+from tracewrap.sources import connect
+
+INTERVAL = Interval(base=0.03, prompt=0.2, decode=0.1, extrapolation=0.5)
+
+
+def random_profile(rng: random.Random, name: str, model: str = "m") -> RuntimeProfile:
+    """Any valid profile: one to thirty knots, tiles or none, decode or none."""
+    xs = sorted(rng.sample(range(1, 40_000), rng.choice((1, 2, 4, 30))))
+    y, knots = rng.uniform(0.0, 0.1), []
+    for x in xs:
+        knots.append((float(x), y))
+        y += rng.choice((0.0, rng.uniform(0, 1), rng.uniform(0, 100)))
+    return RuntimeProfile(
+        id=name,
+        model=model,
+        prompt_knots=tuple(knots),
+        d0=rng.choice((0.0, rng.uniform(0, 0.1))),
+        d1=rng.choice((0.0, rng.uniform(0, 1e-6))),
+        tile=rng.choice((1, 64, 128)),
+        tile_fraction=rng.choice((0.0, 1.0, rng.random())),
+        overhead_s=rng.choice((0.0, rng.uniform(0, 1))),
+        interval=rng.choice((Interval(), INTERVAL)),
+        max_output_tokens=rng.choice((None, 100, 5000)),
+    )
+
+
+def test_estimates_equal_the_scalar_profile() -> None:
+    """Value, low, high and extrapolated of 25 random profiles at 50 points each equal RuntimeProfile.estimate to 1e-9."""
+    rng = random.Random(7)
+    profiles = [random_profile(rng, f"p{i}") for i in range(25)]
+    n = join_sql.segment_count(profiles)
+    names = join_sql.profile_columns("d", n)
+    points = [
+        (rng.choice((0, 1, 64, 65, 128, rng.randrange(60_000))), rng.choice((0, 1, 2, rng.randrange(9_000))))
+        for _ in range(50)
+    ]
+    with connect() as connection:
+        connection.execute(
+            f"CREATE TABLE t (i INTEGER, p DOUBLE, o DOUBLE, {', '.join(f'{k} {v}' for k, v in names.items())})"
+        )
+        rows = [
+            (i, p, o, *join_sql.profile_values(profile, n)) for i, profile in enumerate(profiles) for p, o in points
+        ]
+        connection.executemany(f"INSERT INTO t VALUES ({', '.join('?' * (3 + len(names)))})", rows)
+        sql = join_sql.stacked("SELECT * FROM t", join_sql.estimate_stages("d", n))
+        found = connection.execute(f"SELECT i, p, o, d, d_low, d_high, d_out FROM ({sql})").fetchall()
+    assert len(found) == 1250
+    for i, p, o, value, low, high, outside in found:
+        expected = profiles[i].estimate(p, o)
+        assert value == pytest.approx(expected.value, rel=1e-9, abs=1e-300)
+        assert low == pytest.approx(expected.low, rel=1e-9, abs=1e-300)
+        assert high == pytest.approx(expected.high, rel=1e-9, abs=1e-300)
+        assert bool(outside) is expected.extrapolated
+
+
+def random_call(rng: random.Random, number: int) -> Call:
+    """Any call: with and without usage, any outcome and operation, several deployments."""
+    usage = TokenUsage(
+        input_tokens=rng.randrange(50_000),
+        output_tokens=rng.randrange(3000),
+        cached_input_tokens=rng.choice((None, 0, 10)),
+    )
+    return call(
+        number,
+        rng.uniform(0, 24),
+        request_model=rng.choice(("m", "n", None)),
+        response_model=rng.choice(("m", "m2", None)),
+        stream=rng.random() < 0.5,
+        server_port=rng.choice((443, None)),
+        operation=rng.choice(("chat", "chat", "text_completion", "embeddings")),
+        usage=rng.choice((usage, usage, None, TokenUsage(input_tokens=5))),
+        raw_runtime_s=rng.uniform(0.1, 30),
+        attempts=2,
+        retry_s=rng.choice((0.0, 0.05)),
+        outcome=rng.choice(("complete", "complete", "partial", "cancelled", "error")),
+    )
+
+
+def test_joined_table_equals_the_live_join(tmp_path: Path) -> None:
+    """Every complete call's denoised and idealized estimates and contention equal join_call's, absent where they are absent."""
+    rng = random.Random(11)
+    calls = [random_call(rng, i) for i in range(1, 800)]
+    keys = sorted({one.deployment.key for one in calls})
+    denoised = {key: random_profile(rng, f"d{i}") for i, key in enumerate(keys) if i % 3}
+    stacks = (
+        ReferenceStack(id="a", gpu="g", precision="bf16", profiles={"m2": random_profile(rng, "a-m2")}),
+        ReferenceStack(
+            id="b", gpu="g", precision="bf16", profiles={m: random_profile(rng, f"b-{m}") for m in ("m", "m2")}
+        ),
+    )
+    catalog = Catalog(stacks=stacks, denoised=denoised)
+    log = write_log(tmp_path / "log.jsonl", calls)
+    joined = nightly.load(
+        [str(log)], None, catalogs={"default": catalog}, denoised=catalog, book=PriceBook(), now_ns=2**62
+    )
+    sql = queries.joined_query(joined.prefixes, joined.n_segments, 0, joined.span.since_ns, 2**62, ids=True)
+    fields = ("span_id", "d", "d_low", "d_high", "i0", "i0_low", "i0_high", "last")
+    found = {row[0]: row[1:] for row in joined.engine.rows(f"SELECT {', '.join(fields)} FROM ({sql}) AS t")}
+    assert len(found) == len(calls)
+    compared = 0
+    for one in calls:
+        live = join_call(one, catalog)
+        if one.outcome != "complete" or live.join_status.startswith(("no_usage", "not_generation")):
+            assert found[one.span_id] == (None,) * 7
+            continue
+        estimates = [live.denoised_runtime, live.idealized_runtime]
+        expected = [x for e in estimates for x in ((None,) * 3 if e is None else (e.value, e.low, e.high))]
+        assert list(found[one.span_id][:6]) == [None if x is None else pytest.approx(x, rel=1e-9) for x in expected]
+        assert found[one.span_id][6] == pytest.approx(one.last_attempt_s, rel=1e-12)
+        compared += live.denoised_runtime is not None
+    assert compared > 50
