@@ -17,7 +17,7 @@ from tracewrap.profiler.blocks import Experts, Linear  # noqa: E402
 from tracewrap.profiler.blueprint import Blueprint, Rope, blueprint_from_architecture  # noqa: E402
 from tracewrap.profiler.decoder import Decoder  # noqa: E402
 from tracewrap.profiler.depth import Depths, choose_depths, memory_needed  # noqa: E402
-from tracewrap.profiler.generation import Generation, Timer  # noqa: E402
+from tracewrap.profiler.generation import Generation, Steps, Timer  # noqa: E402
 from tracewrap.profiler.measure import Setup, mean_watts, measure, steady  # noqa: E402
 from tracewrap.profiler.statistics import points_of, quiet_value, values_of  # noqa: E402
 from tracewrap.runtime.models import load_models  # noqa: E402
@@ -226,3 +226,33 @@ def test_blueprints_of_shipped_models_have_their_parameters() -> None:
         )
         built += 1
     assert built >= 60
+
+
+@pytest.mark.parametrize("method", ["gathered", "grouped", "looped"])
+def test_a_decode_step_never_waits_for_the_device(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step runs on tensors that have no values to read, as capture in a CUDA graph demands; the loop over experts cannot."""
+
+    class NoGenerator:
+        """Tensors without values need no random numbers."""
+
+        def __init__(self, device: object) -> None:
+            """*device* is not used."""
+
+        def manual_seed(self, seed: int) -> None:
+            """No generator."""
+
+    monkeypatch.setattr(torch, "Generator", NoGenerator)
+    windowed = replace(
+        MIXED, hidden=64, head_dim=16, window=300, full=(True, False, True, False), attention_softcap=30.0
+    )
+    decoder = Decoder(windowed, max_tokens=1000, device="meta", precision="bf16")
+    for layer in decoder.layers:
+        if isinstance(layer.mlp, Experts):
+            layer.mlp.method = method
+    steps = Steps(decoder, graphs=False)
+    if method == "looped":
+        with pytest.raises(Exception, match=r"meta|item"):
+            steps.advance(700, None)
+    else:
+        steps.advance(700, None)
+        assert steps.token.device.type == "meta"

@@ -176,14 +176,15 @@ def _finish(args: argparse.Namespace, plan: ProbePlan, file: SampleFile, done: P
     if stopped:
         print(f"tracewrap: {stopped}", file=sys.stderr)
     command = " ".join(["tracewrap", *sys.argv[1:]])
-    profile = api_profile(plan, file.rows, command=command, samples_file=str(file.path))
+    profile, result = api_profile(plan, file.rows, command=command, samples_file=str(file.path))
     save_profile(profile, args.output)
     spent = done.spending.usd(price)
     summary = {
         "profile": args.output,
         "samples": str(file.path),
         "count": len(file.rows),
-        "fit": dict(profile.fit),
+        "verdict": result.verdict,
+        "messages": list(result.messages),
         "stopped": done.stopped,
         "input_tokens": done.spending.input_tokens,
         "output_tokens": done.spending.output_tokens,
@@ -196,4 +197,5 @@ def _finish(args: argparse.Namespace, plan: ProbePlan, file: SampleFile, done: P
     dollars = "" if spent is None else f", {spent:.4f} dollars"
     used = f"{done.spending.input_tokens:,} input and {done.spending.output_tokens:,} output tokens{dollars}"
     print(f"{args.output}: {profile.id}, {len(file.rows)} samples in {file.path}; this run used {used}")
+    print(f"verdict: {result.verdict}" + "".join(f"; {text}" for text in result.messages))
     return 0

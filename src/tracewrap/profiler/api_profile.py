@@ -1,62 +1,64 @@
-"""The quiet-day profile of a probed API.
+"""The quiet-day profile of a probed API: its samples through the same denoiser as recorded traffic.
 
-Noise of an API only ever adds time (queueing, neighbours, network), so the value of a point is a low quantile of its repeats: the
-10% quantile, which lies near the smallest of few and is not dragged by one lucky sample of many. Calls whose prompt was
-partly cached by the provider are left out.
+Calls whose prompt was partly cached by the provider are left out. The profile's id is the deployment's key, so that a catalog
+uses it for that deployment's calls.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from tracewrap.errors import FitError
 from tracewrap.profiler.probe import ProbePlan
 from tracewrap.profiler.profiles import run_facts
-from tracewrap.profiler.statistics import quantile
-from tracewrap.runtime.fit import fit
+from tracewrap.runtime.denoise import DenoiseResult, Observation, denoise
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.samples import Sample
 
-QUIET_SHARE = 0.1
+_MOST_CACHED = 0.1
 
 Rows = Sequence[Mapping[str, str]]
 
 
-def quiet_samples(rows: Rows) -> list[Sample]:
-    """One sample a wanted point, at the mean of the counts the vendor reported for it."""
-    points: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+def observations(rows: Rows) -> list[Observation]:
+    """The usable samples as the denoiser takes them."""
+    found = []
     for row in rows:
-        if row["cached_input_tokens"] in ("", "0"):
-            points.setdefault((row["wanted_input_tokens"], row["wanted_output_tokens"]), []).append(row)
-    return [_sample(members) for members in points.values()]
+        p, cached = int(row["input_tokens"]), int(row["cached_input_tokens"] or 0)
+        if cached <= _MOST_CACHED * p:
+            first = row["time_to_first_chunk_s"]
+            found.append(
+                Observation(
+                    input_tokens=p,
+                    output_tokens=int(row["output_tokens"]),
+                    runtime_s=float(row["runtime_s"]),
+                    time_to_first_chunk_s=float(first) if first else None,
+                    cached_input_tokens=cached,
+                    start_time_s=datetime.fromisoformat(row["measured_at"]).timestamp(),
+                )
+            )
+    return found
 
 
-def _sample(rows: Rows) -> Sample:
-    p = round(sum(int(row["input_tokens"]) for row in rows) / len(rows))
-    most = max(int(row["output_tokens"]) for row in rows)
-    whole = [row for row in rows if int(row["output_tokens"]) == most]  # the vendor may stop some answers early
-    seconds = quantile([float(row["runtime_s"]) for row in whole], QUIET_SHARE)
-    return Sample(p, most, seconds, len(whole))
-
-
-def api_profile(plan: ProbePlan, rows: Rows, *, command: str, samples_file: str) -> RuntimeProfile:
-    """The profile of *plan*'s API from its samples; raises FitError, naming the points to add, when they are too few."""
-    samples = quiet_samples(rows)
-    if not samples:
-        raise FitError(f"{samples_file}: no usable sample yet; run the probe again to go on")
-    server = f"@{plan.server}" if plan.server else ""
-    stack: dict[str, Any] = {
-        "provider": plan.provider,
-        "mode": "stream" if plan.stream else "plain",
-        "response_models": "+".join(sorted({row["response_model"] for row in rows} - {""})) or None,
-        "server": plan.server,
-    }
-    return fit(
-        samples,
-        id=f"{plan.provider}/{plan.model}{server} probed",
-        model=plan.model,
-        provenance="measured",
-        stack={name: value for name, value in stack.items() if value is not None},
-        measured=run_facts(rows, command, None, samples_file),
-    ).profile
+def api_profile(
+    plan: ProbePlan, rows: Rows, *, command: str, samples_file: str
+) -> tuple[RuntimeProfile, DenoiseResult]:
+    """The profile of *plan*'s API and what the denoiser says of it; raises FitError when the samples give none."""
+    key = Counter(row["deployment"] for row in rows).most_common(1)[0][0] if rows else plan.model
+    result = denoise(observations([row for row in rows if row["deployment"] == key]), id=key, model=plan.model)
+    if result.profile is None:
+        raise FitError(
+            f"{samples_file}: {'; '.join(result.messages)}; run the probe again to go on, or with more --repeats"
+        )
+    stack: dict[str, Any] = {"provider": plan.provider, "mode": "stream" if plan.stream else "plain"}
+    if plan.server:
+        stack["server"] = plan.server
+    profile = replace(
+        result.profile,
+        stack={**result.profile.stack, **stack},
+        measured={**result.profile.measured, **run_facts(rows, command, None, samples_file), "how": "probed"},
+    )
+    return profile, result

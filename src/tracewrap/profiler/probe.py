@@ -31,7 +31,7 @@ COLUMNS = (
     "wanted_output_tokens",
     "round",
     "server_processing_s",
-    "response_model",
+    "deployment",
     "measured_at",
 )
 WARM_UP: tuple[Point, ...] = ((32, 1), (128, 2), (160, 1))
@@ -212,7 +212,7 @@ class Prober:
             "wanted_output_tokens": point[1],
             "round": number,
             "server_processing_s": call.server_processing_s,
-            "response_model": call.model,
+            "deployment": call.deployment.key,
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self.file.append(row)
