@@ -199,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer one call."""
         began = time.perf_counter()
         vendor = self.server.vendor
-        raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+        raw = self._body()
         try:
             body = json.loads(raw)
         except ValueError:
@@ -218,6 +218,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(where, asked, fault, began)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+
+    def _body(self) -> bytes:
+        if "chunked" not in (self.headers.get("transfer-encoding") or ""):
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _answer(self, where: tuple[str, str], asked: Asked, fault: Fault, began: float) -> None:
         headers = {**_HEADERS[where[0]], **fault.headers}

@@ -47,6 +47,7 @@ class OpenCall:
         "live",
         "request",
         "response",
+        "sent",
         "span",
         "started",
         "tokens",
@@ -69,6 +70,7 @@ class OpenCall:
         self.span = span
         self.live = [True]
         self.attempts = 1
+        self.sent = 0
         self.response: Any = None
         self.hidden_usage = False
         self.lent: Mapping[str, Any] | None = None
@@ -80,6 +82,12 @@ class OpenCall:
         """Another HTTP attempt begins now; earlier time was lost to retries."""
         self.attempts += 1
         self.attempt_started = perf_counter()
+
+    def sending(self) -> None:
+        """A wrapped HTTP client below the SDK sends a request: an attempt, unless the SDK's own pause has announced it."""
+        self.sent += 1
+        if self.sent > self.attempts:
+            self.attempt()
 
 
 def begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | None:

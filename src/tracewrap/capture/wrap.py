@@ -15,7 +15,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
-from tracewrap.capture import http_seams, import_hook
+from tracewrap.capture import http_seams, import_hook, transports
 from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
 from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
 from tracewrap.capture.state import drop, state
@@ -95,13 +95,19 @@ def _wrap_known(client: object) -> bool:
     known = [(adapter, seam) for adapter, seam in _seams() if _is_instance(client, seam.client or seam.target)]
     for adapter, seam in known:
         _wrap_instance(operator.attrgetter(seam.via)(client) if seam.via else client, adapter, seam)
-    return bool(known)
+    senders = [] if known else transports.senders_of(client)
+    for method, make in senders:
+        if not hasattr(vars(client).get(method), _MARK):
+            _replace(client, method, make)
+    return bool(known or senders)
 
 
 def _refuse(client: object) -> None:
     name = f"{type(client).__module__}.{type(client).__qualname__}"
     vendors = ", ".join(sorted({(seam.client or seam.target).replace(":", ".") for _, seam in _seams()}))
-    raise UnsupportedClientError(f"wrap() does not know {name}; it wraps {vendors}")
+    raise UnsupportedClientError(
+        f"wrap() does not know {name}; it wraps {vendors} and httpx or httpx2 clients and transports"
+    )
 
 
 def _seams() -> Iterator[tuple[Adapter, Seam]]:
@@ -152,16 +158,18 @@ def _wrap_instance(client: Any, adapter: Adapter, seam: Seam) -> None:
     replacements = list(_replacements(adapter, seam, [True]))
     if seam.kind == "options":
         replacements += [("copy", _wrapping_copies), ("with_options", _wrapping_copies)]
-    reference = weakref.ref(client)
     for name, make in replacements:
-        if not hasattr(client, name):
-            continue
-        own = vars(client).get(name)  # somebody else's instance patch, which ours then calls
-        # The client is held weakly, so that wrapping does not keep it alive.
-        original = getattr(type(client), name) if own is None else functools.partial(_without_client, own)
-        ours = make(original, reference)
-        setattr(ours, _MARK, own)
-        setattr(client, name, ours)
+        if hasattr(client, name):
+            _replace(client, name, make)
+
+
+def _replace(client: Any, name: str, make: Make) -> None:
+    """Put our replacement of a method on one instance, which is held weakly, so that wrapping does not keep it alive."""
+    own = vars(client).get(name)  # somebody else's instance patch, which ours then calls
+    original = getattr(type(client), name) if own is None else functools.partial(_without_client, own)
+    ours = make(original, weakref.ref(client))
+    setattr(ours, _MARK, own)
+    setattr(client, name, ours)
 
 
 def _without_client(own: Callable[..., Any], _: Any, *args: Any, **kwargs: Any) -> Any:
