@@ -132,7 +132,8 @@ def test_other_peoples_parquet_is_deduplicated(tmp_path: Path) -> None:
     folder = tmp_path / "made" / "day=2026-11-20"
     folder.mkdir(parents=True)
     with connect() as connection:
-        row = f"SELECT 'a' AS trace_id, 'b' AS span_id, {DAY_NS} AS start_time_ns, 'openai' AS provider, 'chat' AS operation, 1 AS attempts, 0.0 AS retry_s"
+        row = f"SELECT 'a' AS trace_id, 'b' AS span_id, {DAY_NS} AS start_time_ns, 'openai' AS provider, 'chat' AS operation"
+        row += ", 1 AS attempts, 0.0 AS retry_s"
         connection.execute(f"COPY ({row} UNION ALL {row}) TO '{folder}/x.parquet' (FORMAT parquet)")
     found = list(read_calls(str(tmp_path / "made")))
     assert [(one.trace_id, one.usage, one.response_model) for one in found] == [("a", None, None)]

@@ -142,9 +142,14 @@ def test_other_instrumentors_spans_read_as_the_live_codec_reads_them(tmp_path: P
     (tmp_path / "x.json").write_text(line([raw], scope="other") + "\n")
     found, status = read(tmp_path)
     expected = call_from_attributes(
-        values, trace_id="ab" * 16, span_id="cd" * 8, start_time_ns=DAY_NS, end_time_ns=DAY_NS + 10**9, service_name="app", scope_name="other",
-        tags={},
-    )  # fmt: skip
+        values,
+        trace_id="ab" * 16,
+        span_id="cd" * 8,
+        start_time_ns=DAY_NS,
+        end_time_ns=DAY_NS + 10**9,
+        service_name="app",
+        scope_name="other",
+    )
     assert found == ([] if expected is None else [expected])
     assert status.foreign_spans == (1 if expected is None else 0)
 
