@@ -89,6 +89,20 @@ def test_cost_of_estimating_is_the_papers(study: Path) -> None:
     assert times["tracewrap"] > 2 * times["paper"]
 
 
+def test_ten_queries_predict_the_rest(study: Path) -> None:
+    """The ten designed configurations alone predict the other 260 of every architecture to 1% at the median and 10% at p99."""
+    rows = table(study, "few_queries")
+    assert [r["predicted"] for r in rows] == ["260"] * 9
+    assert all(float(r["median"]) < 0.01 and float(r["p99"]) < 0.10 for r in rows)
+
+
+def test_passive_denoising_needs_no_trials(study: Path) -> None:
+    """One call a configuration, regressed, is within 6% of the curve through the minima of ten trials."""
+    rows = table(study, "denoiser")
+    assert len(rows) == 3
+    assert all(float(r["one_call"]) < 0.06 and float(r["all_calls"]) < 0.06 for r in rows)
+
+
 def test_ranks_are_the_papers(study: Path) -> None:
     """Most ranks by accuracy per idealized second are the published ones."""
     rows = [r for r in table(study, "ranks") if r["our_rank"]]

@@ -11,6 +11,7 @@ from paper_data import SHAPES, Data, Measured, Scenario, short
 
 from tracewrap.records import Estimate
 from tracewrap.runtime.cost import idealized_cost
+from tracewrap.runtime.denoise import Observation, denoise
 from tracewrap.runtime.fit import Sample, fit
 from tracewrap.runtime.helm import profile_from_helm, read_helm
 from tracewrap.runtime.profile import RuntimeProfile
@@ -86,6 +87,39 @@ def denoised_profiles(data: Data) -> dict[str, RuntimeProfile]:
         ]
         out[model] = fit(samples, id=f"denoised/{model}", model=model).profile
     return out
+
+
+def passive_profiles(data: Data) -> dict[str, RuntimeProfile]:
+    """By API model: the low-quantile regression over all its calls, without taking minima."""
+    found = {model: _denoised(model, calls) for model, calls in by_model(data.calls).items()}
+    return {model: profile for model, profile in found.items() if profile is not None}
+
+
+def denoiser(data: Data, minima: dict[str, RuntimeProfile]) -> list[Row]:
+    """How far the passive estimate is from the curve through the minima of ten trials: from one call a configuration
+    (median over the ten trials), and from all calls.
+    """
+    out = []
+    for model, calls in by_model(data.calls).items():
+        points = list(dict.fromkeys((c.input_tokens, c.output_tokens) for c in calls))
+        trials: dict[int, list[Measured]] = defaultdict(list)
+        for point in points:
+            for k, call in enumerate(c for c in calls if (c.input_tokens, c.output_tokens) == point):
+                trials[k].append(call)
+        single = [_distance(_denoised(model, trial), minima[model], points) for trial in trials.values()]
+        row: Row = {"model": short(model), "configurations": len(points), "calls": len(calls)}
+        row["one_call"] = _median(error for error in single if error is not None)
+        out.append(row | {"all_calls": _distance(_denoised(model, calls), minima[model], points)})
+    return out
+
+
+def _denoised(model: str, calls: Sequence[Measured]) -> RuntimeProfile | None:
+    seen = [Observation(c.input_tokens, c.output_tokens, c.runtime_s) for c in calls]
+    return denoise(seen, id=f"denoised/{model}", model=model).profile
+
+
+def _distance(a: RuntimeProfile | None, b: RuntimeProfile, points: Sequence[tuple[int, int]]) -> float | None:
+    return None if a is None else statistics.median(abs(a.runtime(p, o) / b.runtime(p, o) - 1) for p, o in points)
 
 
 def published_denoised(data: Data) -> dict[str, RuntimeProfile]:
@@ -284,6 +318,20 @@ def cost_of_estimating(data: Data, design: Sequence[tuple[int, int]]) -> list[Ro
     for what, who, usd, paper in rows:
         row = {"what": what, "who": who, "usd": usd, "times_cheaper": base[what.split()[0]] / usd, "paper": paper}
         out.append(row)
+    return out
+
+
+def few_queries(data: Data, design: Sequence[tuple[int, int]]) -> list[Row]:
+    """What the designed configurations alone predict: errors over the configurations that were not used."""
+    out = []
+    for model, points in by_model(data.logs).items():
+        used = [m for m in points if (m.input_tokens, m.output_tokens) in design]
+        samples = [Sample(m.input_tokens, m.output_tokens, m.runtime_s) for m in used]
+        profile = fit(samples, id=f"few/{model}", model=model).profile
+        rest = [m for m in points if (m.input_tokens, m.output_tokens) not in design]
+        errors = [abs(profile.runtime(m.input_tokens, m.output_tokens) / m.runtime_s - 1) for m in rest]
+        row: Row = {"model": short(model), "queries": len(used), "predicted": len(rest)}
+        out.append(row | dict(zip(("median", "p90", "p99"), quantiles(errors), strict=True)))
     return out
 
 

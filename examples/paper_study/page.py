@@ -32,6 +32,8 @@ gap:14px;margin:20px 0}.card{background:var(--paper);border:1px solid var(--line
 .card b{display:block;font-size:25px;line-height:1.25}.card span{color:var(--soft);font-size:13px}
 nav a{color:var(--accent);text-decoration:none;margin-right:14px;font-size:14px;white-space:nowrap}
 footer{color:var(--soft);font-size:13px}code{background:var(--tint);padding:1px 4px;border-radius:4px}
+.legend span{margin-right:16px;font-size:13px;white-space:nowrap}.legend i{display:inline-block;width:10px;height:10px;
+border-radius:5px;margin-right:5px}.legend{max-width:none}
 @media(max-width:560px){.grid{grid-template-columns:1fr}section{padding:16px}}
 """
 

@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def study(data: paper_data.Data, stack: ReferenceStack) -> tuple[str, dict[str, Rows]]:
     """The page and the tables behind it."""
-    denoised = analysis.published_denoised(data) | analysis.denoised_profiles(data)
-    rows = analysis.three_runtimes(data, stack, denoised)
+    minima = analysis.denoised_profiles(data)
+    rows = analysis.three_runtimes(data, stack, analysis.published_denoised(data) | minima)
     v100, h100 = analysis.other_hardware(data, stack)
     points = analysis.tradeoffs(data, stack, data.published["prices_usd_per_gpu_hour"]["a100"])
     tables = {
@@ -75,10 +75,12 @@ def study(data: paper_data.Data, stack: ReferenceStack) -> tuple[str, dict[str, 
         "three_runtimes": rows,
         "runtime_summary": analysis.runtime_summary(rows),
         "against_published": analysis.against_published(rows),
+        "denoiser": analysis.denoiser(data, minima),
         "v100": v100,
         "h100": h100,
         "ranks": analysis.ranks(points, data.published["accuracy_per_idealized_second"]),
         "cost_of_estimating": analysis.cost_of_estimating(data, DESIGN),
+        "few_queries": analysis.few_queries(data, DESIGN),
         **{f"tradeoff_{key}": found for key, found in points.items()},
     }
     html = page(
@@ -87,7 +89,7 @@ def study(data: paper_data.Data, stack: ReferenceStack) -> tuple[str, dict[str, 
         "2305.02440), recomputed with tracewrap from the measurements that came with it. Where ours differs, each section says "
         "by how much.",
         _headline(tables),
-        _parts(data, stack, tables, points, denoised),
+        _parts(data, stack, tables, points, minima),
         f"Reference stack <code>{stack.id}</code>. Every table is beside this page as CSV. Measurements: "
         "stanford-crfm/helm-efficiency, stanford-crfm/helm (Apache-2.0), argonne-lcf/LLM-Inference-Bench (BSD-3-Clause).",
     )
@@ -99,19 +101,23 @@ def _parts(
     stack: ReferenceStack,
     tables: dict[str, Rows],
     points: dict[str, Rows],
-    denoised: dict[str, RuntimeProfile],
+    minima: dict[str, RuntimeProfile],
 ) -> list[tuple[str, str, str]]:
     usd = data.published["prices_usd_per_gpu_hour"]["a100"]
-    rows, summary, moved = (tables[name] for name in ("three_runtimes", "runtime_summary", "against_published"))
+    rows, passive = tables["three_runtimes"], analysis.passive_profiles(data)
     return [
         ("output-tokens", "Output tokens", sections.output_tokens(data, stack, tables["linearity"])),
         ("prompt-time", "Prompt time", sections.prompt_time(data, stack)),
         ("quality", "Fit", sections.quality(tables["fit_quality"])),
-        ("three-runtimes", "Raw, denoised, idealized", sections.three(data, rows, summary, moved, denoised)),
+        ("three-runtimes", "Raw, denoised, idealized", sections.three(data, rows, tables, minima, passive)),
         ("hardware", "Hardware", sections.hardware(tables["v100"], tables["h100"])),
         ("capability", "Accuracy and cost", sections_value.capability(points, usd)),
         ("ranks", "Ranks", sections_value.ranking(tables["ranks"])),
-        ("cost", "Cost of estimating", sections_value.cost(tables["cost_of_estimating"], DESIGN)),
+        (
+            "cost",
+            "Cost of estimating",
+            sections_value.cost(tables["cost_of_estimating"], tables["few_queries"], DESIGN),
+        ),
     ]
 
 

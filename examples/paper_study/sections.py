@@ -127,7 +127,11 @@ def quality(rows: list[Row]) -> str:
 
 
 def three(
-    data: Data, rows: list[Row], summary: list[Row], moved: list[Row], denoised: dict[str, RuntimeProfile]
+    data: Data,
+    rows: list[Row],
+    tables: dict[str, list[Row]],
+    minima: dict[str, RuntimeProfile],
+    passive: dict[str, RuntimeProfile],
 ) -> str:
     """Raw, denoised and idealized: single calls, and scenario means."""
     clouds = [_cloud(rows, "idealized_s", "idealized"), _cloud(rows, "denoised_s", "denoised")]
@@ -137,16 +141,23 @@ def three(
         "<p>Denoised: a fit to the minimum over trials of synthetic queries. Idealized: the reference stack at the same token "
         "counts. Contention is the share of raw time that denoised time does not explain; a serving ratio below 1 means that the "
         "provider is faster than the reference. Models marked * stand on the shape of their base model: assumed.</p>",
-        grid([_calls(data, model, denoised) for model in by_model(data.calls)], "trio"),
+        grid([_calls(data, model, minima[model], passive.get(model)) for model in by_model(data.calls)], "trio"),
+        "<p>Blue: fit to the minimum of ten trials, the paper's way. Red: low-quantile regression over the calls as they come, which "
+        "needs no trials. Distance of the red curve from the blue one, median over configurations:</p>",
+        table(
+            tables["denoiser"],
+            "model=API model;configurations=configurations|#;calls=calls|#;"
+            "one_call=from one call a configuration|%1;all_calls=from all calls|%1",
+        ),
         grid(clouds),
         table(
-            starred(summary),
+            starred(tables["runtime_summary"]),
             "model=API model;scenarios=scenarios|#;raw_s=raw s|3;denoised_s=denoised s|3;idealized_s=idealized s|3;"
             "contention_share=contention|%0;serving_ratio=serving ratio|3;"
             "below_denoised=raw below denoised|%1;below_idealized=below idealized|%1",
         ),
         "<h3>Our idealized scenario means against those published</h3>",
-        table(moved, "model=model;scenarios=scenarios|#;p05=5%|+1;median=median|+1;p95=95%|+1"),
+        table(tables["against_published"], "model=model;scenarios=scenarios|#;p05=5%|+1;median=median|+1;p95=95%|+1"),
         difference(_below(data, rows)),
     )
 
@@ -172,11 +183,13 @@ def _below(data: Data, rows: list[Row]) -> str:
     )
 
 
-def _calls(data: Data, model: str, denoised: dict[str, RuntimeProfile]) -> str:
+def _calls(data: Data, model: str, minima: RuntimeProfile, passive: RuntimeProfile | None) -> str:
     dots = [(float(c.output_tokens), c.runtime_s) for c in data.calls if c.model == model and c.input_tokens == 512]
     series = [Series(points=dots, name="raw", kind="points", colour="#94a3b8")]
-    line = [(float(o), denoised[model].runtime(512, o)) for o in range(1, 65)]
-    series.append(Series(points=line, name="denoised", colour=COLOURS[0]))
+    for profile, name, i in ((minima, "minima", 0), (passive, "calls", 1)):
+        if profile is not None:
+            line = [(float(o), profile.runtime(512, o)) for o in range(1, 65)]
+            series.append(Series(points=line, name=name, colour=COLOURS[i]))
     return figure(_small(f"{short(model)}, 512 tokens in", series))
 
 

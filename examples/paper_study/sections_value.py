@@ -17,7 +17,8 @@ def capability(points: dict[str, list[Row]], usd: float) -> str:
     figures = []
     for key, (title, _) in BENCHMARKS.items():
         if any(r["accuracy"] is not None for r in points[key]):
-            figures.append(_frontier(points[key], "idealized_s", f"{title}: runtime", "idealized seconds"))
+            figures.append(_frontier(points[key], "raw_s", f"{title}: raw", "raw seconds"))
+            figures.append(_frontier(points[key], "idealized_s", f"{title}: idealized", "idealized seconds"))
             figures.append(_frontier(points[key], "idealized_cents", f"{title}: cost", "idealized cents"))
     return section(
         "capability",
@@ -25,7 +26,8 @@ def capability(points: dict[str, list[Row]], usd: float) -> str:
         f"<p>Idealized cost = idealized runtime x GPUs x {usd:g} $ per GPU-hour, the paper's price. The dashed line is the Pareto "
         "frontier over the models whose own shape was measured; models marked * are assumed to have their base model's shape: "
         "drawn, but not on the frontier.</p>",
-        grid(figures),
+        _legend(points),
+        grid(figures, "trio"),
         *(_tradeoff_table(title, points[key]) for key, (title, _) in BENCHMARKS.items()),
         difference(
             "The paper's figures have ten models; the accuracies in this data are those of six base models and of three instructed "
@@ -50,17 +52,29 @@ def _frontier(rows: Sequence[Row], metric: str, title: str, label: str) -> str:
     series = [
         Series(
             points=[(r[metric], 100 * r["accuracy"])],
-            name=short(r["model"]) + ("*" if r["assumed"] else ""),
             kind="points",
             colour=colour(r["model"]),
-            labels=[r["model"]],
-            radius=3.4 if r["assumed"] else 5,
+            labels=[short(r["model"])],
+            radius=3.6 if r["assumed"] else 5.5,
         )
         for r in known
     ]
     front = [(r[metric], 100 * r["accuracy"]) for r in pareto([r for r in known if not r["assumed"]], metric)]
-    series.append(Series(points=front, name="frontier", colour=DARK, dashed=True))
-    return figure(Chart(series=series, title=title, x_label=label, y_label="accuracy, %", log_x=True))
+    series.append(Series(points=front, colour=DARK, dashed=True))
+    chart = Chart(series=series, title=title, x_label=label, y_label="accuracy, %", log_x=True, width=360, height=270)
+    return figure(chart)
+
+
+def _legend(points: dict[str, list[Row]]) -> str:
+    rows = {r["model"]: r for found in points.values() for r in found}
+    return (
+        '<p class="legend">'
+        + "".join(
+            f'<span><i style="background:{colour(m)}"></i>{short(m)}{"*" if r["assumed"] else ""}</span>'
+            for m, r in rows.items()
+        )
+        + "</p>"
+    )
 
 
 def ranking(rows: list[Row]) -> str:
@@ -89,7 +103,7 @@ def ranking(rows: list[Row]) -> str:
     )
 
 
-def cost(rows: list[Row], design: Sequence[tuple[int, int]]) -> str:
+def cost(rows: list[Row], few: list[Row], design: Sequence[tuple[int, int]]) -> str:
     """The cost of estimating."""
     times = {r["who"]: r["times_cheaper"] for r in rows}
     return section(
@@ -98,7 +112,10 @@ def cost(rows: list[Row], design: Sequence[tuple[int, int]]) -> str:
         "<p>davinci on 8 A100, one run of the benchmark. The totals for measuring everything are the paper's; the cost of each "
         "calibration is computed from the measured times.</p>",
         table(rows, "what=what;who=who;usd=dollars|4;times_cheaper=times cheaper|3;paper=paper says|2"),
-        f"<p>The designed configurations (p, o): {', '.join(f'({p}, {o})' for p, o in design)}.</p>",
+        "<h3>What the designed configurations predict</h3>"
+        f"<p>Fitted to (p, o) = {', '.join(f'({p}, {o})' for p, o in design)} alone; absolute relative error over the "
+        "configurations that were not used.</p>",
+        table(few, "model=model;queries=queries|#;predicted=predicted|#;median=median|%2;p90=p90|%2;p99=p99|%2"),
         difference(
             f"Idealized: {times['paper']:.1f}x with the paper's 270 configurations, as published (57x); {times['tracewrap']:.0f}x with "
             f"{len(design)} designed ones. What remains is the one pass over the API that the benchmark needs anyway; of GPU time alone "

@@ -12,12 +12,10 @@ from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.shelf import Shelved, read_profiles, shipped_stack_files
 
 SUMMARY = "shipped and local profiles: model, stack, GPUs, provenance, samples, fit quality"
-EPILOG = "Models without a measured profile get an analytic one: tracewrap profile estimate --help."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
-    parser.epilog = EPILOG
     parser.add_argument("paths", metavar="FILE", nargs="*", help="profile or stack files, or folders of them")
     parser.add_argument("--stack", metavar="ID", help="only this reference stack")
     parser.add_argument("--json", action="store_true", help="one JSON list")
@@ -32,6 +30,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     columns = ("stack", "model", "n_gpus", "provenance", "samples", "median_error", "p90_error", "max_input_tokens")
     print(table([columns, *([_cell(row[c]) for c in columns] for row in rows)]))
+    if not args.paths and args.stack is None:
+        from tracewrap.runtime.roofline_stacks import load_stacks
+
+        print(f"\nanalytic, for any model on any GPU (tracewrap profile estimate): {', '.join(load_stacks())}")
     return 0
 
 
