@@ -149,7 +149,7 @@ def long_context(sets: dict[str, StackSet], data: Path) -> list[dict[str, Any]]:
             part,
             predict(part, fit(part, **each.options)),
             models_of(part),
-            "3 / 8",
+            "",
         )
     )
     lines.append(_by_setting(far, each))

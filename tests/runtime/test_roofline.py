@@ -163,6 +163,8 @@ def test_stack_names_find_the_newest_or_the_nearest_version() -> None:
     assert find_stack("vLLM 0.6.3").id == "vllm-0.6.3"
     assert find_stack("vllm-v0.6.0").id == "vllm-0.6.3"
     assert find_stack("vllm-rocm").id == "vllm-rocm-0.5"
+    assert find_stack("vllm-0.7.3").spread_new_model > find_stack("vllm-0.6.3").spread_new_model
+    assert not find_stack("vllm-0.7.3").calibrated
     assert find_stack("TensorRT-LLM").framework == "trtllm"
 
 

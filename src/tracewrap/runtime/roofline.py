@@ -233,7 +233,7 @@ def _spread(s: Setup, stack: Stack, own_gpu: bool) -> float:
         "experts": 0.12 if s.model.is_moe else 0.0,
         "linear attention": 0.15 if s.model.linear_layers else 0.0,
         "quantized": 0.08 if BYTES_PER_VALUE[s.precision] < 2.0 else 0.0,
-        "maker": 0.2 if (makers or {"NVIDIA"}) != {s.gpu.vendor} and s.gpu.vendor not in makers else 0.0,
+        "maker": 0.35 if (makers or {"NVIDIA"}) != {s.gpu.vendor} and s.gpu.vendor not in makers else 0.0,
         "host link": 0.15 if s.width > 1 and s.gpu.link == "pcie" else 0.0,
         "nodes": 0.2 if s.stages > 1 and not s.constants.pipeline else 0.0,
     }
@@ -257,10 +257,11 @@ def _knots(s: Setup, limit: int) -> tuple[tuple[float, float], ...]:
 
 def _describe(s: Setup, stack: Stack) -> dict[str, Any]:
     return {
+        "id": f"{s.gpu.id}:{stack.id}",
         "gpu": s.gpu.id,
         "software": {stack.framework: stack.version, "mode": stack.mode},
         "precision": s.precision,
-        "batch_size": 1,
+        "batch": 1,
         "tensor_parallel": s.width,
         "pipeline_stages": s.stages,
         "constants": stack.id,

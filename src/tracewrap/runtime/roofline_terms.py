@@ -31,6 +31,9 @@ REFERENCE_CLOCK_HZ = 1.98e9
 """Clock at which the times per layer and per context token are stated: an H100's."""
 NARROW_GAIN = 1.13
 """Prompt speed of fp8 over 16 bits: Qwen3-8B, 128 to 2048 tokens, H100, vLLM 0.30 (silybench-data, CC BY 4.0, 2026-09-24)."""
+MLA_KERNELS = 2.0
+"""Small kernels of a layer with multi-head latent attention over those of a plain one: five projections, two more norms and
+two absorptions beside the attention itself. Counted, not fitted: no data here has such a model."""
 HALF = 2.0  # bytes of a 16-bit value: activations, KV cache, output layer of quantized models
 
 
@@ -161,7 +164,7 @@ def _pass_terms(s: Setup, tokens: float) -> Terms:
         "narrow": narrow / s.width,
         "experts": experts / s.width,
         "launch": m.layers,
-        "layer": m.layers * slowness,
+        "layer": m.layers * slowness * (MLA_KERNELS if m.attention == "mla" else 1.0),
         "narrow_layer": m.layers * slowness if quantized else 0.0,
         "moe_layer": m.moe_layers * slowness,
         "pass": 1.0,
