@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tracewrap.errors import ProfileFormatError, ProfileNotFoundError
+from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
 from tracewrap.runtime.profile import RuntimeProfile
 
 
@@ -44,8 +44,17 @@ def _refuse_constant(name: str) -> float:
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Write *text* to *path* atomically: readers see the old file or the new one, never a part."""
-    target = Path(path)
+    """Write *text* to *path* atomically: readers see the old file or the new one, never a part.
+
+    Raises ConfigurationError in one line when the folder is missing, not writable or full.
+    """
+    try:
+        _replace(Path(path), text)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _replace(target: Path, text: str) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,0 +1,43 @@
+"""Files are written whole or not at all, and what cannot be read or written is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
+from tracewrap.runtime.files import read_json, to_json, write_whole
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """A missing folder, and a folder in the file's place, are named; no temporary file stays behind."""
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        write_whole(tmp_path / "absent" / "x.json", "{}")
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(ConfigurationError, match="taken: cannot be written"):
+        write_whole(tmp_path / "taken", "{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_write_replaces_the_file(tmp_path: Path) -> None:
+    """The old text is gone, the new one is there whole."""
+    path = tmp_path / "x.json"
+    write_whole(path, "old")
+    write_whole(path, to_json({"a": 1}))
+    assert read_json(path) == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": Infinity}', "[1]", "nothing", ""])
+def test_impossible_json_is_refused(tmp_path: Path, text: str) -> None:
+    """NaN, infinities, other than objects and broken text raise an error that names the file."""
+    path = tmp_path / "x.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ProfileFormatError, match=r"x\.json"):
+        read_json(path)
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    """Reading what is not there says so."""
+    with pytest.raises(ProfileNotFoundError, match="cannot be read"):
+        read_json(tmp_path / "x.json")
