@@ -165,8 +165,8 @@ class Denoiser:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_whole(target, to_json(data))
             _prune(Path(folder))
-        except OSError as error:
-            logger.warning("denoiser state was not saved in %s (%s)", folder, error.strerror)
+        except (OSError, TracewrapError) as error:
+            logger.warning("denoiser state was not saved in %s (%s)", folder, error)
 
     def load(self, folder: str | os.PathLike[str]) -> None:
         """Take in what processes of this service have left in *folder*; unreadable files are passed over."""
