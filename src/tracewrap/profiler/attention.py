@@ -54,21 +54,34 @@ class KeyValueCache:
             _write_run(self.values, values[start:stop], slot)
             start = stop
 
-    def write_token(self, keys: Tensor, values: Tensor, position: Tensor) -> None:
-        """Store one token's keys and values (1, KV heads, head size) at *position* (1,), without waiting for the device."""
-        slot = position % self.capacity
-        where = (slot // BLOCK, self.heads, slot % BLOCK)
+    def write_token(self, keys: Tensor, values: Tensor, place: Place) -> None:
+        """Store one token's keys and values (1, KV heads, head size) at *place*, without waiting for the device."""
+        where = (place.block, self.heads, place.offset)
         self.keys.index_put_(where, keys[0])
         self.values.index_put_(where, values[0])
 
-    def valid(self, position: Tensor, blocks: int) -> Tensor:
-        """Which slots of the first *blocks* blocks the token at *position* (1,) reads: (blocks, 1, 1, 256)."""
+    def place(self, position: Tensor, blocks: int) -> Place:
+        """Where the token at *position* (1,) goes and what it reads among the first *blocks* blocks."""
+        slot = position % self.capacity
         slots = torch.arange(min(blocks, self.blocks) * BLOCK, device=position.device)
         held = position - (position - slots) % self.capacity  # position of the token in each slot
         seen = held >= 0
         if self.window is not None:
             seen = seen & (held > position - self.window)
-        return seen.view(-1, 1, 1, BLOCK)
+        mask = torch.zeros(seen.shape, device=position.device, dtype=self.keys.dtype).masked_fill(~seen, float("-inf"))
+        return Place(slot // BLOCK, slot % BLOCK, mask.view(-1, 1, 1, BLOCK))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A step's place in the caches of one window: block and offset (1,) to write, and what it reads.
+
+    ``mask`` (blocks, 1, 1, 256): 0 for slots the token attends to, minus infinity for the others.
+    """
+
+    block: Tensor
+    offset: Tensor
+    mask: Tensor
 
 
 def _write_run(store: Tensor, new: Tensor, slot: int) -> None:
@@ -86,22 +99,24 @@ def _write_run(store: Tensor, new: Tensor, slot: int) -> None:
         flat[block + whole, :tail] = new[len(new) - tail :]
 
 
-def attend_cache(q: Tensor, cache: KeyValueCache, valid: Tensor, shape: AttentionShape) -> Tensor:
-    """One token's queries (1, heads, head size) over the cached keys that *valid* names -> (1, heads * head size)."""
-    blocks, groups = valid.shape[0], shape.heads // shape.kv_heads
+def attend_cache(q: Tensor, cache: KeyValueCache, place: Place, shape: AttentionShape) -> Tensor:
+    """One token's queries (1, heads, head size) over the cached keys that *place* names -> (1, heads * head size)."""
+    blocks, groups = place.mask.shape[0], shape.heads // shape.kv_heads
     batch = blocks * shape.kv_heads
-    keys = cache.keys[:blocks].view(batch, BLOCK, shape.head_dim)
+    keys = cache.keys[:blocks].view(batch, BLOCK, shape.head_dim).transpose(1, 2)
     values = cache.values[:blocks].view(batch, BLOCK, shape.head_dim)
-    queries = (q * shape.scale).view(1, shape.kv_heads, groups, shape.head_dim)
+    queries = q.view(1, shape.kv_heads, groups, shape.head_dim)
     queries = queries.expand(blocks, -1, -1, -1).reshape(batch, groups, shape.head_dim)
-    scores = torch.bmm(queries, keys.transpose(1, 2)).float().view(blocks, shape.kv_heads, groups, BLOCK)
-    scores = _capped(scores, shape.softcap).masked_fill(~valid, float("-inf"))
-    top = scores.amax(dim=(0, 3), keepdim=True)
-    chances = (scores - top).exp()
-    total = chances.sum(dim=(0, 3))  # (KV heads, groups)
-    parts = torch.bmm(chances.view(batch, groups, BLOCK).to(q.dtype), values)
-    out = parts.view(blocks, shape.kv_heads, groups, shape.head_dim).float().sum(0) / total[..., None]
-    return out.to(q.dtype).reshape(1, -1)
+    mask = place.mask.expand(-1, shape.kv_heads, groups, -1)
+    if shape.softcap is None:
+        scores = torch.baddbmm(mask.reshape(batch, groups, BLOCK), queries, keys, alpha=shape.scale)
+    else:
+        scores = _capped(torch.bmm(queries, keys) * shape.scale, shape.softcap) + mask.reshape(batch, groups, BLOCK)
+    together = scores.view(blocks, shape.kv_heads, groups, BLOCK).permute(1, 2, 0, 3).flatten(2)
+    chances = F.softmax(together, dim=-1, dtype=torch.float32).to(q.dtype)
+    apart = chances.unflatten(2, (blocks, BLOCK)).permute(2, 0, 1, 3).reshape(batch, groups, BLOCK)
+    parts = torch.bmm(apart, values).view(blocks, shape.kv_heads, groups, shape.head_dim)
+    return parts.sum(0, dtype=torch.float32).to(q.dtype).view(1, -1)
 
 
 def attend_prompt(q: Tensor, k: Tensor, v: Tensor, window: int | None, shape: AttentionShape) -> Tensor:
@@ -135,10 +150,10 @@ def _causal(start: int, stop: int, first: int, window: int | None, device: torch
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, shape: AttentionShape) -> Tensor:
-    grouped = shape.heads != shape.kv_heads
-    if shape.softcap is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=shape.scale, enable_gqa=grouped)
     groups = shape.heads // shape.kv_heads
+    if shape.softcap is None:  # fused kernels take a mask only when every head has its own keys
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=shape.scale)
     queries = q.unflatten(1, (shape.kv_heads, groups))
     scores = torch.matmul(queries * shape.scale, k[:, :, None].transpose(-1, -2)).float()
     scores = _capped(scores, shape.softcap).masked_fill(~mask, float("-inf"))

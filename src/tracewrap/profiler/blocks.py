@@ -182,29 +182,34 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 class RotaryTable:
-    """Cosines and sines for positions 0..tokens-1, shape (tokens, dim/2) each, in float32."""
+    """Cosines and signed sines for positions 0..tokens-1, shape (tokens, dim) each, in float32.
+
+    A pair (a, b) turns into (a cos - b sin, b cos + a sin): each element times its cosine plus its partner times a signed sine.
+    """
 
     def __init__(self, rope: Rope, tokens: int, device: torch.device) -> None:
         frequencies, factor = _frequencies(rope)
         angles = torch.outer(torch.arange(tokens, dtype=torch.float32), frequencies)
+        cos, sin = angles.cos() * factor, angles.sin() * factor
         self.dim = rope.dim
         self.interleaved = rope.interleaved
-        self.cos = (angles.cos() * factor).to(device)
-        self.sin = (angles.sin() * factor).to(device)
+        if rope.interleaved:
+            self.cos = cos.repeat_interleave(2, dim=1).to(device)
+            self.sin = torch.stack((-sin, sin), dim=2).flatten(1).to(device)
+        else:
+            self.cos = torch.cat((cos, cos), dim=1).to(device)
+            self.sin = torch.cat((-sin, sin), dim=1).to(device)
 
     def at(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(cos, sin) for *positions*, shaped (tokens, 1, dim/2) to spread over heads."""
+        """(cos, signed sin) for *positions*, shaped (tokens, 1, dim) to spread over heads."""
         return self.cos[positions][:, None].to(dtype), self.sin[positions][:, None].to(dtype)
 
     def turn(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """*x* (tokens, heads, head size) with its first ``dim`` dimensions turned."""
-        part, rest = x[..., : self.dim], x[..., self.dim :]
-        a, b = (part[..., ::2], part[..., 1::2]) if self.interleaved else part.chunk(2, dim=-1)
-        first, second = a * cos - b * sin, b * cos + a * sin
-        turned = (
-            torch.stack((first, second), dim=-1).flatten(-2) if self.interleaved else torch.cat((first, second), dim=-1)
-        )
-        return turned if rest.shape[-1] == 0 else torch.cat((turned, rest), dim=-1)
+        part = x[..., : self.dim]
+        partner = part.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if self.interleaved else part.roll(self.dim // 2, -1)
+        turned = torch.addcmul(part * cos, partner, sin)
+        return turned if self.dim == x.shape[-1] else torch.cat((turned, x[..., self.dim :]), dim=-1)
 
 
 def _frequencies(rope: Rope) -> tuple[Tensor, float]:

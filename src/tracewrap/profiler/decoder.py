@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tracewrap.errors import ConfigurationError
-from tracewrap.profiler.attention import BLOCK, AttentionShape, KeyValueCache, attend_cache, attend_prompt
+from tracewrap.profiler.attention import BLOCK, AttentionShape, KeyValueCache, Place, attend_cache, attend_prompt
 from tracewrap.profiler.blocks import (
     DTYPES,
     Experts,
@@ -123,12 +123,12 @@ class Decoder:
         with torch.inference_mode():
             x = self._embed(token, position)
             turns = self._turns(position)
-            valid: dict[int | None, Tensor] = {}
+            places: dict[int | None, Place] = {}
             for layer in self.layers[:depth]:
                 window = layer.cache.window
-                if window not in valid:
-                    valid[window] = layer.cache.valid(position, blocks)
-                x = self._run(layer, x, turns, (position, valid[window]))
+                if window not in places:
+                    places[window] = layer.cache.place(position, blocks)
+                x = self._run(layer, x, turns, places[window])
             return self._logits(x)
 
     @staticmethod
@@ -147,9 +147,7 @@ class Decoder:
         tables = {id(layer.rope): layer.rope for layer in self.layers if layer.rope is not None}
         return {key: table.at(positions, self.dtype) for key, table in tables.items()}
 
-    def _run(
-        self, layer: Layer, x: Tensor, turns: dict[int, tuple[Tensor, Tensor]], at: tuple[Tensor, Tensor] | None
-    ) -> Tensor:
+    def _run(self, layer: Layer, x: Tensor, turns: dict[int, tuple[Tensor, Tensor]], at: Place | None) -> Tensor:
         normed = layer.norm_1(x)
         attended = self._attend(layer, normed, turns, at)
         if self.blueprint.block.startswith("parallel"):
@@ -160,23 +158,21 @@ class Decoder:
         out = layer.mlp(x if layer.norm_2 is None else layer.norm_2(x))
         return x + (out if layer.after_mlp is None else layer.after_mlp(out))
 
-    def _attend(
-        self, layer: Layer, x: Tensor, turns: dict[int, tuple[Tensor, Tensor]], at: tuple[Tensor, Tensor] | None
-    ) -> Tensor:
+    def _attend(self, layer: Layer, x: Tensor, turns: dict[int, tuple[Tensor, Tensor]], at: Place | None) -> Tensor:
         b = self.blueprint
-        sizes = (b.heads, b.kv_heads, b.kv_heads)
-        q, k, v = layer.qkv(x).view(len(x), sum(sizes), b.head_dim).split(sizes, dim=1)
+        turned = b.heads + b.kv_heads
+        both, v = layer.qkv(x).view(len(x), turned + b.kv_heads, b.head_dim).split((turned, b.kv_heads), dim=1)
         if layer.q_norm is not None and layer.k_norm is not None:
-            q, k = layer.q_norm(q), layer.k_norm(k)
+            both = torch.cat((layer.q_norm(both[:, : b.heads]), layer.k_norm(both[:, b.heads :])), dim=1)
         if layer.rope is not None:
             cos, sin = turns[id(layer.rope)]
-            q, k = layer.rope.turn(q, cos, sin), layer.rope.turn(k, cos, sin)
+            both = layer.rope.turn(both, cos, sin)
+        q, k = both.split((b.heads, b.kv_heads), dim=1)
         if at is None:
             layer.cache.write_prompt(k, v)
             return layer.out(attend_prompt(q, k, v, layer.cache.window, self.shape))
-        position, valid = at
-        layer.cache.write_token(k, v, position)
-        return layer.out(attend_cache(q, layer.cache, valid, self.shape))
+        layer.cache.write_token(k, v, at)
+        return layer.out(attend_cache(q, layer.cache, at, self.shape))
 
     def _logits(self, x: Tensor) -> Tensor:
         logits = self.head(self.norm(x)).float() * self.blueprint.logit_scale
