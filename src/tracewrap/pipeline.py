@@ -88,7 +88,7 @@ def configure(*exporters: SpanExporter, **options: Any) -> Pipeline:
     chosen = settings(**options)
     if _current is not None:
         shutdown()
-    load = _catalog_loader(chosen)
+    load = catalog_loader(chosen)
     if chosen.inline:
         state.enrich = _inline(load)
     learner = _learner(chosen)
@@ -162,7 +162,9 @@ def _sinks(chosen: Settings) -> Iterable[SpanExporter]:
         yield Terminal()
 
 
-def _catalog_loader(chosen: Settings) -> Callable[[], Catalog]:
+def catalog_loader(chosen: Settings) -> Callable[[], Catalog]:
+    """A function that loads the catalog *chosen* names, for the exporting thread to call when the first span arrives."""
+
     def load() -> Catalog:
         from tracewrap.join.catalog import load_catalog
 

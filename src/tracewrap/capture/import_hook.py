@@ -6,7 +6,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -22,10 +22,12 @@ def after_import(module: str, action: Callable[[], None]) -> None:
     _waiting.setdefault(module, []).append(action)
 
 
-def forget() -> None:
-    """Drop every waiting action and leave ``sys.meta_path`` as it was."""
-    _waiting.clear()
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+def forget(modules: Collection[str]) -> None:
+    """Drop the actions that wait for *modules*; when none wait any more, ``sys.meta_path`` is as it was."""
+    for module in modules:
+        _waiting.pop(module, None)
+    if not _waiting:
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
 
 
 class _Finder(importlib.abc.MetaPathFinder):

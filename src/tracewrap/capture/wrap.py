@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -35,10 +36,11 @@ Client = TypeVar("Client")
 Reference = weakref.ref[Any] | None
 Make = Callable[[Any, Reference], Any]
 _MARK = "__tracewrap_original__"
-_patched: list[tuple[type, str, Any, Any]] = []
-"""(class, attribute, what stood in the class's own __dict__ or _ABSENT, our replacement)."""
-_gates: list[list[bool]] = []
-"""One switch per patched seam: a replacement that somebody else has wrapped stays in place but records nothing once it is off."""
+_patched: list[tuple[type, str, Any, Any, str]] = []
+"""(class, attribute, what stood in the class's own __dict__ or _ABSENT, our replacement, vendor)."""
+_gates: list[tuple[str, list[bool]]] = []
+"""A switch per patched seam: a replacement that somebody else has wrapped stays in place but records nothing once it is off."""
+_DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 _ABSENT = object()
 
 
@@ -57,10 +59,15 @@ def wrap(client: Client) -> Client:
     return client
 
 
-def instrument() -> None:
-    """Record the calls of every client of every known SDK, present and future, installed or imported later. Idempotent."""
+def instrument(*vendors: str) -> None:
+    """Record the calls of every client of the SDKs of *vendors*, present and future, installed or imported later. Idempotent.
+
+    No names: every known vendor, but those that OTEL_PYTHON_DISABLED_INSTRUMENTATIONS lists (``tracewrap-openai``, ``tracewrap`` or ``*``).
+    """
     try:
         for adapter, seam in _seams():
+            if adapter.provider not in vendors if vendors else _is_disabled(adapter.provider):
+                continue
             module = seam.target.partition(":")[0]
             if module in sys.modules:
                 _patch_class(adapter, seam)
@@ -70,24 +77,35 @@ def instrument() -> None:
         drop("instrument")
 
 
-def uninstrument() -> None:
+def _is_disabled(vendor: str) -> bool:
+    named = {name.strip() for name in os.environ.get(_DISABLED, "").split(",")}
+    return bool(named & {"*", "tracewrap", f"tracewrap-{vendor}"})
+
+
+def uninstrument(*vendors: str) -> None:
     """Undo ``instrument``: every class attribute is again what it was. Clients wrapped one by one stay wrapped."""
-    import_hook.forget()
-    while _gates:
-        _gates.pop()[0] = False
-    while _patched:
-        cls, name, original, ours = _patched.pop()
-        if cls.__dict__.get(name) is not ours:
+    mine = [seam for adapter, seam in _seams() if not vendors or adapter.provider in vendors]
+    import_hook.forget({seam.target.partition(":")[0] for seam in mine})
+    for vendor, gate in _gates:
+        gate[0] = gate[0] and bool(vendors) and vendor not in vendors
+    _gates[:] = [entry for entry in _gates if entry[1][0]]
+    kept = []
+    for entry in reversed(_patched):
+        cls, name, original, ours, vendor = entry
+        if vendors and vendor not in vendors:
+            kept.append(entry)
+        elif cls.__dict__.get(name) is not ours:
             continue  # somebody patched over us and calls ours, which records nothing any more
-        if original is _ABSENT:
+        elif original is _ABSENT:
             delattr(cls, name)
         else:
             setattr(cls, name, original)
+    _patched[:] = reversed(kept)
 
 
 def instrumented() -> tuple[str, ...]:
     """Names of the class attributes that ``instrument`` replaced, for the doctor."""
-    return tuple(f"{cls.__module__}.{cls.__qualname__}.{name}" for cls, name, _, _ in _patched)
+    return tuple(f"{cls.__module__}.{cls.__qualname__}.{name}" for cls, name, *_ in _patched)
 
 
 def _wrap_known(client: object) -> bool:
@@ -133,12 +151,12 @@ def _patch_class(adapter: Adapter, seam: Seam) -> None:
     if cls is None or any(entry[0] is cls and entry[1] == seam.method for entry in _patched):
         return
     gate = [True]
-    _gates.append(gate)
+    _gates.append((adapter.provider, gate))
     for name, make in _replacements(adapter, seam, gate):
         original = getattr(cls, name, None)
         if original is not None:
             ours = make(original, None)
-            _patched.append((cls, name, cls.__dict__.get(name, _ABSENT), ours))
+            _patched.append((cls, name, cls.__dict__.get(name, _ABSENT), ours, adapter.provider))
             setattr(cls, name, ours)
 
 
