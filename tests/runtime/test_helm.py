@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -79,6 +80,20 @@ def test_published_tables_round_trip(shared_data: Path, file: str) -> None:
         assert agreement(profile, back, ((p, o) for p in keys for o in (0, 1, 7, 300)))[0] < 1e-12
     assert kept >= 7
     assert set(helm_json(table)) == set(json.loads(path.read_text(encoding="utf-8")))
+
+
+def test_imported_intervals_hold_what_was_measured(shared_data: Path) -> None:
+    """The table of davinci, imported, covers at least 85% of the 270 measurements it was made from."""
+    table = read_helm(shared_data / "helm-efficiency" / "helm_inference_idealized_runtimes.json")
+    profile = profile_from_helm("openai/davinci", table["openai/davinci"])
+    with (shared_data / "helm-efficiency" / "megatron_a100.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "openai_davinci"]
+    inside = 0
+    for row in rows:
+        estimate = profile.estimate(int(row["input_tokens"]), int(row["output_tokens"]))
+        inside += estimate.low <= float(row["runtime_s"]) <= estimate.high
+    assert len(rows) == 270
+    assert inside / len(rows) > 0.85
 
 
 def test_export_with_step_1_agrees_everywhere() -> None:

@@ -28,12 +28,16 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=1))
         return 0
-    columns = ("stack", "model", "n_gpus", "provenance", "samples", "median_error", "p90_error", "max_input_tokens")
-    print(table([columns, *([_cell(row[c]) for c in columns] for row in rows)]))
+    columns = ("model", "n_gpus", "provenance", "samples", "median_error", "p90_error", "max_input_tokens")
+    heads = ("model", "GPUs", "provenance", "samples", "median error", "p90", "input to")
+    for stack in dict.fromkeys(row["stack"] for row in rows):
+        mine = [row for row in rows if row["stack"] == stack]
+        print(f"{stack or 'profiles of no stack'} ({mine[0]['gpu'] or 'GPU unknown'})")
+        print(table([heads, *([_cell(row[c]) for c in columns] for row in mine)]), end="\n\n")
     if not args.paths and args.stack is None:
         from tracewrap.runtime.roofline_stacks import load_stacks
 
-        print(f"\nanalytic, for any model on any GPU (tracewrap profile estimate): {', '.join(load_stacks())}")
+        print(f"analytic, for any model on any GPU (tracewrap profile estimate): {', '.join(load_stacks())}")
     return 0
 
 

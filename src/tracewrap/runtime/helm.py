@@ -33,6 +33,8 @@ PROMPT_TOKENS = (
 
 ROUNDING_S = 0.001
 """HELM's tables are rounded to a millisecond."""
+Z90 = 1.645
+"""Standard deviations in half a 90% interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ def profile_from_helm(
     """A profile through HELM's keys. Keys whose seconds fall while prompts grow are pooled to their mean (isotonic
     regression): a prompt pass never gets faster by getting longer. ``fit`` says how many were changed and by how much.
 
-    The interval holds what the table itself shows: rounding to a millisecond, and the changes just named.
+    The interval holds what the table itself shows: rounding to a millisecond, the changes just named, and how far each key
+    is from the line between its neighbours.
     """
     seconds = [s for _, s in entry.runtime_for_prompt_tokens]
     monotone = _pooled(seconds)
@@ -116,11 +119,7 @@ def profile_from_helm(
         prompt_knots=tuple((float(p), s) for (p, _), s in zip(entry.runtime_for_prompt_tokens, monotone, strict=True)),
         d0=entry.runtime_per_output_token,
         overhead_s=entry.overhead or 0.0,
-        interval=Interval(
-            prompt=max(_rms(changes), ROUNDING_S / max(monotone[len(monotone) // 2], ROUNDING_S)),
-            decode=0.9 * ROUNDING_S / 2 / max(entry.runtime_per_output_token, ROUNDING_S),
-            extrapolation=0.2,
-        ),
+        interval=_interval(entry, monotone, changes),
         provenance=provenance,
         n_gpus=n_gpus,
         stack=dict(stack or {}),
@@ -131,6 +130,15 @@ def profile_from_helm(
             "largest_change": max(changes),
         },
         measured={"format": "helm", **(measured or {})},
+    )
+
+
+def _interval(entry: HelmRuntime, monotone: Sequence[float], changes: Sequence[float]) -> Interval:
+    rounding = ROUNDING_S / math.sqrt(12) / max(monotone[len(monotone) // 2], ROUNDING_S)
+    return Interval(
+        prompt=Z90 * math.hypot(_rms(changes), _bend(entry.runtime_for_prompt_tokens), rounding),
+        decode=0.9 * ROUNDING_S / 2 / max(entry.runtime_per_output_token, ROUNDING_S),
+        extrapolation=0.2,
     )
 
 
@@ -196,6 +204,14 @@ def _pooled(values: Sequence[float]) -> list[float]:
             mean, count = (mean * count + other * size) / (count + size), count + size
         blocks.append((mean, count))
     return [mean for mean, count in blocks for _ in range(count)]
+
+
+def _bend(pairs: Sequence[tuple[int, float]]) -> float:
+    """Root mean square of each inner key's relative distance from the line between its neighbours."""
+    found = []
+    for (p0, s0), (p1, s1), (p2, s2) in zip(pairs, pairs[1:], pairs[2:], strict=False):
+        found.append((s0 + (s2 - s0) * (p1 - p0) / (p2 - p0)) / max(s1, ROUNDING_S) - 1.0)
+    return _rms(found) if found else 0.0
 
 
 def _rms(values: Sequence[float]) -> float:
