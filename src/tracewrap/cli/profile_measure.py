@@ -106,8 +106,12 @@ def design_points(args: argparse.Namespace, blueprint: Blueprint) -> list[tuple[
     from tracewrap.runtime.design import design
 
     most = args.max_input_tokens or _MOST_TOKENS["cpu" if args.device == "cpu" else "cuda"]
-    most = min(most, blueprint.context)
-    return [(p.input_tokens, p.output_tokens) for p in design(args.n, max_input_tokens=most)]
+    points = [(p.input_tokens, p.output_tokens) for p in design(args.n, max_input_tokens=min(most, blueprint.context))]
+    over = max(p + o for p, o in points) - blueprint.context
+    if over > 0:
+        shorter = max(1, min(most, blueprint.context) - over)
+        points = [(p.input_tokens, p.output_tokens) for p in design(args.n, max_input_tokens=shorter)]
+    return points
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -153,8 +153,13 @@ class Experts:
 
 
 def grouped_product_works(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether this torch multiplies groups of rows by their own matrices on *device*; tried, not guessed."""
+    """Whether this torch multiplies groups of rows by their own matrices on *device* without waiting for it.
+
+    The kernels are written for compute capabilities 9.0 and 10.0; elsewhere torch loops on the host, which capture forbids.
+    """
     if not hasattr(F, "grouped_mm") or device.type != "cuda" or dtype != torch.bfloat16:
+        return False
+    if torch.cuda.get_device_capability(device) not in ((9, 0), (10, 0)):
         return False
     try:
         x = torch.ones(4, 64, device=device, dtype=dtype)
