@@ -88,6 +88,7 @@ def stack_sets(data: Path) -> list[StackSet]:
     )  # vLLM 0.7 shows no gain of H200 over H100: both end near 2.9 TB/s
     hosted = dataclasses.replace(PRIOR, launch_s=8e-4, pipeline=True)
     paper = dataclasses.replace(PRIOR, launch_s=6e-4, tile=128, tile_fraction=1.0)
+    free = {**SIGMA, "bandwidth_efficiency": 0.3}  # kernels of its own, far from the memory's peak in 2024
     loose = {**SIGMA, "kv_efficiency": 1.0, "attention_efficiency": 1.5}
     table = [r for r in qwen(data, "vLLM") if r.note in ("", "Default") and r.p <= 32768]
     hugging = [r for r in qwen(data, "Transformers") if r.precision == "bf16"]
@@ -95,6 +96,8 @@ def stack_sets(data: Path) -> list[StackSet]:
         StackSet("vllm-0.5", "vllm", "0.5", "graph", LIB, argonne(data, "vLLM", nvidia)),
         StackSet("trtllm-0.10", "trtllm", "0.10", "graph", LIB, argonne(data, "TensorRT-LLM", nvidia)),
         StackSet("vllm-rocm-0.5", "vllm-rocm", "0.5", "graph", LIB, argonne(data, "vLLM", ("mi300x", "mi250-gcd"))),
+        StackSet("deepspeed-mii-2024", "deepspeed-mii", "2024", "graph", LIB, argonne(data, "Deepspeed-MII", nvidia)),
+        StackSet("llamacpp-2024", "llamacpp", "2024", "graph", LIB, argonne(data, "llama.cpp", nvidia), sigma=free),
         StackSet("vllm-0.6.3", "vllm", "0.6.3", "graph", QWEN, table, QUANTIZED, old),
         StackSet(
             "transformers-4.46",

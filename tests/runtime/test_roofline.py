@@ -11,8 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
+from tracewrap.runtime.architecture import BYTES_PER_VALUE, Architecture
 from tracewrap.runtime.gpus import get_gpu, load_gpus
 from tracewrap.runtime.models import get_model, load_models
 from tracewrap.runtime.profile import RuntimeProfile
@@ -114,6 +117,37 @@ def test_narrow_weights_leave_embedding_and_output_layer_wide() -> None:
     assert weight_bytes(model, "fp8") == model.total_parameters + tables
     oss = get_model("gpt-oss-120b")
     assert weight_bytes(oss, "mxfp4") / 1e9 == pytest.approx(65.2, rel=0.03)
+
+
+@given(
+    layers=st.integers(1, 200),
+    heads=st.sampled_from((1, 2, 8, 40, 128)),
+    head_dim=st.sampled_from((32, 64, 128, 256)),
+    hidden=st.integers(1, 40_000),
+    ffn=st.integers(1, 200_000),
+    vocab=st.integers(1, 500_000),
+    context=st.integers(1, 2_000_000),
+    experts=st.sampled_from((0, 1, 8, 512)),
+    precision=st.sampled_from(sorted(BYTES_PER_VALUE)),
+    gpu=st.sampled_from(sorted(load_gpus())),
+    stack=st.sampled_from(sorted(load_stacks())),
+)
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_any_shape_on_any_gpu_gives_a_sane_profile_or_one_line(
+    experts: int, precision: str, gpu: str, stack: str, **shape: int
+) -> None:
+    """Whatever the shape: finite, positive, never cheaper for more tokens, or refused because it does not fit."""
+    mixture = {"experts": experts, "active_experts": min(experts, 2), "expert_ffn": shape["ffn"]} if experts else {}
+    model = Architecture(id="any", kv_heads=1, precision=precision, **shape, **mixture)
+    try:
+        profile = estimate_profile(model, load_gpus()[gpu], stack=stack)
+    except ProfileNotFoundError:  # too large for every supported number of these GPUs
+        assert (
+            weight_bytes(model, precision) > USABLE_MEMORY * load_gpus()[gpu].memory_bytes * load_gpus()[gpu].node_gpus
+        )
+        return
+    few, many = profile.estimate(1, 1), profile.estimate(shape["context"], 100)
+    assert 0 < few.low < few.value < few.high <= many.high < math.inf
 
 
 def test_more_gpus_are_faster_and_longer_contexts_slower() -> None:

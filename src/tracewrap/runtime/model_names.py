@@ -73,6 +73,10 @@ _REGION_AND_VENDOR = re.compile(
     r"^(?:(?:us|eu|apac|global|au|jp|ca|us-gov)\.)?(?:(?:meta|mistral|qwen|openai|google|nvidia)\.)?"
 )
 _SERVING_VERSION = re.compile(r"(?:-v?\d+)?:\d+$")  # Bedrock: "-v1:0", "-1:0"
+_ROUTER_SUFFIX = re.compile(  # which provider, or how to choose one
+    r":(?:novita|together|fireworks-ai|groq|cerebras|sambanova|nebius|hyperbolic|featherless-ai|nscale|hf-inference|scaleway"
+    r"|publicai|ovhcloud|fastest|cheapest|preferred|floor|nitro|free|exacto|extended)$"
+)
 _LLAMA_CPP_TAG = re.compile(r"(?<![a-z0-9])i?q[2-8](?:_[0-9a-z]+)*(?![a-z0-9])")
 _VERSION_WORD = re.compile(r"^v(?=\d)")  # "v3p1" and "3.1" are one version
 _SEPARATORS = re.compile(r"[-_:@ ]+")
@@ -82,7 +86,8 @@ def name_key(name: str) -> str:
     """The comparable form of a host's model *name*; empty when nothing is left."""
     parts = [part for part in name.strip().lower().replace("\\", "/").split("/") if part]
     last = parts[-1].removesuffix(".gguf") if parts else ""
-    last = _SERVING_VERSION.sub("", _REGION_AND_VENDOR.sub("", last)).removeprefix("meta-")
+    last = _REGION_AND_VENDOR.sub("", _ROUTER_SUFFIX.sub("", last)).removeprefix("databricks-")
+    last = _SERVING_VERSION.sub("", last).removeprefix("meta-")
     last = _LLAMA_CPP_TAG.sub("", last).replace(".", "p")
     words = [word for word in _SEPARATORS.split(last) if word and word not in _HARMLESS]
     return "".join(_VERSION_WORD.sub("", word) for word in words)

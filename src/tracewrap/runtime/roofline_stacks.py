@@ -79,6 +79,7 @@ def find_stack(name: str | None = None, stacks: Mapping[str, Stack] | None = Non
     known = _shipped() if stacks is None else stacks
     wanted = (name or DEFAULT_STACK).strip().lower().replace(" ", "-").replace("_", "-").replace("==", "-")
     wanted = wanted.replace("tensorrt-llm", "trtllm").replace("trt-llm", "trtllm")
+    wanted = wanted.replace("llama.cpp", "llamacpp")
     if wanted in known:
         return known[wanted]
     frameworks = sorted({stack.framework for stack in known.values()}, key=len, reverse=True)
