@@ -13,62 +13,43 @@ from collections.abc import Mapping
 
 from tracewrap.runtime.architecture import Architecture
 
-# Words that say how the same shape was tuned, packed or served.
-_HARMLESS = frozenset(
-    [
-        "instruct",
-        "inst",
-        "chat",
-        "it",
-        "hf",
-        "turbo",
-        "free",
-        "versatile",
-        "instant",
-        "preview",
-        "tput",
-        "latency",
-        "optimized",
-        "maas",
-        "fast",
-        "tee",
+# Words that say how the same shape was tuned, served or packed.
+_TUNED = ("instruct", "inst", "chat", "it", "hf", "original", "base", "pt", "preview", "unsloth")
+_SERVED = (
+    "turbo",
+    "free",
+    "versatile",
+    "instant",
+    "tput",
+    "latency",
+    "optimized",
+    "maas",
+    "fast",
+    "tee",
+    "serverless",
+    "reference",
+)
+_PACKED = (
+    *(
+        "fp4",
         "fp8",
         "fp16",
         "bf16",
-        "fp4",
         "nvfp4",
         "mxfp4",
-        "int8",
+        "nf4",
         "int4",
+        "int8",
         "4bit",
         "8bit",
-        "awq",
-        "gptq",
-        "gguf",
-        "exl2",
-        "bnb",
-        "nf4",
-        "dynamic",
-        "block",
         "w4a16",
         "w8a8",
         "w8a16",
-        "quantized",
-        "mlx",
-        "unsloth",
-        "ggml",
-        "onnx",
-        "serverless",
-        "original",
-        "base",
-        "pt",
-        "reference",
-        "nitro",
-        "exacto",
-        "ud",
         "g128",
-    ]
+    ),
+    *("awq", "gptq", "gguf", "ggml", "exl2", "bnb", "mlx", "onnx", "ud", "dynamic", "block", "quantized"),
 )
+_HARMLESS = frozenset((*_TUNED, *_SERVED, *_PACKED))
 _REGION_AND_VENDOR = re.compile(
     r"^(?:(?:us|eu|apac|global|au|jp|ca|us-gov)\.)?(?:(?:meta|mistral|qwen|openai|google|nvidia)\.)?"
 )
