@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 SUMMARY = "raw, denoised and idealized runtime and cost of recorded calls"
 
@@ -96,6 +97,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="calls listed as slowest and most contended (default: %(default)s)",
     )
     parser.add_argument(
+        "--drift-days", type=int, default=0, metavar="N", help="look back N days for drift (default: %(default)s)"
+    )
+    parser.add_argument(
         "--trace-url", metavar="TEMPLATE", help="link to a trace in HTML: http://jaeger:16686/trace/{trace_id}"
     )
 
@@ -108,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = "json" if args.json else args.format
     formats = {path: chosen or render.format_of(path) for path in args.output}
     options = {} if args.group_by is None else {"group_by": args.group_by}
-    built = report.build(args.source, top=args.top, **source_options(args), **options)
+    built = report.build(args.source, top=args.top, drift_days=args.drift_days, **source_options(args), **options)
     for path, name in formats.items():
         render.write(built, path, name, trace_url=args.trace_url)
     if not args.output:
@@ -116,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def source_options(args: argparse.Namespace) -> dict[str, object]:
+def source_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``report.build`` from ``add_source_arguments``."""
     return {
         "day": args.day,

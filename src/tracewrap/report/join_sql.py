@@ -87,11 +87,13 @@ def estimate_stages(prefix: str, n_segments: int, p: str = "p", o: str = "o") ->
         f"{f['base']} * {f['base']} + ({f['wp']} * ({one} - {share})) * ({f['wp']} * ({one} - {share}))"
         f" + ({f['wd']} * {share}) * ({f['wd']} * {share}) + ({f['we']} * ln({beyond})) * ({f['we']} * ln({beyond}))"
     )
+    later = f"({o} - {one}) * {f['d0']} + {f['d1']} * ({o} - {one}) * ({p} + {o} * {half})"
+    outside = f"{p} > {f['p_max']} OR coalesce({o} > {f['o_max']}, false)"
     here = f"{f['floor']} IS NOT NULL AND {p} IS NOT NULL AND {o} IS NOT NULL"
     return [
         {
             x: f"CASE WHEN {f['tf']} = {zero} THEN {p} ELSE {tiled} END",
-            decode: f"CASE WHEN {o} > {one} THEN ({o} - {one}) * {f['d0']} + {f['d1']} * ({o} - {one}) * ({p} + {o} * {half}) ELSE {zero} END",
+            decode: f"CASE WHEN {o} > {one} THEN {later} ELSE {zero} END",
         },
         {prompt: f"CASE WHEN {here} THEN {curve} END"},
         {prefix: f"{f['overhead']} + {prompt} + {decode}"},
@@ -101,7 +103,7 @@ def estimate_stages(prefix: str, n_segments: int, p: str = "p", o: str = "o") ->
         {
             f"{prefix}_low": f"{prefix} / {prefix}_factor",
             f"{prefix}_high": f"{prefix} * {prefix}_factor",
-            f"{prefix}_out": f"CASE WHEN {prefix} IS NULL THEN NULL WHEN {p} > {f['p_max']} OR coalesce({o} > {f['o_max']}, false) THEN 1 ELSE 0 END",
+            f"{prefix}_out": f"CASE WHEN {prefix} IS NULL THEN NULL WHEN {outside} THEN 1 ELSE 0 END",
         },
     ]
 

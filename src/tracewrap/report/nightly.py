@@ -14,7 +14,7 @@ from tracewrap.join.catalog import Catalog, load_catalog
 from tracewrap.report import coverage, drift, figures, hours, profiles, queries, worth
 from tracewrap.report.engine import DuckDBEngine, Engine, named_engine
 from tracewrap.report.model import DEFAULT_GROUPS, SCHEMA, Group, Grouping, Report, SourceStatus
-from tracewrap.report.period import Span, around, between, day_span
+from tracewrap.report.period import HOUR_NS, Span, around, between, day_span
 from tracewrap.report.prices import PriceBook
 from tracewrap.report.profiles import Dim
 from tracewrap.sources import EVER, ReadStatus, load_all, open_source
@@ -63,6 +63,7 @@ def build(
     memory_limit: str | None = None,
     threads: int | None = None,
     top: int = 10,
+    drift_days: int = 0,
     now_ns: int | None = None,
 ) -> Report:
     """The report of *source* (one or several; see ``tracewrap.sources.open_source``), as ``report.model.Report``.
@@ -70,29 +71,32 @@ def build(
     Period: *day*, or *since*/*until* (dates or moments of *timezone*), or everything the source holds. *group_by*: one table a
     name; names joined by commas group together; any name that ``model.GROUPINGS`` lacks is a span or resource attribute. *references*:
     ids of reference stacks to set side by side; none: the first stack that has the model. *catalog*: instead of the shipped
-    profiles and those in *profile_paths*. *prices*: a user's price file. *engine*: duckdb, or clickhouse or spark over a lake.
+    profiles and those in *profile_paths*. *prices*: a user's price file. *drift_days*: days before the period to
+    look at for drift. *engine*: duckdb, or clickhouse or spark over a lake.
 
     Raises ConfigurationError, SourceError, ProfileFormatError, ProfileNotFoundError, MissingExtraError.
     """
     groupings = [_names(text) for text in group_by]
     keys = tuple(dict.fromkeys(name for names in groupings for name in names if name not in queries.DIMENSION_KEYS))
     span = _period(day, since, until, timezone)
-    catalogs = reference_catalogs(references, catalog, profile_paths, stand_ins)
-    quiet = catalog or load_catalog(*profile_paths, stand_ins=stand_ins)
-    joined = load(
-        [source] if isinstance(source, str) else list(source),
-        span,
-        timezone=timezone,
-        keys=keys,
-        catalogs=catalogs,
-        denoised=quiet,
-        book=PriceBook(prices),
-        engine=engine,
-        memory_limit=memory_limit,
-        threads=threads,
-        now_ns=time.time_ns() if now_ns is None else now_ns,
-    )
-    return assemble(joined, groupings, PriceBook(prices), top)
+    options: dict[str, Any] = {
+        "catalogs": reference_catalogs(references, catalog, profile_paths, stand_ins),
+        "denoised": catalog or load_catalog(*profile_paths, stand_ins=stand_ins),
+        "book": PriceBook(prices),
+        "engine": engine,
+        "memory_limit": memory_limit,
+        "threads": threads,
+        "now_ns": time.time_ns() if now_ns is None else now_ns,
+    }
+    sources = [source] if isinstance(source, str) else list(source)
+    joined = load(sources, span, timezone=timezone, keys=keys, **options)
+    report = assemble(joined, groupings, options["book"], top)
+    history = None
+    if drift_days > 0:
+        before = Span(joined.span.since_ns - drift_days * 24 * HOUR_NS, joined.span.since_ns, timezone)
+        history = load(sources, before, timezone=timezone, **options)
+    report["drift"], report["drift_note"] = drift.events(joined, history)
+    return report
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -188,11 +192,10 @@ def join_loaded(
 
 
 def assemble(joined: Joined, groupings: Sequence[Sequence[str]], book: PriceBook, top: int) -> Report:
-    """The report's parts, from the joined tables."""
+    """The report's parts, from the joined tables; drift is added by ``build``, which knows the days before."""
     totals = table(joined, ())[0]
     statuses: list[SourceStatus] = [cast(SourceStatus, dataclasses.asdict(status)) for status in joined.statuses]
     slowest, contended = worth.calls(joined, top)
-    events, drift_note = drift.events(joined)
     return {
         "schema": SCHEMA,
         "generated_at": dt.datetime.fromtimestamp(joined.now_ns / 1e9, dt.UTC).isoformat(timespec="seconds"),
@@ -214,8 +217,8 @@ def assemble(joined: Joined, groupings: Sequence[Sequence[str]], book: PriceBook
         ],
         "unpriced": coverage.unpriced(joined),
         "unprofiled": coverage.unprofiled(joined),
-        "drift": events,
-        "drift_note": drift_note,
+        "drift": [],
+        "drift_note": None,
     }
 
 

@@ -39,7 +39,7 @@ def calls(joined: Joined, top: int) -> tuple[list[CallRow], list[CallRow]]:
     if not floors or top < 1:
         return [], []
     # A call waits no longer than it takes, so the calls of both lists take at least the smaller floor.
-    idealized = [prefix for prefix in joined.prefixes[1:2]]
+    idealized = list(joined.prefixes[1:2])
     fields = [*_FIELDS, *idealized]
     sql = queries.joined_query(
         joined.prefixes,

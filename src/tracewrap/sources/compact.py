@@ -34,7 +34,8 @@ def compact(logs: Sequence[str], lake: str | os.PathLike[str], *, wait_s: float 
     """Append to *lake* the calls of *logs* that it lacks, day by day. The logs are left as they are.
 
     Safe to kill at any moment, to run twice and to run at once with another writer, which waits for its turn up to *wait_s* seconds.
-    Raises SourceError when a log cannot be read, the lake cannot be written (disk full: nothing half written stays) or the turn does not come.
+    Raises SourceError when a log cannot be read, the lake cannot be written (disk full: nothing half written stays) or the
+    turn does not come.
     """
     import duckdb
 

@@ -93,7 +93,8 @@ class JaegerSource:
                     continue
                 status.complete = False
                 status.notes.append(
-                    f"{self.location}: incomplete: service {service} has {self._depth} traces or more in the millisecond from {_rfc3339(start)};"
+                    f"{self.location}: incomplete: service {service} has {self._depth} traces or more in the millisecond"
+                    f" from {_rfc3339(start)};"
                     " raise ?depth= or read the storage behind Jaeger"
                 )
             yield body

@@ -6,6 +6,7 @@ numbers, ids any case. Everything happens in DuckDB, so a day of a million spans
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,10 @@ SUFFIXES = (
     ".json.zst",
 )
 _DAY_NS = 86_400 * 10**9
-_VALUE = '{"stringValue":"VARCHAR","intValue":"VARCHAR","doubleValue":"VARCHAR","boolValue":"VARCHAR","arrayValue":"JSON","kvlistValue":"JSON"}'
+_VALUE = (
+    '{"stringValue":"VARCHAR","intValue":"VARCHAR","doubleValue":"VARCHAR","boolValue":"VARCHAR",'
+    '"arrayValue":"JSON","kvlistValue":"JSON"}'
+)
 _ATTRIBUTES = f'[{{"key":"VARCHAR","value":{_VALUE}}}]'
 _SPAN = (
     '{"traceId":"VARCHAR","spanId":"VARCHAR","parentSpanId":"VARCHAR","startTimeUnixNano":"VARCHAR","endTimeUnixNano":"VARCHAR",'
@@ -76,7 +80,8 @@ class OtlpJsonSource:
         if not files:
             raise SourceError(f"{path}: holds no OTLP-JSON file ({', '.join(SUFFIXES[:3])}); is it a span-log folder?")
         status = ReadStatus("span_log", self.location)
-        recent = [file for file in files if since_ns == EVER[0] or file.stat().st_mtime_ns >= since_ns - _DAY_NS]
+        past = EVER[0] < since_ns < time.time_ns()
+        recent = [file for file in files if not past or file.stat().st_mtime_ns >= since_ns - _DAY_NS]
         if len(recent) < len(files):
             status.notes.append(
                 f"{len(files) - len(recent)} of {len(files)} files were last written before the period: not read"
@@ -159,7 +164,8 @@ def _select(since_ns: int, until_ns: int, columns: Mapping[str, str]) -> str:
         FROM (SELECT from_json(span, '{_SPAN}') AS s, scope, resource, service_name
         FROM (SELECT unnest(ss->'$.spans[*]') AS span, ss->>'$.scope.name' AS scope, resource, service_name
         FROM (SELECT unnest(rs->'$.scopeSpans[*]') AS ss, rs->'$.resource.attributes' AS resource,
-            list_filter(otlp_pairs(from_json(rs->'$.resource.attributes', '{_ATTRIBUTES}')), lambda e: e.key = 'service.name')[1].value AS service_name
+            list_filter(otlp_pairs(from_json(rs->'$.resource.attributes', '{_ATTRIBUTES}')),
+                lambda e: e.key = 'service.name')[1].value AS service_name
         FROM (SELECT unnest(json->'$.resourceSpans[*]') AS rs FROM otlp_lines WHERE json IS NOT NULL)))))"""
     bad = "trace_id IS NULL OR trace_id = '' OR span_id IS NULL OR span_id = '' OR start_ns IS NULL"
     extra = {

@@ -1,7 +1,7 @@
 """From spans to calls in SQL: the codec of ``tracewrap.semconv.call_from_attributes`` for whole tables.
 
-Input: a relation with trace_id, span_id, parent_span_id, start_ns, end_ns, service_name, scope_name, failed and the attributes as text (arrays
-as JSON text): lists ``keys`` and ``vals`` of the span's, ``resource_pairs`` and ``pairs`` (lists of {key, value}) for the tags; what
+Input: a relation with trace_id, span_id, parent_span_id, start_ns, end_ns, service_name, scope_name, failed and the attributes as text
+(arrays as JSON text): lists ``keys`` and ``vals`` of the span's, ``resource_pairs`` and ``pairs`` (lists of {key, value}) for the tags; what
 OTLP-JSON, Jaeger and ClickHouse can all give. Output: ``CALL_COLUMNS``. Tests hold the two codecs together.
 """
 
@@ -39,7 +39,8 @@ def _float(name: str) -> str:
 def _int(name: str) -> str:
     text = f"{_get(name)}"
     number = f"TRY_CAST({text} AS DOUBLE)"
-    return f"CASE WHEN {number} = floor({number}) AND abs({number}) < 9e18 THEN coalesce(TRY_CAST({text} AS BIGINT), TRY_CAST({number} AS BIGINT)) END"
+    whole = f"{number} = floor({number}) AND abs({number}) < 9e18"
+    return f"CASE WHEN {whole} THEN coalesce(TRY_CAST({text} AS BIGINT), TRY_CAST({number} AS BIGINT)) END"
 
 
 def _array(name: str) -> str:
