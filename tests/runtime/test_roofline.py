@@ -173,6 +173,8 @@ def test_too_few_gpus_and_impossible_counts_are_refused_by_name() -> None:
     model, gpu = get_model("llama-3.3-70b"), get_gpu("h100")
     with pytest.raises(ConfigurationError, match=r"n_gpus is 1.*does not fit on 1 x h100-sxm; 2 are needed"):
         estimate_profile(model, gpu, n_gpus=1)
+    with pytest.raises(ConfigurationError, match=r"n_gpus is 3: 64 attention heads"):
+        estimate_profile(model, gpu, n_gpus=3)
     for count in (0, -1, True, 2.0, 12):
         with pytest.raises(ConfigurationError, match="n_gpus is"):
             estimate_profile(model, gpu, n_gpus=count)  # type: ignore[arg-type]
@@ -196,6 +198,8 @@ def test_stack_names_find_the_newest_or_the_nearest_version() -> None:
     assert find_stack("vllm-0.7.3").id == "vllm-0.6.3"
     assert find_stack("vLLM 0.6.3").id == "vllm-0.6.3"
     assert find_stack("vllm-v0.6.0").id == "vllm-0.6.3"
+    assert find_stack("vllm-0.20.0") == find_stack("vllm")
+    assert find_stack("vllm-9.9").id == "vllm-0.20"
     assert find_stack("vllm-rocm").id == "vllm-rocm-0.5"
     assert find_stack("vllm-0.7.3").spread_new_model > find_stack("vllm-0.6.3").spread_new_model
     assert not find_stack("vllm-0.7.3").calibrated

@@ -16,18 +16,8 @@ from tracewrap.runtime.architecture import Architecture
 # Words that say how the same shape was tuned, served or packed.
 _TUNED = ("instruct", "inst", "chat", "it", "hf", "original", "base", "pt", "preview", "unsloth")
 _SERVED = (
-    "turbo",
-    "free",
-    "versatile",
-    "instant",
-    "tput",
-    "latency",
-    "optimized",
-    "maas",
-    "fast",
-    "tee",
-    "serverless",
-    "reference",
+    *("turbo", "free", "versatile", "instant", "latency", "optimized", "fast", "serverless", "reference"),
+    *("tput", "maas", "tee"),
 )
 _PACKED = (
     *(

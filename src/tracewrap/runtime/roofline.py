@@ -97,6 +97,11 @@ def estimate_profile(
     count = minimum_gpus(architecture, gpu, weights) if n_gpus is None else n_gpus
     setup = make_setup(architecture, gpu, count, weights, constants)
     limit = fitting_context(setup)
+    if n_gpus is not None and architecture.heads % setup.width:
+        raise ConfigurationError(
+            f"n_gpus is {n_gpus}: {architecture.heads} attention heads of {architecture.id} do not divide among "
+            f"{setup.width} GPUs; take a divisor"
+        )
     if limit < 1:
         raise ConfigurationError(
             f"n_gpus is {count}: {architecture.id} in {weights} does not fit on {count} x {gpu.id}; "

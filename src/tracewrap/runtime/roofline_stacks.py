@@ -88,9 +88,12 @@ def find_stack(name: str | None = None, stacks: Mapping[str, Stack] | None = Non
     same = [stack for stack in known.values() if stack.framework == framework]
     if not same or (version and not re.match(r"\d", version)):
         raise ProfileNotFoundError(f"no stack {name!r}; known: {', '.join(known)}")
+    newest = max(same, key=lambda stack: _version(stack.version))
     if not version:
-        return max(same, key=lambda stack: _version(stack.version))
+        return newest
     nearest = min(same, key=lambda stack: _distance(_version(stack.version), _version(version)))
+    if _version(version) > _version(newest.version):
+        nearest = newest
     return nearest if _version(nearest.version) == _version(version) else _unmeasured(nearest)
 
 
@@ -105,7 +108,10 @@ def _unmeasured(nearest: Stack) -> Stack:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3]) or (0,)
+    parts = [int(part) for part in re.findall(r"\d+", text)[:3]]
+    while parts and parts[-1] == 0:  # 0.20.0 is 0.20
+        parts.pop()
+    return tuple(parts)
 
 
 def _distance(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
