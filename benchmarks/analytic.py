@@ -20,11 +20,14 @@ from typing import Any
 
 import numpy as np
 from calibrate_stacks import StackSet, stack_sets
-from calibration import PRIOR, Table, errors, fit, hold_out, models_of, predict, qwen, tabulate
+from calibration import PRIOR, Row, Table, errors, fit, hold_out, models_of, predict, qwen, tabulate
 from numpy.typing import NDArray
 
+from tracewrap.runtime.fit import Sample
+from tracewrap.runtime.fit import fit as refine
 from tracewrap.runtime.gpus import get_gpu
 from tracewrap.runtime.models import get_model
+from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.roofline import estimate_profile
 from tracewrap.runtime.roofline_terms import Constants
 
@@ -215,6 +218,38 @@ def published() -> list[dict[str, Any]]:
     return lines
 
 
+def few_shot(sets: dict[str, StackSet]) -> list[dict[str, Any]]:
+    """The default stack's profile refined by the shortest one or two rows of each served model on H100; the longer rows predicted."""
+    groups: dict[tuple[str, str, int], list[Row]] = {}
+    for key in ("vllm-0.5", "trtllm-0.10"):
+        for row in sets[key].rows:
+            if row.gpu == "h100-sxm":
+                groups.setdefault((key, row.model, row.n_gpus), []).append(row)
+    lines = []
+    for count in (0, 1, 2):
+        off, inside = [], []
+        for rows in groups.values():
+            ordered = sorted(rows, key=lambda row: row.p)
+            profile = _refined(ordered[:count], ordered[0])
+            for row in ordered[2:]:
+                estimate = profile.estimate(row.p, row.o)
+                off.append(100 * abs(estimate.value / row.seconds - 1))
+                inside.append(estimate.low <= row.seconds <= estimate.high)
+        error = [round(float(np.quantile(off, q)), 1) for q in (0.5, 0.9)]
+        lines.append(
+            {"samples": count, "rows": len(off), "error_percent": error, "coverage": round(float(np.mean(inside)), 3)}
+        )
+    return lines
+
+
+def _refined(rows: Sequence[Row], like: Row) -> RuntimeProfile:
+    prior = estimate_profile(like.architecture, get_gpu(like.gpu), n_gpus=like.n_gpus, precision=like.precision)
+    if not rows:
+        return prior
+    samples = [Sample(row.p, row.o, row.seconds) for row in rows]
+    return refine(samples, id="refined", model=like.model, prior=prior, prior_sd=prior.interval.base / 1.645).profile
+
+
 def main() -> int:
     """Print the table; write JSON when asked to."""
     parser = argparse.ArgumentParser(description="accuracy of analytic profiles on what they were not fitted to")
@@ -240,8 +275,16 @@ def main() -> int:
         case = f"{x['model']} {x['precision']} {x['gpu']} {x['input_tokens']}+{x['output_tokens']}"
         off = x["estimated_ms"] / x["measured_ms"] - 1
         print(f"{case:<60} {x['measured_ms']:6.2f} ms  estimated {x['estimated_ms']:6.2f} ms  {off:+.1%}")
+    shots = few_shot(sets)
+    print("\nfew-shot on H100: the default stack's profile (vLLM 0.20), refined by samples of the stack of 2024")
+    for x in shots:
+        print(
+            "{samples} samples: {error_percent[0]:5.1f} / {error_percent[1]:.1f} %, covered {coverage:.0%}, {rows} rows".format(
+                **x
+            )
+        )
     if arguments.json:
-        result = {"lines": lines, "published": single, "prior": dataclasses.asdict(PRIOR)}
+        result = {"few_shot": shots, "lines": lines, "published": single, "prior": dataclasses.asdict(PRIOR)}
         arguments.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return 0
 
