@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from tracewrap.capture import http_seams, import_hook, transports
 from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
 from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
-from tracewrap.capture.state import drop, state
+from tracewrap.capture.state import drop, logger, state
 from tracewrap.capture.streams import (
     AsyncStreamReader,
     StreamReader,
@@ -42,6 +42,7 @@ _gates: list[tuple[str, list[bool]]] = []
 """A switch per patched seam: a replacement that somebody else has wrapped stays in place but records nothing once it is off."""
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 _ABSENT = object()
+_noted: set[str] = set()
 
 
 def wrap(client: Client) -> Client:
@@ -112,6 +113,7 @@ def _wrap_known(client: object) -> bool:
     """Wrap *client* at every seam of its class; False when it has none."""
     known = [(adapter, seam) for adapter, seam in _seams() if _is_instance(client, seam.client or seam.target)]
     for adapter, seam in known:
+        _note_unrecorded(adapter)
         _wrap_instance(operator.attrgetter(seam.via)(client) if seam.via else client, adapter, seam)
     senders = [] if known else transports.senders_of(client)
     for method, make in senders:
@@ -134,6 +136,13 @@ def _seams() -> Iterator[tuple[Adapter, Seam]]:
             yield adapter, seam
 
 
+def _note_unrecorded(adapter: Adapter) -> None:
+    """Say once a process what of *adapter*'s SDK is not recorded."""
+    if adapter.unrecorded and adapter.provider not in _noted:
+        _noted.add(adapter.provider)
+        logger.info("%s: recorded, but never %s", adapter.provider, adapter.unrecorded)
+
+
 def _resolve(target: str) -> type | None:
     """The class *target* names, if its module has been imported."""
     module, _, name = target.partition(":")
@@ -150,6 +159,7 @@ def _patch_class(adapter: Adapter, seam: Seam) -> None:
     cls = _resolve(seam.target)
     if cls is None or any(entry[0] is cls and entry[1] == seam.method for entry in _patched):
         return
+    _note_unrecorded(adapter)
     gate = [True]
     _gates.append((adapter.provider, gate))
     for name, make in _replacements(adapter, seam, gate):

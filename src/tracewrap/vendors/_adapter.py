@@ -99,6 +99,8 @@ class Adapter:
     """Positional (client first) and keyword arguments of an ``http`` or ``managed`` seam -> path and body; None: not a call."""
     owns_span: Callable[[Any, Any, Any], bool] | None = None
     """(client, options, our spans' resource) -> whether the SDK's own span records the call and ours stands aside."""
+    unrecorded: str = ""
+    """What the SDK can do and we never record, by name; logged once when its clients are wrapped or instrumented."""
     errors_by_status: Mapping[int, str] = field(default_factory=dict)
     """HTTP status -> name of the exception the SDK raises for it, where the seam sees the status but not the exception."""
 

@@ -179,5 +179,6 @@ ADAPTER = Adapter(
     probe_request=probe_request,
     endpoints=("/messages", "/invoke", "/invoke-with-response-stream", ":rawPredict", ":streamRawPredict"),
     owns_span=owns_span,
+    unrecorded="message batches",
     providers_by_class={**_BY_CLASS, **{f"Async{name}": provider for name, provider in _BY_CLASS.items()}},
 )

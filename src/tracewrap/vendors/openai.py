@@ -235,6 +235,7 @@ ADAPTER = Adapter(
     probe_request=probe_request,
     hides_chunk=hides_chunk,
     endpoints=tuple(_OPERATIONS),
+    unrecorded="Realtime and Live sessions and responses over websockets (realtime.connect, live.connect, responses.connect), batches",
     providers_by_class={
         "AzureOpenAI": "azure.ai.openai",
         "AsyncAzureOpenAI": "azure.ai.openai",

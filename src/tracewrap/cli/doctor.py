@@ -1,0 +1,212 @@
+"""``tracewrap doctor``: what is recorded, twice, or not at all; where it goes and what it is compared with."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import import_module, metadata
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+SUMMARY = "what is recorded, twice or not at all; versions; exporter reachable; profiles found"
+
+OLDEST = {"openai": (2,), "anthropic": (0, 100), "cohere": (5,)}
+"""First release of each SDK's previous major that is tested."""
+APART = ("opentelemetry-instrumentation-openai", "opentelemetry-instrumentation-anthropic")
+"""Instrumentors that do not make their span current, so that it cannot be found from within the call."""
+_MARKS = {"ok": "+", "note": " ", "warn": "!", "fail": "x"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the diagnosis. ``warn``: may mislead; ``fail``: nothing, or too much, is recorded or exported."""
+
+    about: str
+    status: Literal["ok", "note", "warn", "fail"]
+    text: str
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument("--timeout", type=float, default=2.0, metavar="S", help="seconds to wait for the exporter")
+    parser.add_argument("--json", action="store_true", help="one JSON list of findings")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; 1 if one of them is a failure."""
+    findings = list(diagnose(args.timeout))
+    if args.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        width = max(len(finding.about) for finding in findings)
+        for finding in findings:
+            print(f"{_MARKS[finding.status]} {finding.about:<{width}}  {finding.text}")
+    return int(any(finding.status == "fail" for finding in findings))
+
+
+def diagnose(timeout_s: float = 2.0) -> Iterator[Finding]:
+    """All findings, in the order in which a call passes what they are about."""
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (_versions, _vendors, _http, _others, _environment)
+    for check in checks:
+        yield from check()
+    yield from _sinks(timeout_s)
+    yield from _profiles()
+
+
+def version_of(package: str) -> str | None:
+    """Installed version of *package*; None when it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _versions() -> Iterator[Finding]:
+    names = ("tracewrap", "opentelemetry-api", "opentelemetry-sdk")
+    yield Finding("versions", "ok", ", ".join(f"{name} {version_of(name)}" for name in names))
+
+
+def _vendors() -> Iterator[Finding]:
+    """Each SDK: installed, new enough, and every seam found in it."""
+    from tracewrap.vendors import adapters
+
+    for adapter in adapters():
+        package = adapter.seams[0].target.partition(":")[0].partition(".")[0]
+        version = version_of(package)
+        if version is None:
+            yield Finding(package, "note", "not installed")
+            continue
+        missing = [seam.target for seam in adapter.seams if not _has(seam.target, seam.method)]
+        numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+        if len(missing) == len(adapter.seams):
+            yield Finding(package, "fail", f"{version}: not recorded, none of its seams was found")
+        elif missing:
+            yield Finding(package, "warn", f"{version}: recorded, except {', '.join(missing)}")
+        elif numbers < OLDEST.get(package, ()):
+            oldest = ".".join(map(str, OLDEST[package]))
+            yield Finding(package, "warn", f"{version}: recorded, but older than the tested {oldest}")
+        else:
+            yield Finding(package, "ok", f"{version}: recorded at {len(adapter.seams)} seams")
+        if adapter.unrecorded:
+            yield Finding(package, "note", f"never recorded: {adapter.unrecorded}")
+
+
+def _has(target: str, method: str) -> bool:
+    module, _, name = target.partition(":")
+    try:
+        return hasattr(getattr(import_module(module), name), method)
+    except Exception:  # noqa: BLE001 - a broken SDK is a finding
+        return False
+
+
+def _http() -> Iterator[Finding]:
+    for package in ("httpx", "httpx2"):
+        version = version_of(package)
+        text = "not installed" if version is None else f"{version}: recorded where a client or transport is wrapped"
+        yield Finding(package, "note" if version is None else "ok", text)
+
+
+def _others() -> Iterator[Finding]:
+    """Other instrumentors of the same SDKs, and Anthropic's own spans."""
+    disabled = {name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+    for entry in metadata.entry_points(group="opentelemetry_instrumentor"):
+        if entry.name.startswith("tracewrap") or not any(name in entry.name for name in OLDEST):
+            continue
+        package = entry.dist.name if entry.dist is not None else entry.value
+        if {entry.name, "*"} & disabled:
+            yield Finding(package, "ok", f"instruments {entry.name} too, but is disabled")
+        elif package in APART:
+            hint = f"disable one: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={entry.name}"
+            yield Finding(package, "fail", f"makes a second span of every {entry.name} call when it is on; {hint}")
+        else:
+            text = f"instruments {entry.name} too: its span is the one where both are on, ours adds to it"
+            yield Finding(package, "note", text)
+    yield from _native()
+
+
+def _native() -> Iterator[Finding]:
+    version = version_of("anthropic")
+    if version is None or version.startswith("0."):
+        return
+    if os.environ.get("ANTHROPIC_OPEN_TELEMETRY", "").lower() == "false":
+        text = "the SDK's own spans are off"
+    elif os.environ.get("ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE", "").lower() == "content":
+        text = "the SDK's own spans record content: they stay, ours stand aside where both go to one provider"
+    else:
+        text = "the SDK's own spans give way to ours where both go to one provider"
+    yield Finding("anthropic", "note", text)
+
+
+def _environment() -> Iterator[Finding]:
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        yield Finding("environment", "fail", "OTEL_SDK_DISABLED=true: nothing is recorded; unset it")
+    disabled = os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
+    ours = [name for name in map(str.strip, disabled.split(",")) if name == "*" or name.startswith("tracewrap")]
+    if ours:
+        text = f"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names {', '.join(ours)}: not recorded by instrument()"
+        yield Finding("environment", "fail", text)
+    exporter = os.environ.get("OTEL_TRACES_EXPORTER")
+    if exporter and "tracewrap_otlp" not in exporter:
+        text = (
+            f"OTEL_TRACES_EXPORTER={exporter}: spans of opentelemetry-instrument carry no estimates; use tracewrap_otlp"
+        )
+        yield Finding("environment", "note", text)
+
+
+def _sinks(timeout_s: float) -> Iterator[Finding]:
+    from tracewrap.pipeline import settings
+
+    chosen = settings()
+    if chosen.span_log is not None:
+        folder = os.path.abspath(chosen.span_log)
+        parent = folder if os.path.isdir(folder) else os.path.dirname(folder)
+        good = os.access(parent, os.W_OK)
+        yield Finding("span log", "ok" if good else "fail", f"{folder}" + ("" if good else ": not writable"))
+    variables = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    url = chosen.otlp or next((os.environ[name] for name in variables if os.environ.get(name)), None)
+    if url is not None:
+        yield _reachable(url, timeout_s)
+    if chosen.span_log is None and url is None:
+        text = (
+            "nothing configured: set TRACEWRAP_SPAN_LOG or OTEL_EXPORTER_OTLP_ENDPOINT, or call tracewrap.configure()"
+        )
+        yield Finding("exporter", "warn", text)
+
+
+def _reachable(url: str, timeout_s: float) -> Finding:
+    """Whether something listens at *url*."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        if not host:
+            return Finding("exporter", "fail", f"{url}: not a URL; write http://host:4318")
+        socket.create_connection((host, port), timeout=timeout_s).close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return Finding("exporter", "fail", f"{url}: not reachable ({reason})")
+    return Finding("exporter", "ok", f"{url}: reachable")
+
+
+def _profiles() -> Iterator[Finding]:
+    from tracewrap.errors import TracewrapError
+    from tracewrap.join.catalog import load_catalog
+    from tracewrap.pipeline import settings
+
+    chosen = settings()
+    try:
+        catalog = load_catalog(*chosen.profiles, references=chosen.references, stand_ins=chosen.stand_ins)
+    except TracewrapError as error:
+        yield Finding("profiles", "fail", str(error))
+        return
+    except Exception as error:  # noqa: BLE001 - a broken installation is a finding
+        yield Finding("profiles", "fail", f"cannot be loaded ({type(error).__name__}: {error})")
+        return
+    measured = sum(len(stack.profiles) for stack in catalog.stacks)
+    analytic = f"; analytic for any open model: {', '.join(catalog.analytic)}" if catalog.analytic else ""
+    text = f"{measured} measured in {len(catalog.stacks)} stacks, {len(catalog.denoised)} denoised{analytic}"
+    known: Any = measured or catalog.analytic
+    yield Finding("profiles", "ok" if known else "warn", text)

@@ -1,0 +1,76 @@
+"""tracewrap doctor says what is recorded, twice or not at all, and exits by it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fake_vendor import FakeVendor
+from tracewrap.cli import doctor, main
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No pyproject.toml and no variable of the developer's decides."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("OTEL_TRACES_EXPORTER", "TRACEWRAP_OTLP", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "TRACEWRAP_PROFILES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def _findings(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[dict[str, str]]]:
+    code = main(["doctor", "--json", "--timeout", "1"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_healthy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vendor: FakeVendor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Installed SDKs with all their seams, a reachable exporter and a writable folder are no failure."""
+    monkeypatch.setenv("TRACEWRAP_SPAN_LOG", str(tmp_path / "calls"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", vendor.url)
+    monkeypatch.setattr(doctor.metadata, "entry_points", lambda group: [])
+    code, findings = _findings(capsys)
+    assert code == 0
+    said = {finding["about"]: finding for finding in reversed(findings)}
+    assert "recorded at 2 seams" in said["openai"]["text"]
+    assert {said[name]["status"] for name in ("anthropic", "cohere", "span log", "exporter", "profiles")} == {"ok"}
+
+
+def test_failures(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A disabled SDK, disabled instrumentations and a dead exporter are failures, each with what to do."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "tracewrap-openai")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    code, findings = _findings(capsys)
+    assert code == 1
+    failed = [finding["text"] for finding in findings if finding["status"] == "fail"]
+    assert any("OTEL_SDK_DISABLED" in text for text in failed)
+    assert any("tracewrap-openai" in text for text in failed)
+    assert any("not reachable" in text for text in failed)
+
+
+def test_a_second_instrumentor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another instrumentor of the same SDK is named; one that would double every span is a failure unless disabled."""
+    dist = SimpleNamespace(name="opentelemetry-instrumentation-openai")
+    other = SimpleNamespace(name="openai", value="x:Y", dist=dist)
+    monkeypatch.setattr(doctor.metadata, "entry_points", lambda group: [other])
+    code, findings = _findings(capsys)
+    assert code == 1
+    assert any(finding["about"] == dist.name and "second span" in finding["text"] for finding in findings)
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "openai")
+    assert _findings(capsys)[0] == 0
+
+
+def test_missing_and_broken_sdks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SDK that is not there is a note; one whose seams are gone is a failure; an old one a warning."""
+    real = doctor.version_of
+    monkeypatch.setattr(doctor, "version_of", lambda name: None if name == "cohere" else real(name))
+    monkeypatch.setattr(doctor, "_has", lambda target, method: not target.startswith("openai"))
+    found = {finding.about: finding for finding in reversed(list(doctor._vendors()))}
+    assert (found["cohere"].status, found["openai"].status) == ("note", "fail")
+    monkeypatch.setattr(doctor, "_has", lambda target, method: True)
+    monkeypatch.setattr(doctor, "version_of", lambda name: "0.9.1")
+    assert {finding.status for finding in doctor._vendors() if finding.text.startswith("0.9")} == {"warn"}
