@@ -1,0 +1,49 @@
+"""``tracewrap profile design --n 10``: the points to measure, in order."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from tracewrap.errors import missing_extra
+
+SUMMARY = "the (p, o) points to measure, in order of usefulness"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument("--n", type=int, required=True, help="how many points")
+    parser.add_argument("--max-input-tokens", type=int, default=2048, help="largest prompt of interest (default 2048)")
+    parser.add_argument("--max-output-tokens", type=int, default=64, help="most output tokens to spend (default 64)")
+    parser.add_argument("--known", metavar="SAMPLES.csv", help="points measured already")
+    parser.add_argument("--prior", metavar="PROFILE.json", help="what is known of the runtime already")
+    parser.add_argument("--budget-s", type=float, help="stop before this many seconds, by --prior")
+    parser.add_argument("--json", action="store_true", help='{"points": [{"input_tokens": .., "output_tokens": ..}]}')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the points."""
+    try:
+        from tracewrap.runtime.design import Point, design
+    except ImportError:
+        raise missing_extra("profile design", "fit") from None
+    from tracewrap.runtime.files import load_profile
+    from tracewrap.runtime.samples import read_samples
+
+    known = [] if args.known is None else read_samples(args.known)
+    points = design(
+        args.n,
+        max_input_tokens=args.max_input_tokens,
+        max_output_tokens=args.max_output_tokens,
+        known=[Point(s.input_tokens, s.output_tokens) for s in known],
+        prior=None if args.prior is None else load_profile(args.prior),
+        budget_s=args.budget_s,
+    )
+    if args.json:
+        rows = [{"input_tokens": point.input_tokens, "output_tokens": point.output_tokens} for point in points]
+        print(json.dumps({"points": rows}, indent=1))
+    else:
+        print("input_tokens,output_tokens")
+        for point in points:
+            print(f"{point.input_tokens},{point.output_tokens}")
+    return 0
