@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from tracewrap.errors import ConfigurationError, SourceError  # noqa: E402
 from tracewrap.profiler import device as devices  # noqa: E402
+from tracewrap.profiler import measure as measuring  # noqa: E402
 from tracewrap.profiler.attention import BLOCK  # noqa: E402
 from tracewrap.profiler.blocks import Experts, Linear  # noqa: E402
 from tracewrap.profiler.blueprint import Blueprint, Rope, blueprint_from_architecture  # noqa: E402
@@ -47,7 +49,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_every_point_is_measured_in_every_round(tmp_path: Path) -> None:
     """Each point has at least three and at most the asked repeats; runtimes are positive and hold the first token's time."""
     path = tmp_path / "s.csv"
-    done = measure(Setup(blueprint=TINY), POINTS, str(path), repeats=4)
+    done = measure(Setup(blueprint=TINY, clock="cpu"), POINTS, str(path), repeats=4)
     assert done.complete
     for point in POINTS:
         assert 3 <= len(values_of(done.rows, point)) <= 4
@@ -57,7 +59,7 @@ def test_every_point_is_measured_in_every_round(tmp_path: Path) -> None:
 
 def test_measuring_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Running again adds only the missing repeats; the same command a third time adds none."""
-    path, setup = tmp_path / "s.csv", Setup(blueprint=TINY)
+    path, setup = tmp_path / "s.csv", Setup(blueprint=TINY, clock="cpu")
     measure(setup, POINTS, str(path), repeats=1)
     first = rows(path)
     path.write_text(path.read_text() + "8,6,0.0")  # killed in the middle of a line
@@ -71,17 +73,17 @@ def test_measuring_goes_on_where_it_stopped(tmp_path: Path) -> None:
 def test_samples_of_another_precision_are_not_continued(tmp_path: Path) -> None:
     """A samples file of another setup, or another file altogether, is refused."""
     path = tmp_path / "s.csv"
-    measure(Setup(blueprint=TINY), POINTS[:1], str(path), repeats=1)
+    measure(Setup(blueprint=TINY, clock="cpu"), POINTS[:1], str(path), repeats=1)
     with pytest.raises(ConfigurationError, match="another setup"):
-        measure(Setup(blueprint=TINY, precision="bf16"), POINTS[:1], str(path), repeats=1)
+        measure(Setup(blueprint=TINY, clock="cpu", precision="bf16"), POINTS[:1], str(path), repeats=1)
     path.write_text("a,b\n1,2\n")
     with pytest.raises(SourceError, match="not a samples file"):
-        measure(Setup(blueprint=TINY), POINTS[:1], str(path), repeats=1)
+        measure(Setup(blueprint=TINY, clock="cpu"), POINTS[:1], str(path), repeats=1)
 
 
 def test_a_budget_ends_the_measurement_after_one_round(tmp_path: Path) -> None:
     """With no time left every point still has its one sample, and the measurement says that it is not complete."""
-    done = measure(Setup(blueprint=TINY), POINTS, str(tmp_path / "s.csv"), repeats=5, budget_s=0.0)
+    done = measure(Setup(blueprint=TINY, clock="cpu"), POINTS, str(tmp_path / "s.csv"), repeats=5, budget_s=0.0)
     assert not done.complete
     assert [len(values_of(done.rows, point)) for point in POINTS] == [1, 1, 1]
 
@@ -162,7 +164,7 @@ def test_layers_built_are_those_that_fit() -> None:
 
 def test_sampled_layers_are_stated_and_scaled(tmp_path: Path) -> None:
     """Half the layers: the facts say so, and each runtime is at least that of the layers that ran."""
-    done = measure(Setup(blueprint=TINY, layers=2), [(16, 4)], str(tmp_path / "s.csv"), repeats=1)
+    done = measure(Setup(blueprint=TINY, clock="cpu", layers=2), [(16, 4)], str(tmp_path / "s.csv"), repeats=1)
     assert done.stack["layers"] == "2 of 4 layers measured, scaled to all"
     parts = [float(x) for x in done.rows[0]["depth_runtimes_s"].split("+")]
     assert len(parts) == 2
@@ -173,7 +175,7 @@ def test_slowed_samples_are_kept_but_not_used(tmp_path: Path, monkeypatch: pytes
     """A sample taken while the device was throttled is written, marked, repeated, and left out of the value."""
     readings = iter([devices.Reading(), devices.Reading(slowed="hw_thermal")])
     monkeypatch.setattr(devices.Watch, "read", lambda self: next(readings, devices.Reading()))
-    done = measure(Setup(blueprint=TINY), [(4, 2)], str(tmp_path / "s.csv"), repeats=1)
+    done = measure(Setup(blueprint=TINY, clock="cpu"), [(4, 2)], str(tmp_path / "s.csv"), repeats=1)
     assert [row["slowed"] for row in done.rows] == ["hw_thermal", ""]
     assert len(values_of(done.rows, (4, 2))) == 1
 
@@ -182,7 +184,7 @@ def test_energy_is_the_counters_difference(tmp_path: Path, monkeypatch: pytest.M
     """Joules of a sample are what the counter moved; mean power leaves out samples too short for the counter."""
     counter = iter(range(0, 1000, 5))
     monkeypatch.setattr(devices.Watch, "read", lambda self: devices.Reading(energy_j=float(next(counter))))
-    done = measure(Setup(blueprint=TINY), [(4, 2)], str(tmp_path / "s.csv"), repeats=1)
+    done = measure(Setup(blueprint=TINY, clock="cpu"), [(4, 2)], str(tmp_path / "s.csv"), repeats=1)
     assert float(done.rows[0]["energy_j"]) == 5.0
     assert mean_watts([{"energy_j": "100", "wall_s": "0.5"}, {"energy_j": "900", "wall_s": "0.01"}]) == 200.0
     assert mean_watts([{"energy_j": "", "wall_s": "0.5"}]) is None
@@ -256,3 +258,14 @@ def test_a_decode_step_never_waits_for_the_device(method: str, monkeypatch: pyte
     else:
         steps.advance(700, None)
         assert steps.token.device.type == "meta"
+
+
+def test_samples_during_other_work_are_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the wall clock, a sample that waited for a core half its time is marked and repeated; if all did, all count."""
+    monkeypatch.setattr(time, "process_time", lambda: 0.5 * time.perf_counter())
+    monkeypatch.setattr(
+        measuring, "PREEMPTED", -1.0
+    )  # so that the fixed half millisecond of a tiny model does not matter
+    done = measure(Setup(blueprint=TINY), [(4, 2)], str(tmp_path / "s.csv"), repeats=1)
+    assert [row["slowed"] for row in done.rows] == ["preempted"] * 3
+    assert len(values_of(done.rows, (4, 2))) == 3

@@ -154,8 +154,10 @@ def _report(args: argparse.Namespace, profile: RuntimeProfile, done: Measured, s
     if profile.stack.get("layers"):
         print(f"note: {profile.stack['layers']}")
     if slowed:
-        print(f"note: {slowed} samples were taken while the device was slowed; they are marked and not used")
+        print(
+            f"note: {slowed} samples were taken while the device was slowed or busy; they are marked, and used only where no other is"
+        )
     if not done.complete:
         print("note: the budget ended before every point had its repeats; run again to go on")
-    if load is not None and profile.stack.get("device") == "cpu" and load > 1.5:
-        print(f"note: load was up to {load:.1f}; a quiet machine measures better (or --clock cpu)")
+    if load is not None and profile.stack.get("clock") == "wall" and load > 1.5:
+        print(f"note: load was up to {load:.1f}; a quiet machine measures better, or --clock cpu")

@@ -81,6 +81,7 @@ class Timer:
 
     def __init__(self, device: torch.device, clock: str = "wall") -> None:
         self.device = device
+        self.clock = clock
         self._now: Callable[[], float] = time.process_time if clock == "cpu" else time.perf_counter
 
     def mark(self) -> Any:

@@ -43,6 +43,8 @@ COLUMNS = (
 MIN_REPEATS = 3
 STEADY = 0.01
 """A point whose median lies this close above its lower quartile, relatively, needs no further repeat."""
+PREEMPTED = 0.05
+"""Share of a sample's time spent waiting for a core, above which it is marked and repeated (CPU, one thread)."""
 _MAX_SLOWED = 3
 _WARM_UP_TOKENS = 8
 
@@ -194,12 +196,20 @@ class _Bench:
     def _run(self, point: Point) -> list[Timing]:
         return [self.generation.run(*point, depth) for depth in self.depths.cuts()]
 
+    def _preempted(self, wall: float, cpu: float) -> str:
+        """Whether other work took the core: on a CPU with one thread, time that was not ours shows."""
+        timer = self.generation.timer
+        if timer.device.type != "cpu" or timer.clock != "wall" or torch.get_num_threads() != 1:
+            return ""
+        return "preempted" if wall - cpu > PREEMPTED * wall + 0.0005 else ""
+
     def _sample(self, point: Point, repeat: int) -> None:
         """One good sample of *point*; those taken while the device was slowed are kept, marked, and repeated."""
         for _ in range(_MAX_SLOWED):
             before, wall, cpu = self.watch.read(), time.perf_counter(), time.process_time()
             timings = self._run(point)
             wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, self.watch.read()
+            slowed = after.slowed or before.slowed or self._preempted(wall, cpu)
             energy = None
             if before.energy_j is not None and after.energy_j is not None and self.depths.whole:
                 energy = after.energy_j - before.energy_j
@@ -214,14 +224,14 @@ class _Bench:
                     "cpu_s": cpu,
                     "energy_j": energy,
                     "sm_clock_mhz": after.sm_clock_mhz,
-                    "slowed": after.slowed or before.slowed,
+                    "slowed": slowed,
                     "power_capped": after.power_capped if self.watch.works else None,
                     "load": load_average(),
                     "depth_runtimes_s": "" if self.depths.whole else "+".join(f"{t.runtime_s:.9g}" for t in timings),
                     "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
             )
-            if not (after.slowed or before.slowed):
+            if not slowed:
                 return
             cool_down(self.watch)
 
