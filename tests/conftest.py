@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +39,15 @@ def vendor() -> Iterator[FakeVendor]:
     """A vendor on loopback that speaks all three wire formats and answers at once."""
     with FakeVendor() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def leaves_clients_open() -> Iterator[None]:
+    """For modules whose clients are left to the collector, as programs leave them: collect them before others are watched."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,7 @@ httpx = pytest.importorskip("httpx")
 
 
 pytestmark = [  # abandoned clients and streams are the point here: their sockets are closed when they are collected
+    pytest.mark.usefixtures("leaves_clients_open"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -23,6 +23,7 @@ cohere = pytest.importorskip("cohere")
 openai = pytest.importorskip("openai")
 
 pytestmark = [  # clients are left to the collector, which closes their sockets
+    pytest.mark.usefixtures("leaves_clients_open"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
