@@ -58,8 +58,8 @@ def calls() -> list[Call]:
         call(9, 2.3, usage=usage(100, 11), raw_runtime_s=0.3, outcome="cancelled"),
         call(10, 2.4, usage=usage(100, 5), raw_runtime_s=0.7, outcome="partial"),
         call(11, 3.1, raw_runtime_s=1.1),
-        call(12, 3.2, provider="anthropic", server_address="api.anthropic.com", request_model="m-b", response_model="m-b", service_name="batch",
-             usage=usage(50, 10), raw_runtime_s=3.0),
+        call(12, 3.2, provider="anthropic", server_address="api.anthropic.com", request_model="m-b", response_model="m-b",
+             service_name="batch", usage=usage(50, 10), raw_runtime_s=3.0),
         call(13, 3.3, operation="embeddings", usage=usage(40, None), raw_runtime_s=0.1),
     ]  # fmt: skip
 
@@ -174,7 +174,8 @@ def test_totals_runtimes(built: report.Report) -> None:
     # Complete calls' raw runtimes, sorted: 0.1 0.4 0.5 0.5 0.9 1.1 2.0 2.6 3.0 4.2 (n = 10), sum 15.3.
     # Quantile q lies at index 9q: p50 at 4.5: (0.9+1.1)/2 = 1.0; p90 at 8.1: 3.0 + 0.1*1.2 = 3.12; p99 at 8.91: 3.0 + 0.91*1.2 = 4.092.
     assert t["raw"] == {"n": 10, "sum_s": near(15.3), "p50_s": near(1.0), "p90_s": near(3.12), "p99_s": near(4.092)}
-    # Denoised, sorted: 0.2 0.3 0.3 0.4 0.5 1.1 2.2, sum 5.0. p50 at 3: 0.4; p90 at 5.4: 1.1+0.4*1.1 = 1.54; p99 at 5.94: 1.1+0.94*1.1 = 2.134.
+    # Denoised, sorted: 0.2 0.3 0.3 0.4 0.5 1.1 2.2, sum 5.0. p50 at 3: 0.4; p90 at 5.4: 1.1+0.4*1.1 = 1.54;
+    # p99 at 5.94: 1.1+0.94*1.1 = 2.134.
     d = t["denoised"]
     assert (d["n"], d["sum_s"], d["p50_s"], d["p90_s"], d["p99_s"]) == (
         7,

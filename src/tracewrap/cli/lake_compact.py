@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     days = f" in {len(done.days)} day{'s' if len(done.days) != 1 else ''}" if done.days else ""
     print(
-        f"{args.lake}: {done.added:,} calls added{days}, {done.calls - done.added:,} were there already; {skipped:,} lines or copies skipped"
+        f"{args.lake}: {done.added:,} calls added{days}, {done.calls - done.added:,} were there already;"
+        f" {skipped:,} lines or copies skipped"
     )
     return 0

@@ -1,8 +1,8 @@
 """The join as SQL: RuntimeProfile's formula over a table, in DuckDB's dialect, plain arithmetic that sqlglot carries to other engines.
 
 Profiles are rows of DOUBLE coefficients beside the key of the deployment they describe. Prompt time is ``y_i + (p~ - x_i) * slope_i`` of
-the segment that p~ falls in, a CASE over the segments' ends (the last has none), so it is ``RuntimeProfile.prompt_time`` step by step. Tests
-hold both forms, and DuckDB, ClickHouse and Spark, to 1e-9 relative.
+the segment that p~ falls in, a CASE over the segments' ends (the last has none), so it is ``RuntimeProfile.prompt_time`` step by step.
+Tests hold both forms, and DuckDB, ClickHouse and Spark, to 1e-9 relative.
 """
 
 from __future__ import annotations

@@ -121,7 +121,8 @@ def joined_query(
     )
     source = f"SELECT c.*, m.*, {billed_in} AS b_in, {billed_out} AS b_out FROM {table} AS c JOIN dims AS m ON {match}"
     price = f"SELECT * FROM ({source}) AS s LEFT JOIN prices AS r ON s.price = r.price_id" + (
-        " AND s.start_time_ns >= r.from_ns AND s.start_time_ns < r.until_ns AND coalesce(s.b_in, 0) > r.above AND coalesce(s.b_in, 0) <= r.upto"
+        " AND s.start_time_ns >= r.from_ns AND s.start_time_ns < r.until_ns"
+        " AND coalesce(s.b_in, 0) > r.above AND coalesce(s.b_in, 0) <= r.upto"
     )
     comparable = "generation = 1 AND outcome = 'complete' AND input_tokens >= 0 AND output_tokens >= 0 AND raw_runtime_s IS NOT NULL"
     first = {
@@ -171,7 +172,8 @@ def _list_cost() -> str:
     def count(name: str) -> str:
         return f"coalesce({join_sql.dbl(name)}, {join_sql.dbl(0)})"
 
-    plain_in = f"{count('b_in')} - {count('cached_input_tokens')} - {count('cache_write_input_tokens')} - {count('audio_input_tokens')} - {count('image_input_tokens')}"
+    special = ("cached_input_tokens", "cache_write_input_tokens", "audio_input_tokens", "image_input_tokens")
+    plain_in = " - ".join(map(count, ("b_in", *special)))
     plain_out = f"{count('b_out')} - {count('reasoning_output_tokens')} - {count('audio_output_tokens')}"
     terms = {
         "input": f"greatest({plain_in}, {join_sql.dbl(0)})",
@@ -318,7 +320,10 @@ def hour_medians_query() -> str:
 
 def error_types_query() -> str:
     """Calls by error type, failed and cancelled ones."""
-    return "SELECT coalesce(error_type, '') AS error_type, count(*) AS n FROM calls WHERE error_type IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 50"
+    return (
+        "SELECT error_type, count(*) AS n FROM calls WHERE error_type IS NOT NULL"
+        " GROUP BY error_type ORDER BY count(*) DESC, error_type LIMIT 50"
+    )
 
 
 def _grouped(keys: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,8 +44,9 @@ def format_of(path: str) -> str:
 def render(report: Report, name: str, *, trace_url: str | None = None) -> str:
     """The report as text. *trace_url*: template of links to traces, with ``{trace_id}`` (HTML only)."""
     if name == "html":
-        page = importlib.import_module("tracewrap.report.render_html")
-        return str(page.render_html(report, trace_url=trace_url))
+        from tracewrap.report import html
+
+        return html.render(report, trace_url=trace_url)
     if name not in _TEXT:
         raise ConfigurationError(
             f"format {name!r} cannot be printed; there is {', '.join((*_TEXT, 'html'))}; parquet needs -o FILE"

@@ -106,7 +106,7 @@ def coverage_lines(report: Report) -> list[str]:
 def total_rows(report: Report) -> list[tuple[str, str]]:
     """(what, figure with interval and provenance) of the totals."""
     t = report["totals"]
-    d, c = t["denoised"], t["contention"]
+    raw, d, c = t["raw"], t["denoised"], t["contention"]
     rows = [
         (
             "tokens",
@@ -115,7 +115,7 @@ def total_rows(report: Report) -> list[tuple[str, str]]:
         ("retries", f"{count(t['retried_calls'])} calls, {seconds(t['retry_s'])}"),
         (
             "raw runtime",
-            f"{seconds(t['raw']['sum_s'])}; p50 {seconds(t['raw']['p50_s'])}, p90 {seconds(t['raw']['p90_s'])}, p99 {seconds(t['raw']['p99_s'])}",
+            f"{seconds(raw['sum_s'])}; p50 {seconds(raw['p50_s'])}, p90 {seconds(raw['p90_s'])}, p99 {seconds(raw['p99_s'])}",
         ),
         (
             "denoised runtime",
@@ -141,7 +141,8 @@ def total_rows(report: Report) -> list[tuple[str, str]]:
             ("  serving ratio", f"{ratio(s['value'])}{bounds(ratio, s['low'], s['high'])}"),
             (
                 "  idealized cost",
-                f"{usd(cost['value'])}{bounds(usd, cost['low'], cost['high'])} for {count(cost['n'])} calls; list {usd(r['list_cost_usd'])} for {count(r['list_cost_calls'])} of them",
+                f"{usd(cost['value'])}{bounds(usd, cost['low'], cost['high'])} for {count(cost['n'])} calls;"
+                f" list {usd(r['list_cost_usd'])} for {count(r['list_cost_calls'])} of them",
             ),
             ("  idealized energy", f"{joules(energy['value'])}{bounds(joules, energy['low'], energy['high'])}"),
         ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracewrap.report import queries
 from tracewrap.report.figures import number, ratio
+from tracewrap.report.join_sql import dbl
 from tracewrap.report.model import CallRow
 from tracewrap.report.period import from_ns
 
@@ -39,8 +40,7 @@ def calls(joined: Joined, top: int) -> tuple[list[CallRow], list[CallRow]]:
     if not floors or top < 1:
         return [], []
     # A call waits no longer than it takes, so the calls of both lists take at least the smaller floor.
-    idealized = list(joined.prefixes[1:2])
-    fields = [*_FIELDS, *idealized]
+    fields = [*_FIELDS, *joined.prefixes[1:2]]
     sql = queries.joined_query(
         joined.prefixes,
         joined.n_segments,
@@ -50,31 +50,19 @@ def calls(joined: Joined, top: int) -> tuple[list[CallRow], list[CallRow]]:
         ids=True,
         floor_s=min(floors),
     )
-    rows = [
-        dict(zip(fields, row, strict=True))
-        for row in joined.engine.rows(
-            f"SELECT {', '.join(fields)} FROM ({sql}) AS w WHERE {_keep(slowest, contended)} ORDER BY trace_id, span_id LIMIT {20 * top + 1000}"
+    lists = []
+    for order, known in (("raw_all", slowest), ("last - d", contended)):
+        where = "1 = 0" if known is None else f"{order} >= {dbl(known)}"
+        found = joined.engine.rows(
+            f"SELECT {', '.join(fields)} FROM ({sql}) AS w WHERE {where} ORDER BY {order} DESC, trace_id, span_id LIMIT {int(top)}"
         )
-    ]
-    out = [_call(joined, row) for row in rows]
-    by_raw = sorted(
-        (row for row in out if row["raw_runtime_s"] is not None), key=lambda row: -(row["raw_runtime_s"] or 0.0)
-    )
-    by_wait = sorted(
-        (row for row in out if row["contention_s"] is not None), key=lambda row: -(row["contention_s"] or 0.0)
-    )
-    return by_raw[:top], by_wait[:top]
+        lists.append([_call(joined, dict(zip(fields, row, strict=True))) for row in found])
+    return lists[0], lists[1]
 
 
 def _floor(joined: Joined, sql: str) -> float | None:
     values = [float(row[0]) for row in joined.engine.rows(sql)]
     return min(values) if values else None
-
-
-def _keep(slowest: float | None, contended: float | None) -> str:
-    parts = [] if slowest is None else [f"raw_all >= CAST({slowest!r} AS DOUBLE)"]
-    parts += [] if contended is None else [f"last - d >= CAST({contended!r} AS DOUBLE)"]
-    return " OR ".join(parts)
 
 
 def _call(joined: Joined, row: Mapping[str, Any]) -> CallRow:

@@ -109,7 +109,8 @@ def load_span_file(
     keyed = {"trace_id": "trace_id", "span_id": "span_id"} | dict(columns)
     spans = (
         "SELECT trace_id, span_id, nullif(parent_span_id, '') AS parent_span_id, start_ns, end_ns,"
-        " nullif(service_name, '') AS service_name, nullif(scope_name, '') AS scope_name, CAST(failed AS BOOLEAN) AS failed, map_keys(attrs) AS keys, map_values(attrs) AS vals,"
+        " nullif(service_name, '') AS service_name, nullif(scope_name, '') AS scope_name,"
+        " CAST(failed AS BOOLEAN) AS failed, map_keys(attrs) AS keys, map_values(attrs) AS vals,"
         f" map_entries(attrs) AS pairs, map_entries(resource) AS resource_pairs FROM read_parquet({quoted(str(file))})"
     )
     connection.execute(PAIRS_MAP)

@@ -1,7 +1,7 @@
 """From spans to calls in SQL: the codec of ``tracewrap.semconv.call_from_attributes`` for whole tables.
 
 Input: a relation with trace_id, span_id, parent_span_id, start_ns, end_ns, service_name, scope_name, failed and the attributes as text
-(arrays as JSON text): lists ``keys`` and ``vals`` of the span's, ``resource_pairs`` and ``pairs`` (lists of {key, value}) for the tags; what
+(arrays as JSON text): lists ``keys`` and ``vals`` of the span's, ``resource_pairs`` and ``pairs`` (lists of {key, value}) for tags: what
 OTLP-JSON, Jaeger and ClickHouse can all give. Output: ``CALL_COLUMNS``. Tests hold the two codecs together.
 """
 
