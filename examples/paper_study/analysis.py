@@ -12,6 +12,7 @@ from paper_data import SHAPES, Data, Measured, Scenario, short
 from tracewrap.records import Estimate
 from tracewrap.runtime.cost import idealized_cost
 from tracewrap.runtime.denoise import Observation, denoise
+from tracewrap.runtime.design import Point, design
 from tracewrap.runtime.fit import Sample, fit
 from tracewrap.runtime.helm import profile_from_helm, read_helm
 from tracewrap.runtime.profile import RuntimeProfile
@@ -289,7 +290,14 @@ def _h100(batch1: Sequence[dict[str, str]]) -> list[Row]:
     return out
 
 
-def cost_of_estimating(data: Data, design: Sequence[tuple[int, int]]) -> list[Row]:
+def designed(data: Data, n: int = 10) -> list[tuple[int, int]]:
+    """The *n* configurations that tracewrap would measure, of those in the data, chosen without looking at any runtime."""
+    points = sorted({(m.input_tokens, m.output_tokens) for m in data.logs})
+    chosen = design(n, max_input_tokens=1920, max_output_tokens=64, candidates=[Point(p, o) for p, o in points])
+    return [(point.input_tokens, point.output_tokens) for point in chosen]
+
+
+def cost_of_estimating(data: Data, chosen: Sequence[tuple[int, int]]) -> list[Row]:
     """What it costs to know davinci's runtimes for one run of the benchmark, measured against estimated."""
     said = data.published["estimation_cost"]
     hour = said["usd_per_hour_8_a100"] / 3600
@@ -297,7 +305,7 @@ def cost_of_estimating(data: Data, design: Sequence[tuple[int, int]]) -> list[Ro
     grid = said["local_trials"] * sum(logs.values()) * hour
     one_pass = said["idealized_usd"] - grid
     local = said["idealized_baseline_usd"] - one_pass
-    few = said["local_trials"] * sum(logs[point] for point in design) * hour
+    few = said["local_trials"] * sum(logs[point] for point in chosen) * hour
     probes = {(m.input_tokens, m.output_tokens) for m in data.calls}
     per_probe = [p * said["usd_per_1000_input"] / 1000 + o * said["usd_per_1000_output"] / 1000 for p, o in probes]
     probing = said["api_trials"] * sum(per_probe)
@@ -305,10 +313,10 @@ def cost_of_estimating(data: Data, design: Sequence[tuple[int, int]]) -> list[Ro
     rows = [
         ("idealized: every query 50 times on 8 A100", "baseline", local + one_pass, None),
         ("idealized: 270 configurations 50 times, then T(p, o)", "paper", grid + one_pass, 57.09),
-        (f"idealized: {len(design)} designed configurations 50 times", "tracewrap", few + one_pass, None),
+        (f"idealized: {len(chosen)} designed configurations 50 times", "tracewrap", few + one_pass, None),
         ("idealized, GPU time alone: every query", "baseline, GPU", local, None),
         ("idealized, GPU time alone: 270 configurations", "paper, GPU", grid, None),
-        (f"idealized, GPU time alone: {len(design)} designed", "tracewrap, GPU", few, None),
+        (f"idealized, GPU time alone: {len(chosen)} designed", "tracewrap, GPU", few, None),
         ("denoised: every query 10 times", "API baseline", said["api_trials"] * api, None),
         ("denoised: 35 synthetic configurations 10 times, every query once", "paper, API", api + probing, 10),
         ("denoised: low quantile over the traffic itself, no probing", "tracewrap, API", api, None),
@@ -321,14 +329,14 @@ def cost_of_estimating(data: Data, design: Sequence[tuple[int, int]]) -> list[Ro
     return out
 
 
-def few_queries(data: Data, design: Sequence[tuple[int, int]]) -> list[Row]:
+def few_queries(data: Data, chosen: Sequence[tuple[int, int]]) -> list[Row]:
     """What the designed configurations alone predict: errors over the configurations that were not used."""
     out = []
     for model, points in by_model(data.logs).items():
-        used = [m for m in points if (m.input_tokens, m.output_tokens) in design]
+        used = [m for m in points if (m.input_tokens, m.output_tokens) in chosen]
         samples = [Sample(m.input_tokens, m.output_tokens, m.runtime_s) for m in used]
         profile = fit(samples, id=f"few/{model}", model=model).profile
-        rest = [m for m in points if (m.input_tokens, m.output_tokens) not in design]
+        rest = [m for m in points if (m.input_tokens, m.output_tokens) not in chosen]
         errors = [abs(profile.runtime(m.input_tokens, m.output_tokens) / m.runtime_s - 1) for m in rest]
         row: Row = {"model": short(model), "queries": len(used), "predicted": len(rest)}
         out.append(row | dict(zip(("median", "p90", "p99"), quantiles(errors), strict=True)))

@@ -29,8 +29,6 @@ from tracewrap.runtime.stack import ReferenceStack, load_stack
 Rows = list[analysis.Row]
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "a100-sxm-80gb_megatron-fp16.json"
-# Both ends of every direction, the middle, and a pair across the edge of a tile; all of them are in the measurements
-DESIGN = ((1, 1), (1, 64), (512, 1), (1920, 1), (1024, 1), (256, 1), (320, 1), (1280, 64), (128, 1), (192, 1))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def study(data: paper_data.Data, stack: ReferenceStack) -> tuple[str, dict[str, Rows]]:
     """The page and the tables behind it."""
-    minima = analysis.denoised_profiles(data)
+    minima, chosen = analysis.denoised_profiles(data), analysis.designed(data)
     rows = analysis.three_runtimes(data, stack, analysis.published_denoised(data) | minima)
     v100, h100 = analysis.other_hardware(data, stack)
     points = analysis.tradeoffs(data, stack, data.published["prices_usd_per_gpu_hour"]["a100"])
@@ -79,8 +77,8 @@ def study(data: paper_data.Data, stack: ReferenceStack) -> tuple[str, dict[str, 
         "v100": v100,
         "h100": h100,
         "ranks": analysis.ranks(points, data.published["accuracy_per_idealized_second"]),
-        "cost_of_estimating": analysis.cost_of_estimating(data, DESIGN),
-        "few_queries": analysis.few_queries(data, DESIGN),
+        "cost_of_estimating": analysis.cost_of_estimating(data, chosen),
+        "few_queries": analysis.few_queries(data, chosen),
         **{f"tradeoff_{key}": found for key, found in points.items()},
     }
     html = page(
@@ -116,7 +114,7 @@ def _parts(
         (
             "cost",
             "Cost of estimating",
-            sections_value.cost(tables["cost_of_estimating"], tables["few_queries"], DESIGN),
+            sections_value.cost(tables["cost_of_estimating"], tables["few_queries"], analysis.designed(data)),
         ),
     ]
 
