@@ -258,3 +258,29 @@ def test_a_new_vendor_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("acme", "acme-1", "acme.example")
     ] * 3
     assert {call.usage and call.usage.output_tokens for call in calls} == {5}
+
+
+@pytest.mark.parametrize("how", ["wrap", "instrument"])
+def test_embed_in_batches_is_one_call(how: str, vendor: FakeVendor, recorded: testing.Recording) -> None:
+    """Cohere's embed sends 96 texts a request from threads of its own: one span, with all its tokens; two at once are two."""
+    client = cohere.Client(base_url=vendor.url, api_key="k")
+    if how == "wrap":
+        wrap(client)
+    else:
+        instrument()
+    texts = [f"text {number}" for number in range(200)]
+    client.embed(texts=texts, model="m")
+    assert len(vendor.requests) == 3
+    (call,) = recorded()
+    assert call.usage is not None
+    assert (call.usage.input_tokens, call.attempts, call.operation) == (400, 1, "embeddings")
+    client.embed(texts=["a b"], model="m", batching=False)
+    assert len(recorded()) == 2
+
+    async def main() -> None:
+        many = cohere.AsyncClient(base_url=vendor.url, api_key="k")
+        many = wrap(many) if how == "wrap" else many
+        await asyncio.gather(*(many.embed(texts=texts, model="m") for _ in range(2)))
+
+    asyncio.run(main())
+    assert [made.usage and made.usage.input_tokens for made in recorded()[2:]] == [400, 400]

@@ -14,6 +14,8 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
+from tracewrap.capture.batches import batch_call, note_part
+from tracewrap.capture.batches import maker as batch_maker
 from tracewrap.capture.bodies import is_event_stream, tee
 from tracewrap.capture.call import CURRENT, OpenCall, describe_status, fail, finish, leave, start
 from tracewrap.capture.state import drop
@@ -25,6 +27,8 @@ Make = Callable[[Any, Reference], Any]
 
 def maker(adapter: Adapter, seam: Seam, gate: list[bool]) -> Make:
     """Maker of the replacement for the method of *seam*, of a class or (reference given) of an instance."""
+    if seam.kind == "batched":
+        return batch_maker(adapter, seam, gate)  # type: ignore[no-any-return]
     if seam.kind == "managed":
         return functools.partial(_managed, adapter, seam.is_async, gate)
     return functools.partial(_http_async if seam.is_async else _http, adapter, gate)
@@ -40,7 +44,10 @@ def _http(adapter: Adapter, gate: list[bool], original: Any, reference: Referenc
         except Exception:
             call = None
         if call is None:
-            return original(*args, **kwargs)
+            response = original(*args, **kwargs)
+            with suppress(Exception):
+                note_part(adapter, args, kwargs, response)
+            return response
         try:
             response = original(*args, **kwargs)
         except BaseException as error:
@@ -65,7 +72,10 @@ def _http_async(adapter: Adapter, gate: list[bool], original: Any, reference: Re
         except Exception:
             call = None
         if call is None:
-            return await original(*args, **kwargs)
+            response = await original(*args, **kwargs)
+            with suppress(Exception):
+                note_part(adapter, args, kwargs, response)
+            return response
         try:
             response = await original(*args, **kwargs)
         except BaseException as error:
@@ -105,7 +115,9 @@ def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> O
             current.attempt()
         return None
     found = adapter.sdk_arguments(args, kwargs) if adapter.sdk_arguments is not None else None
-    return None if found is None else start(adapter, args[0], *found)
+    if found is None or batch_call(args[0], found[1]) is not None:
+        return None
+    return start(adapter, args[0], *found)
 
 
 def _read(call: OpenCall, response: Any) -> None:

@@ -114,7 +114,7 @@ def _wrap_known(client: object) -> bool:
     known = [(adapter, seam) for adapter, seam in _seams() if _is_instance(client, seam.client or seam.target)]
     for adapter, seam in known:
         _note_unrecorded(adapter)
-        _wrap_instance(operator.attrgetter(seam.via)(client) if seam.via else client, adapter, seam)
+        _wrap_instance(operator.attrgetter(seam.via)(client) if seam.via and seam.client else client, adapter, seam)
     senders = [] if known else transports.senders_of(client)
     for method, make in senders:
         if not hasattr(vars(client).get(method), _MARK):

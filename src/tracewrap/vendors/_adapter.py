@@ -29,14 +29,16 @@ class Seam:
     ``target``: ``module:Class``. ``kind`` says what the method is:
         ``options``  ``request(cast_to, options, ...)`` of the openai and anthropic SDKs; options carry path and body;
         ``http``     returns the HTTP response, read; ``Adapter.sdk_arguments`` finds path and body;
-        ``managed``  returns a context manager of the HTTP response, yet to be read.
-    ``client``: the class users hold, where it is not ``target``; ``via``: dotted attribute of it that holds the target's instance.
+        ``managed``  returns a context manager of the HTTP response, yet to be read;
+        ``batched``  one call of the user's that may send several requests, from threads of its own; returns the SDK's answer.
+    ``client``: the class users hold, where it is not ``target``. ``via``: dotted attribute of the user's client that holds the object
+    requests are sent by, which is the target's instance where ``client`` is given.
     """
 
     target: str
     method: str
     is_async: bool = False
-    kind: Literal["options", "http", "managed"] = "options"
+    kind: Literal["options", "http", "managed", "batched"] = "options"
     client: str | None = None
     via: str | None = None
 
@@ -97,6 +99,8 @@ class Adapter:
     """Endings of the URL paths of inference calls: bare HTTP is looked at only for these."""
     sdk_arguments: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[str, Any] | None] | None = None
     """Positional (client first) and keyword arguments of an ``http`` or ``managed`` seam -> path and body; None: not a call."""
+    batch_of: Callable[[Mapping[str, Any]], tuple[str, Any, Sequence[Any]] | None] | None = None
+    """Keyword arguments of a ``batched`` seam -> path, body and items; each request below it begins with one of the items."""
     owns_span: Callable[[Any, Any, Any], bool] | None = None
     """(client, options, our spans' resource) -> whether the SDK's own span records the call and ours stands aside."""
     unrecorded: str = ""

@@ -3,7 +3,8 @@
 Counts come twice, as floats: ``tokens`` is what the model processed, ``billed_units`` what is paid for. Both are kept: runtime goes by the
 processed, cost by the billed ones. ``generate`` and ``embed`` report billed units only, ``rerank`` search units only. Streams: v2 sends
 events whose last, ``message-end``, carries usage; v1 sends JSON lines whose last, ``stream-end``, carries the whole answer.
-Every call of the SDK, streamed or not, retried or not, goes through its HttpClient, which is handed path and body.
+Every call of the SDK, streamed or not, retried or not, goes through its HttpClient, which is handed path and body. ``Client.embed`` alone
+makes several of them, 96 texts each, on threads of its own.
 """
 
 from __future__ import annotations
@@ -144,12 +145,23 @@ def probe_request(model: str, prompt: str, output_tokens: int, stream: bool) -> 
     return {"model": model, "messages": messages, "max_tokens": output_tokens, "temperature": 0.0}
 
 
+def batch_of(kwargs: Mapping[str, Any]) -> tuple[str, Any, Sequence[Any]] | None:
+    """Path, body and items of ``Client.embed(texts=...)``, which sends 96 texts a request; None: it sends just one."""
+    texts = kwargs.get("texts")
+    if not isinstance(texts, list | tuple) or kwargs.get("batching") is False:
+        return None
+    names = ("model", "input_type", "truncate")
+    return "/v1/embed", {"texts": texts, **{name: kwargs[name] for name in names if name in kwargs}}, texts
+
+
 _HTTP = "cohere.core.http_client"
 _VIA = "_client_wrapper.httpx_client"
 
 ADAPTER = Adapter(
     provider="cohere",
     seams=(
+        Seam("cohere.client:Client", "embed", kind="batched", via=_VIA),
+        Seam("cohere.client:AsyncClient", "embed", is_async=True, kind="batched", via=_VIA),
         Seam(f"{_HTTP}:HttpClient", "request", kind="http", client="cohere.base_client:BaseCohere", via=_VIA),
         Seam(f"{_HTTP}:HttpClient", "stream", kind="managed", client="cohere.base_client:BaseCohere", via=_VIA),
         Seam(
@@ -174,6 +186,7 @@ ADAPTER = Adapter(
     read_stream=read_stream,
     probe_request=probe_request,
     sdk_arguments=sdk_arguments,
+    batch_of=batch_of,
     endpoints=("/v1/chat", "/v2/chat", "/v1/generate", "/v1/embed", "/v2/embed", "/v1/rerank", "/v2/rerank"),
     errors_by_status={
         400: "BadRequestError",
