@@ -90,10 +90,10 @@ def test_cost_of_estimating_is_the_papers(study: Path) -> None:
 
 
 def test_ten_queries_predict_the_rest(study: Path) -> None:
-    """The ten designed configurations alone predict the other 260 of every architecture to 2% at the median and 12% at p99."""
+    """The ten designed configurations alone predict the other 260 of every architecture to 2% at the median and 6% at p90."""
     rows = table(study, "few_queries")
     assert [r["predicted"] for r in rows] == ["260"] * 9
-    assert all(float(r["median"]) < 0.02 and float(r["p99"]) < 0.12 for r in rows)
+    assert all(float(r["median"]) < 0.02 and float(r["p90"]) < 0.06 for r in rows)
 
 
 def test_passive_denoising_needs_no_trials(study: Path) -> None:
