@@ -38,9 +38,10 @@ MAX_CELLS = 4000
 Z90 = 1.645
 SHAPE_SD = 0.05
 """Deviation of a real prompt curve from the convex physical shape, log scale: prior of the smoother (facts: 2 to 7%)."""
-SHAPE_LENGTH = 1.0
-"""Correlation length of that deviation, in octaves of prompt length."""
-MIN_NOISE = 0.002
+SHAPE_LENGTH = 8.0
+"""Correlation length of that deviation, in octaves of prompt length: long, so that it is carried over linearly between points."""
+MIN_NOISE = 0.005
+"""Relative deviation below which agreement of timings is not believed: clocks and allocation differ by that between prompt sizes."""
 
 
 @dataclass(frozen=True, slots=True)
