@@ -46,7 +46,7 @@ def main() -> int:
     args = parser.parse_args()
     folder, failed = Path(args.output), 0
     for model in args.only or MODELS:
-        file = folder / f"{Path(model).with_suffix('').name}.json"
+        file = folder / f"{Path(model).name.removesuffix('.json')}.json"
         command = ["profile", "measure", "--model", model, "--device", args.device, "--n", str(args.n)]
         command += ["--max-input-tokens", str(args.max_input_tokens), "--budget-s", str(args.budget_s), "-o", str(file)]
         print("tracewrap", *command, flush=True)

@@ -21,6 +21,7 @@ from tracewrap.profiler.decoder import Decoder  # noqa: E402
 from tracewrap.profiler.depth import Depths, choose_depths, memory_needed  # noqa: E402
 from tracewrap.profiler.generation import Generation, Steps, Timer  # noqa: E402
 from tracewrap.profiler.measure import Setup, mean_watts, measure, steady  # noqa: E402
+from tracewrap.profiler.profiles import gpu_id  # noqa: E402
 from tracewrap.profiler.statistics import points_of, quiet_value, values_of  # noqa: E402
 from tracewrap.runtime.models import load_models  # noqa: E402
 
@@ -269,3 +270,24 @@ def test_samples_during_other_work_are_marked(tmp_path: Path, monkeypatch: pytes
     done = measure(Setup(blueprint=TINY), [(4, 2)], str(tmp_path / "s.csv"), repeats=1)
     assert [row["slowed"] for row in done.rows] == ["preempted"] * 3
     assert len(values_of(done.rows, (4, 2))) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_gb", "cores", "gpu"),
+    [
+        ("NVIDIA H100 80GB HBM3", 85.0, 132, "h100-sxm"),
+        ("NVIDIA H100 PCIe", 85.0, 114, "h100-pcie"),
+        ("NVIDIA A100-SXM4-80GB", 85.0, 108, "a100-sxm-80gb"),
+        ("NVIDIA A100 80GB PCIe", 85.0, 108, "a100-pcie-80gb"),
+        ("NVIDIA A100-SXM4-40GB", 42.3, 108, "a100-sxm-40gb"),
+        ("NVIDIA H200", 150.1, 132, "h200-sxm"),
+        ("NVIDIA L4", 23.5, 58, "l4"),
+        ("NVIDIA L40S", 47.6, 142, "l40s"),
+        ("Tesla T4", 15.6, 40, "t4"),
+        ("Quadro of tomorrow", 8.0, 20, None),
+    ],
+)
+def test_a_card_is_known_by_name_cores_and_memory(name: str, memory_gb: float, cores: int, gpu: str | None) -> None:
+    """The card that CUDA names is the GPU of the shipped table; an unknown one is none of them."""
+    facts = {"device_name": name, "memory_bytes": memory_gb * 1e9, "sm_count": cores}
+    assert gpu_id(facts) == gpu

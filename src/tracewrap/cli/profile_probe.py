@@ -58,6 +58,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Estimate, ask, probe, fit, write the profile. An interrupt keeps the samples and exits with 130."""
     _check(args)
+    try:
+        import numpy  # noqa: F401 - design and fit need it: better said before anything is paid for
+    except ImportError:
+        raise missing_extra("profile probe", "fit") from None
     from tracewrap.capture.probing import open_probe
     from tracewrap.profiler.budget import Budget
     from tracewrap.profiler.probe import Prober, expect, open_samples

@@ -126,11 +126,6 @@ def blueprint_from_architecture(a: Architecture) -> Blueprint:
         raise ConfigurationError(
             f"model {a.id!r}: the measuring decoder has no {kind}; use `tracewrap profile estimate`"
         )
-    name = f"{a.family} {a.id}".lower()
-    gemma = "gemma" in name
-    sandwich = gemma and not ("gemma-2b" in name or "gemma-7b" in name)
-    rope_dim = a.rope_dim or (a.head_dim if a.gated else max(2, a.head_dim // 4))
-    layer_norm = not a.gated or "command" in name or "cohere" in name
     return Blueprint(
         id=a.id,
         layers=a.layers,
@@ -141,18 +136,9 @@ def blueprint_from_architecture(a: Architecture) -> Blueprint:
         ffn=a.ffn,
         vocab=a.vocab,
         context=a.context,
-        norm="layer" if layer_norm else "rms",
-        norm_bias=not a.gated,
-        norm_offset=gemma,
-        block="sandwich" if sandwich else "parallel_shared" if layer_norm and a.gated else "sequential",
-        activation="gelu_tanh" if gemma or not a.gated else "silu",
         gated=a.gated,
-        rope=Rope(dim=rope_dim - rope_dim % 2),
         qkv_bias=a.attention_bias,
-        ffn_bias=not a.gated,
-        qk_norm="qwen3" in name or "gemma-3" in name,
         tied=a.tied,
-        embed_scale=a.hidden**0.5 if gemma else 1.0,
         window=a.window if a.attention == "sliding" else None,
         full=_full_layers(a),
         experts=a.experts,
@@ -161,7 +147,28 @@ def blueprint_from_architecture(a: Architecture) -> Blueprint:
         shared_ffn=a.shared_ffn,
         dense=tuple(i < a.dense_layers for i in range(a.layers)),
         notes=_notes(a),
+        **_conventions(a),
     )
+
+
+def _conventions(a: Architecture) -> dict[str, Any]:
+    """Norms, activation and positions as models of *a*'s family have them."""
+    name = f"{a.family} {a.id}".lower()
+    gemma = "gemma" in name
+    sandwich = gemma and not ("gemma-2b" in name or "gemma-7b" in name)
+    rope_dim = a.rope_dim or (a.head_dim if a.gated else max(2, a.head_dim // 4))
+    layer_norm = not a.gated or "command" in name or "cohere" in name
+    return {
+        "norm": "layer" if layer_norm else "rms",
+        "norm_bias": not a.gated,
+        "norm_offset": gemma,
+        "block": "sandwich" if sandwich else "parallel_shared" if layer_norm and a.gated else "sequential",
+        "activation": "gelu_tanh" if gemma or not a.gated else "silu",
+        "rope": Rope(dim=rope_dim - rope_dim % 2),
+        "ffn_bias": not a.gated,
+        "qk_norm": "qwen3" in name or "gemma-3" in name,
+        "embed_scale": a.hidden**0.5 if gemma else 1.0,
+    }
 
 
 def _full_layers(a: Architecture) -> tuple[bool, ...]:

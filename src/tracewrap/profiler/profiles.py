@@ -44,12 +44,20 @@ def gpu_id(stack: Mapping[str, Any]) -> str | None:
     if memory is None:
         return None
 
-    def far(gpu: Gpu) -> float:
-        return abs(gpu.memory_bytes / float(memory) - 1.0)
-
     same = [gpu for gpu in load_gpus().values() if gpu.sm_count == cores and _model_words(gpu.id) <= name]
-    best = min(same, key=far, default=None)
-    return best.id if best is not None and far(best) < 0.15 else None
+    best = min(
+        same, key=lambda gpu: (_form(set(gpu.id.split("-"))) != _form(name), _off(gpu, float(memory))), default=None
+    )
+    return best.id if best is not None and _off(best, float(memory)) < 0.15 else None
+
+
+def _off(gpu: Gpu, memory: float) -> float:
+    return abs(gpu.memory_bytes / memory - 1.0)
+
+
+def _form(words: set[str]) -> set[str]:
+    """How a card is built, where its name says that it is not the usual module."""
+    return words & {"pcie", "nvl"}
 
 
 def _model_words(gpu: str) -> set[str]:

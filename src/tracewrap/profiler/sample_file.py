@@ -26,7 +26,7 @@ def setup_key(facts: Mapping[str, Any]) -> str:
 
 def samples_path(profile_path: str) -> str:
     """Where the raw samples of a profile file are kept: beside it, ``.samples.csv`` for ``.json``."""
-    return str(Path(profile_path).with_suffix(".samples.csv"))
+    return profile_path.removesuffix(".json") + ".samples.csv"
 
 
 class SampleFile:
