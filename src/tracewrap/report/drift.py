@@ -2,8 +2,8 @@
 
 Contention makes a day noisy, a few slow calls make its mean jump; the fastest tenth of the calls, against what their token counts
 should take on a quiet day, moves only when the service itself does. So: the low decile of last attempt / denoised runtime, by
-deployment and day; an event when at least two of the last three days lie beyond the median of the days before by a fifth and by 50 ms at the
-deployment's median call. One odd day is no event.
+deployment and day; an event when at least two of the last three days lie beyond the median of the days before by a fifth and by 50 ms at
+the deployment's median call. One odd day is no event.
 """
 
 from __future__ import annotations

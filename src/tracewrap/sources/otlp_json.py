@@ -152,7 +152,8 @@ def _insert(
 
 
 def _select(since_ns: int, until_ns: int, columns: Mapping[str, str]) -> str:
-    # JSON text is cut into spans before it is parsed: a parsed line of thousands of spans would be copied with each of them.
+    # JSON text is cut into spans before it is parsed, and what lies beside an unnest is computed below it: else DuckDB would copy or
+    # parse a whole line of thousands of spans once a span.
     spans = f"""
         SELECT lower(s.traceId) AS trace_id, lower(s.spanId) AS span_id, nullif(lower(s.parentSpanId), '') AS parent_span_id,
             TRY_CAST(s.startTimeUnixNano AS BIGINT) AS start_ns, TRY_CAST(s.endTimeUnixNano AS BIGINT) AS end_ns,
@@ -162,11 +163,13 @@ def _select(since_ns: int, until_ns: int, columns: Mapping[str, str]) -> str:
             otlp_pairs(from_json(resource, '{_ATTRIBUTES}')) AS resource_pairs
         FROM (SELECT s, otlp_pairs(s.attributes) AS pairs, scope, resource, service_name
         FROM (SELECT from_json(span, '{_SPAN}') AS s, scope, resource, service_name
-        FROM (SELECT unnest(ss->'$.spans[*]') AS span, ss->>'$.scope.name' AS scope, resource, service_name
-        FROM (SELECT unnest(rs->'$.scopeSpans[*]') AS ss, rs->'$.resource.attributes' AS resource,
+        FROM (SELECT unnest(spans) AS span, scope, resource, service_name
+        FROM (SELECT ss->'$.spans[*]' AS spans, ss->>'$.scope.name' AS scope, resource, service_name
+        FROM (SELECT unnest(scopes) AS ss, resource, service_name
+        FROM (SELECT rs->'$.scopeSpans[*]' AS scopes, rs->'$.resource.attributes' AS resource,
             list_filter(otlp_pairs(from_json(rs->'$.resource.attributes', '{_ATTRIBUTES}')),
                 lambda e: e.key = 'service.name')[1].value AS service_name
-        FROM (SELECT unnest(json->'$.resourceSpans[*]') AS rs FROM otlp_lines WHERE json IS NOT NULL)))))"""
+        FROM (SELECT unnest(json->'$.resourceSpans[*]') AS rs FROM otlp_lines WHERE json IS NOT NULL)))))))"""
     bad = "trace_id IS NULL OR trace_id = '' OR span_id IS NULL OR span_id = '' OR start_ns IS NULL"
     extra = {
         "is_call": IS_CALL,

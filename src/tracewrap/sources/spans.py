@@ -19,8 +19,13 @@ PAIRS_MAP = """CREATE OR REPLACE MACRO pairs_map(e) AS coalesce(TRY(map_from_ent
 """A macro that ``calls_select`` needs: a map of pairs; the slow path is for the rare span that names a key twice (the first one counts)."""
 
 
+_SYSTEM = "gen_ai.system"
+_LOOKED_UP = sorted({*names.READ_NAMES, _SYSTEM, names.OPENAI_SERVICE_TIER})
+
+
 def _get(name: str) -> str:
-    return f"vals[list_position(keys, {quoted(name)})]"
+    """The column that ``calls_select`` makes of one attribute: looked up once, however often it is used."""
+    return f'"{name}"'
 
 
 IS_CALL = f"{_get(names.OPERATION)} IS NOT NULL AND provider_name IS NOT NULL"
@@ -111,7 +116,7 @@ def _tags() -> str:
 
 def provider_name() -> str:
     """The provider of a span, old attribute name included."""
-    return f"coalesce({_text(names.PROVIDER)}, {_text('gen_ai.system')})"
+    return f"coalesce({_text(names.PROVIDER)}, {_text(_SYSTEM)})"
 
 
 def calls_select(spans: str, columns: Mapping[str, str], extra: Mapping[str, str] | None = None) -> str:
@@ -121,4 +126,6 @@ def calls_select(spans: str, columns: Mapping[str, str], extra: Mapping[str, str
     kept = "".join(f", {name}" for name in (extra or {}))
     inner = ", ".join(f"{sql} AS {name}" for name, sql in wanted.items())
     outer = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-    return f"SELECT {outer}{kept} FROM (SELECT {inner}{passed} FROM (SELECT *, {provider_name()} AS provider_name FROM ({spans})))"
+    found = ", ".join(f"vals[list_position(keys, {quoted(name)})] AS {_get(name)}" for name in _LOOKED_UP)
+    named = f"SELECT *, {provider_name()} AS provider_name FROM (SELECT *, {found} FROM ({spans}))"
+    return f"SELECT {outer}{kept} FROM (SELECT {inner}{passed} FROM ({named}))"
