@@ -174,7 +174,7 @@ class _Bench:
                 if point not in warm and not late:
                     self._warm_point(point)
                     warm.add(point)
-                self._sample(point, len(done))
+                self._sample(point, len(done), deadline)
         return True
 
     def _warm_up(self, points: Sequence[Point]) -> None:
@@ -203,7 +203,7 @@ class _Bench:
             return ""
         return "preempted" if wall - cpu > PREEMPTED * wall + 0.0005 else ""
 
-    def _sample(self, point: Point, repeat: int) -> None:
+    def _sample(self, point: Point, repeat: int, deadline: float | None) -> None:
         """One good sample of *point*; those taken while the device was slowed are kept, marked, and repeated."""
         for _ in range(_MAX_SLOWED):
             before, wall, cpu = self.watch.read(), time.perf_counter(), time.process_time()
@@ -231,7 +231,7 @@ class _Bench:
                     "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
             )
-            if not slowed:
+            if not slowed or (deadline is not None and time.monotonic() > deadline):
                 return
             cool_down(self.watch)
 
