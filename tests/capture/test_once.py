@@ -272,3 +272,51 @@ def test_native_global_provider_is_seen(vendor: FakeVendor, recorded: testing.Re
     finally:
         trace._TRACER_PROVIDER = before
     assert len(_billable(recorded)) == 1
+
+
+class FunctionWrapper:
+    """As wrapt's, which other instrumentors put in a method's place: calls what ``__wrapped__`` names, inside their span."""
+
+    def __init__(self, wrapped: Any, other: OtherInstrumentor) -> None:
+        self.__wrapped__ = wrapped
+        self.other = other
+
+    def __get__(self, client: Any, cls: type) -> Any:
+        def request(*args: Any, **kwargs: Any) -> Any:
+            with self.other.span():
+                return self.__wrapped__(client, *args, **kwargs)
+
+        return request
+
+
+@pytest.mark.parametrize("they_go_first", [True, False])
+def test_another_instrumentor_of_the_same_method(
+    they_go_first: bool, vendor: FakeVendor, recorded: testing.Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Theirs on the very method of ours, before ours or after: one span, and each can leave first."""
+    before = openai.OpenAI.__dict__.get("request")
+    theirs = FunctionWrapper(openai.OpenAI.request, OtherInstrumentor(recorded, STYLES["openinference"]))
+    if they_go_first:
+        monkeypatch.setattr(openai.OpenAI, "request", theirs)
+        instrument()
+        instrument()
+    else:
+        instrument()
+        theirs.__wrapped__ = openai.OpenAI.request
+        monkeypatch.setattr(openai.OpenAI, "request", theirs)
+    client = openai.OpenAI(base_url=vendor.openai_url, api_key="k")
+    client.chat.completions.create(model="m", messages=HELLO)
+    (span,) = recorded.spans
+    assert span.instrumentation_scope.name == "opentelemetry.instrumentation.other"
+    assert span.attributes is not None
+    assert span.attributes[semconv.RUNTIME_RAW] > 0
+    if they_go_first:  # and leave, as wrapt's users do: what they wrapped goes back
+        setattr(openai.OpenAI, "request", theirs.__wrapped__)  # noqa: B010
+        client.chat.completions.create(model="m", messages=HELLO)
+        assert len(recorded.spans) == 2
+    uninstrument()
+    client.chat.completions.create(model="m", messages=HELLO)
+    assert len([span for span in recorded.spans if semconv.RUNTIME_RAW in (span.attributes or {})]) == 1 + they_go_first
+    monkeypatch.undo()
+    if before is None and "request" in openai.OpenAI.__dict__:
+        del openai.OpenAI.request

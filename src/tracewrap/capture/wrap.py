@@ -16,7 +16,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
-from tracewrap.capture import http_seams, import_hook, transports
+from tracewrap.capture import http_seams, import_hook, layers, transports
 from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
 from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
 from tracewrap.capture.state import drop, logger, state
@@ -87,6 +87,7 @@ def uninstrument(*vendors: str) -> None:
     """Undo ``instrument``: every class attribute is again what it was. Clients wrapped one by one stay wrapped."""
     mine = [seam for adapter, seam in _seams() if not vendors or adapter.provider in vendors]
     import_hook.forget({seam.target.partition(":")[0] for seam in mine})
+    layers.remove(vendors)
     for vendor, gate in _gates:
         gate[0] = gate[0] and bool(vendors) and vendor not in vendors
     _gates[:] = [entry for entry in _gates if entry[1][0]]
@@ -164,7 +165,7 @@ def _patch_class(adapter: Adapter, seam: Seam) -> None:
     _gates.append((adapter.provider, gate))
     for name, make in _replacements(adapter, seam, gate):
         original = getattr(cls, name, None)
-        if original is not None:
+        if original is not None and not layers.insert(cls, name, make, adapter.provider):
             ours = make(original, None)
             _patched.append((cls, name, cls.__dict__.get(name, _ABSENT), ours, adapter.provider))
             setattr(cls, name, ours)
