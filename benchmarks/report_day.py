@@ -113,7 +113,7 @@ def write_span_log(folder: Path, n: int, seed: int = 1, batch: int = 512) -> int
     total = 0
     for service, name in enumerate(SERVICES):
         rows = [i for i, s in enumerate(day["service"]) if s == service]
-        head = f'{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{name}"}}}},{{"key":"telemetry.sdk.name","value":{{"stringValue":"opentelemetry"}}}}]}},"scopeSpans":[{{"scope":{{"name":"tracewrap","version":"0.1.0"}},"spans":['
+        head = f'{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{name}"}}}},{{"key":"telemetry.sdk.name","value":{{"stringValue":"opentelemetry"}}}}]}},"scopeSpans":[{{"scope":{{"name":"tracewrap","version":"0.1.0"}},"spans":['  # noqa: E501
         path = folder / f"spans-{name}.jsonl"
         with open(path, "w", encoding="utf-8") as file:
             for first in range(0, len(rows), batch):
