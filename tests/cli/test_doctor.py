@@ -54,13 +54,13 @@ def test_failures(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
 def test_a_second_instrumentor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Another instrumentor of the same SDK is named; one that would double every span is a failure unless disabled."""
-    dist = SimpleNamespace(name="opentelemetry-instrumentation-openai")
-    other = SimpleNamespace(name="openai", value="x:Y", dist=dist)
+    dist = SimpleNamespace(name="opentelemetry-instrumentation-anthropic")
+    other = SimpleNamespace(name="anthropic", value="x:Y", dist=dist)
     monkeypatch.setattr(doctor.metadata, "entry_points", lambda group: [other])
     code, findings = _findings(capsys)
     assert code == 1
     assert any(finding["about"] == dist.name and "second span" in finding["text"] for finding in findings)
-    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "openai")
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "anthropic")
     assert _findings(capsys)[0] == 0
 
 
