@@ -32,7 +32,8 @@ TILE = 128
 TILE_SD = 0.5
 LEVEL_SD = 1.0
 CONTEXT_SD = 0.5
-NOISE_SD = 0.02
+NOISE_SD = 0.005
+"""Relative deviation of one measurement, as the fit assumes at least."""
 NOMINAL_KNEE = 128.0
 """Prompt tokens up to which reading the weights dominates: about peak FLOP/s over bandwidth of today's GPUs, in 16-bit tokens."""
 NOMINAL_CONTEXT = 32768.0
