@@ -173,7 +173,8 @@ def learn(calls: Iterable[Call]) -> tuple[dict[str, RuntimeProfile], dict[str, s
         observation = Observation.of(call)
         if observation is not None:
             groups.setdefault(call.deployment.key, []).append(observation)
-    profiles, verdicts = {}, {}
+    profiles: dict[str, RuntimeProfile] = {}
+    verdicts: dict[str, str] = {}
     for key, observations in groups.items():
         result = denoise(observations, id=key, model=MODEL)
         verdicts[key] = result.verdict
