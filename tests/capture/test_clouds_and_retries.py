@@ -236,7 +236,8 @@ def test_a_new_vendor_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "vendors" / "acme.py").write_text(NEW_VENDOR)
     (tmp_path / "acme_sdk.py").write_text(NEW_SDK)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(tracewrap.vendors, "__path__", [*tracewrap.vendors.__path__, str(tmp_path / "vendors")])
+    home = list(tracewrap.vendors.__path__)
+    tracewrap.vendors.__path__ = [*home, str(tmp_path / "vendors")]
     tracewrap.vendors.adapters.cache_clear()
     try:
         acme = importlib.import_module("acme_sdk")
@@ -251,6 +252,7 @@ def test_a_new_vendor_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with wrap(httpx.Client(transport=httpx.MockTransport(handler))) as raw:
             raw.post("https://acme.example/talk", json={"m": "acme-1", "text": "hi", "model": "x", "input": ""})
     finally:
+        tracewrap.vendors.__path__ = home
         tracewrap.vendors.adapters.cache_clear()
         sys.modules.pop("tracewrap.vendors.acme", None)
     calls = recorded()
