@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", default="tracewrap-demo", metavar="FOLDER", help="default: tracewrap-demo")
     parser.add_argument("--repeats", type=int, default=3, help="calls per cell and mode under load (default 3)")
     parser.add_argument("--seed", type=int, default=0, help="of the prompts and of the competing client")
-    parser.add_argument("--usd-per-hour", type=float, help="what this machine costs (default: AWS m7i.large on demand)")
+    parser.add_argument("--usd-per-hour", type=float, help="what this machine costs (default: AWS m7g.large on demand)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 

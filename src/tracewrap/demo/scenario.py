@@ -31,7 +31,7 @@ from tracewrap.runtime.stack import Price, ReferenceStack
 INPUT_TOKENS = (16, 64, 128)
 OUTPUT_TOKENS = (1, 8, 32)
 STACK_ID = "this-machine_llama.cpp_alone"
-PRICE = Price(0.1008, "AWS EC2 m7i.large (2 vCPU), on demand, us-east-1", "2025-01")
+PRICE = Price(0.0816, "AWS EC2 m7g.large, 2 vCPU, on demand, us-east-1; factualminds.com", "2026-06-17")
 """A stand-in for what this machine costs; ``--usd-per-hour`` replaces it."""
 Progress = Callable[[str, float], None]
 
