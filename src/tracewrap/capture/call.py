@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from tracewrap import semconv
 from tracewrap.capture.counting import with_counted_input
-from tracewrap.capture.others import open_span_of, sdk_records
+from tracewrap.capture.others import open_span_of
 from tracewrap.capture.state import drop, state, tracer
 from tracewrap.records import Outcome
 from tracewrap.vendors._adapter import Adapter, Reply, Request
@@ -111,7 +111,7 @@ def start(adapter: Adapter, client: object, path: str, body: Any, options: objec
         return None
     ours = state.tracer or tracer()
     resource = getattr(ours, "resource", None)
-    if sdk_records(adapter, client, options, resource):
+    if adapter.owns_span is not None and options is not None and adapter.owns_span(client, options, resource):
         return None
     endpoint = _endpoint(adapter, client)
     attributes: dict[str, Any] = {semconv.OPERATION: request.operation, semconv.PROVIDER: endpoint.provider}
@@ -137,7 +137,7 @@ def start(adapter: Adapter, client: object, path: str, body: Any, options: objec
 
 def _is_suppressed() -> bool:
     context = otel_context.get_current()
-    return bool(context) and any(context.get(key) for key in _SUPPRESSED)
+    return bool(context) and (bool(context.get(_SUPPRESSED[0])) or bool(context.get(_SUPPRESSED[1])))
 
 
 def _endpoint(adapter: Adapter, client: object) -> Endpoint:

@@ -14,7 +14,7 @@ from typing import Any
 from opentelemetry import trace
 
 from tracewrap import semconv
-from tracewrap.vendors._adapter import Adapter, Request
+from tracewrap.vendors._adapter import Request
 
 _adopted: weakref.WeakSet[Any] = weakref.WeakSet()
 _KINDS = {"LLM": ("chat", "text_completion"), "EMBEDDING": ("embeddings",)}
@@ -24,7 +24,12 @@ _KINDS = {"LLM": ("chat", "text_completion"), "EMBEDDING": ("embeddings",)}
 def open_span_of(request: Request, resource: object) -> Any:
     """The current span, if somebody else has opened it for this very call; None otherwise. Given out once."""
     span: Any = trace.get_current_span()
-    if not span.is_recording() or resource is None or getattr(span, "resource", None) is not resource:
+    if (
+        span is trace.INVALID_SPAN
+        or not span.is_recording()
+        or resource is None
+        or getattr(span, "resource", None) is not resource
+    ):
         return None
     scope = getattr(span, "instrumentation_scope", None)
     attributes = getattr(span, "attributes", None)
@@ -42,10 +47,3 @@ def _describes(attributes: Mapping[str, Any], request: Request) -> bool:
         return request.operation in _KINDS.get(str(attributes.get("openinference.span.kind")), ())
     model = attributes.get(semconv.REQUEST_MODEL)
     return bool(operation == request.operation and model in (None, request.model))
-
-
-def sdk_records(adapter: Adapter, client: object, options: object, resource: object) -> bool:
-    """Whether the SDK's own span records this call and ours stands aside."""
-    if adapter.owns_span is None or options is None:
-        return False
-    return adapter.owns_span(client, options, resource)
