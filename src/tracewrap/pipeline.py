@@ -7,8 +7,10 @@ folder; an argument wins over the environment, the environment over the file.
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
+import threading
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,11 +55,19 @@ class Settings:
 class Pipeline:
     """What ``configure`` set up: its provider, if it made one, and how to flush and close it."""
 
-    def __init__(self, settings: Settings, provider: TracerProvider | None, processors: Sequence[Any], learner: Any):
+    def __init__(
+        self,
+        settings: Settings,
+        provider: TracerProvider | None,
+        processors: Sequence[Any],
+        learner: Any,
+        warming: threading.Thread | None = None,
+    ):
         self.settings = settings
         self.provider = provider
         self._processors = list(processors)
         self._learner = learner
+        self._warming = warming
 
     def flush(self) -> None:
         """Export what has been recorded so far; blocks until it is done."""
@@ -66,6 +76,8 @@ class Pipeline:
 
     def close(self) -> None:
         """Export the rest and stop; called at the end of the program."""
+        if self._warming is not None:
+            self._warming.join(timeout=5)
         for processor in self._processors:
             processor.shutdown()
         if self._learner is not None:
@@ -94,7 +106,7 @@ def configure(*exporters: SpanExporter, **options: Any) -> Pipeline:
     learner = _learner(chosen)
     sinks = [*exporters, *_sinks(chosen)]
     provider, processors = _attach(sinks, load, learner) if sinks else (None, [])
-    _current = Pipeline(chosen, provider, processors, learner)
+    _current = Pipeline(chosen, provider, processors, learner, _warm(load) if sinks else None)
     atexit.register(shutdown)
     return _current
 
@@ -163,14 +175,33 @@ def _sinks(chosen: Settings) -> Iterable[SpanExporter]:
 
 
 def catalog_loader(chosen: Settings) -> Callable[[], Catalog]:
-    """A function that loads the catalog *chosen* names, for the exporting thread to call when the first span arrives."""
+    """A function that loads the catalog *chosen* names, once, for the exporting thread to call when the first span arrives."""
 
+    @functools.cache
     def load() -> Catalog:
         from tracewrap.join.catalog import load_catalog
 
         return load_catalog(*chosen.profiles, references=chosen.references, stand_ins=chosen.stand_ins)
 
     return load
+
+
+def _warm(load: Callable[[], Catalog]) -> threading.Thread:
+    """Load the catalog in the background now, so that a program that ends soon, or is interrupted, does not load it on its way out.
+
+    Loading makes classes, and making classes at exit would cost an interrupted program its exit status (130): the interpreter forgets
+    an unhandled KeyboardInterrupt when exit handlers execute source text.
+    """
+
+    def work() -> None:
+        try:
+            load().idealized("")
+        except Exception:
+            logger.debug("loading the catalog in advance failed", exc_info=True)
+
+    thread = threading.Thread(target=work, name="tracewrap-catalog", daemon=True)
+    thread.start()
+    return thread
 
 
 def _learner(chosen: Settings) -> Any:
