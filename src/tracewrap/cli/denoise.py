@@ -1,0 +1,132 @@
+"""``tracewrap denoise SOURCE|SAMPLES.csv -o PROFILE.json``: what an API takes on a quiet day, from recorded calls."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracewrap.errors import FitError, SourceError, missing_extra
+
+if TYPE_CHECKING:
+    from tracewrap.runtime.denoise import DenoiseResult, Observation
+
+SUMMARY = "a quiet-day profile from recorded calls or samples"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument(
+        "source", metavar="SOURCE|SAMPLES.csv", help="span log, lake, jaeger://..., or a CSV of samples"
+    )
+    parser.add_argument("-o", "--output", metavar="PROFILE.json", help="where the profile is written")
+    parser.add_argument("--model", help="calls of this model only")
+    parser.add_argument("--deployment", help="calls of this deployment only (as listed when there are several)")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Group by deployment, denoise, write the profile; exit 1 when nothing can be estimated."""
+    try:
+        from tracewrap.runtime.denoise import denoise
+    except ImportError:
+        raise missing_extra("denoise", "fit") from None
+    from tracewrap.runtime.files import save_profile
+
+    groups = _groups(args)
+    if args.deployment is not None:
+        groups = {key: value for key, value in groups.items() if key == args.deployment}
+    if not groups:
+        raise SourceError(
+            f"{args.source}: holds no usable call; complete chat or text calls with reported usage are needed"
+        )
+    results = {key: denoise(found, id=key, model=model) for key, (model, found) in groups.items()}
+    _print(results, args.json)
+    best = {key: result.profile for key, result in results.items() if result.profile is not None}
+    if args.output is not None and best:
+        if len(best) > 1:
+            names = "; ".join(best)
+            raise FitError(f"{args.source}: holds {len(best)} deployments, choose one with --deployment: {names}")
+        save_profile(next(iter(best.values())), args.output)
+    return 0 if best else 1
+
+
+def _groups(args: argparse.Namespace) -> Mapping[str, tuple[str, list[Observation]]]:
+    """Deployment key -> (model, observations)."""
+    pairs = _from_csv(args.source, args.model) if args.source.endswith(".csv") else _from_calls(args.source, args.model)
+    groups: dict[str, tuple[str, list[Observation]]] = {}
+    for key, model, observation in pairs:
+        groups.setdefault(key, (model, []))[1].append(observation)
+    return groups
+
+
+def _from_calls(source: str, model: str | None) -> Iterator[tuple[str, str, Observation]]:
+    from tracewrap.runtime.denoise import Observation
+    from tracewrap.sources import read_calls
+
+    for call in read_calls(source):
+        observation = Observation.of(call)
+        if observation is not None and (model is None or model in (call.model, call.request_model)):
+            yield call.deployment.key, call.model or "", observation
+
+
+def _from_csv(path: str, model: str | None) -> Iterator[tuple[str, str, Observation]]:
+    from tracewrap.runtime.denoise import Observation
+    from tracewrap.runtime.samples import read_samples
+
+    firsts = _column(path, "time_to_first_chunk_s", model)
+    name = model or Path(path).stem
+    for sample, first in zip(read_samples(path, model), firsts, strict=True):
+        seconds = None if first is None else float(first)
+        yield name, name, Observation(sample.input_tokens, sample.output_tokens, sample.runtime_s, seconds)
+
+
+def _column(path: str | os.PathLike[str], name: str, model: str | None) -> list[str | None]:
+    """The cells of an optional column, of the rows that ``read_samples`` takes; None where absent. Its numbers are checked."""
+    read: list[str | None] = []
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            for number, row in enumerate(csv.DictReader(file), start=2):
+                if model is not None and (row.get("model") or "").strip() != model:
+                    continue
+                text = (row.get(name) or "").strip() or None
+                if text is not None:
+                    _check_number(text, name, path, number)
+                read.append(text)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path}: not a CSV file ({error})") from None
+    return read
+
+
+def _check_number(text: str, name: str, path: str | os.PathLike[str], number: int) -> None:
+    try:
+        value = float(text)
+    except ValueError:
+        raise SourceError(f"{path}: row {number}, column {name!r}: {text!r} is not a number") from None
+    if not 0.0 <= value < 1e9:
+        raise SourceError(f"{path}: row {number}, column {name!r}: {text} must be at least 0")
+
+
+def _print(results: Mapping[str, DenoiseResult], as_json: bool) -> None:
+    if not as_json:
+        for key, result in results.items():
+            print(f"{key}\n{result.summary()}")
+        return
+    rows = [
+        {
+            "deployment": key,
+            "verdict": result.verdict,
+            "effective_samples": result.effective_samples,
+            "quiet_share": result.quiet_share,
+            "messages": list(result.messages),
+            "profile": None if result.profile is None else result.profile.to_dict(),
+        }
+        for key, result in results.items()
+    ]
+    print(json.dumps({"deployments": rows}, indent=1))
