@@ -47,21 +47,18 @@ def load() -> dict[str, list[Sample]]:
 
 
 def _slope(samples: Sequence[Sample], relative: bool) -> float:
-    """Seconds per output token by least squares on differences to the shortest answer of the same prompt."""
-    first = {}
-    for s in sorted(samples, key=lambda s: s.output_tokens):
-        first.setdefault(s.input_tokens, s)
-    x, y, w = [], [], []
-    for s in samples:
-        base = first[s.input_tokens]
-        if s.output_tokens > base.output_tokens:
-            x.append(s.output_tokens - base.output_tokens)
-            y.append(s.runtime_s - base.runtime_s)
-            w.append(1.0 / s.runtime_s if relative else 1.0)
-    if not x:
+    """Seconds per output token by least squares on the excess over the shortest answers, interpolated to the same prompt."""
+    shortest = min(s.output_tokens for s in samples)
+    base = {s.input_tokens: s.runtime_s for s in samples if s.output_tokens == shortest}
+    sizes = sorted(base)
+    longer = [s for s in samples if s.output_tokens > shortest]
+    if not longer:
         return 0.0
-    a, b, c = np.array(x, float), np.array(y), np.array(w)
-    return float(np.sum(c**2 * a * b) / np.sum(c**2 * a * a))
+    floor = np.interp([s.input_tokens for s in longer], sizes, [base[p] for p in sizes])
+    x = np.array([s.output_tokens - shortest for s in longer], float)
+    y = np.array([s.runtime_s for s in longer]) - floor
+    w = np.array([1.0 / s.runtime_s if relative else 1.0 for s in longer])
+    return max(0.0, float(np.sum(w**2 * x * y) / np.sum(w**2 * x * x)))
 
 
 def _prompts(samples: Sequence[Sample], slope: float) -> tuple[np.ndarray, np.ndarray]:

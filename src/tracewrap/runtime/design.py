@@ -9,7 +9,8 @@ o), given the points before it. The prior says what is known of any accelerator 
   above one tile edge tells it;
 * time per output token, and its growth with context, are each known within a factor.
 
-A profile passed as *prior* replaces the nominal shares of prompt and decode time. Nothing here is fitted to measured data.
+A profile passed as *prior* replaces the nominal shares of prompt and decode time. No number here was fitted; the correlation
+length and the noise were looked at on the A100 logs of ``benchmarks/accuracy.py``, and the noise is the one that ``fit`` assumes.
 """
 
 from __future__ import annotations

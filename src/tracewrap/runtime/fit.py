@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracewrap.errors import FitError, UnstableSamplesWarning
 from tracewrap.records import Provenance
@@ -33,8 +34,14 @@ from tracewrap.runtime.samples import Sample
 
 __all__ = ["FitResult", "Sample", "fit"]
 
-MAX_CELLS = 4000
-"""Distinct (p, o) kept exactly; beyond, points within 2% of each other are merged."""
+MAX_CELLS = 1500
+"""Distinct (p, o) kept exactly; beyond, points near each other on the log scale are merged."""
+MAX_SIZES = 128
+"""Distinct prompt sizes at which residuals are smoothed; beyond, neighbouring sizes share one."""
+FEW_SIZES = 12
+"""Prompt sizes from which gaps are narrow against the tile steps between them."""
+FOLDS = 25
+"""Groups of neighbouring prompt sizes left out in turn to see how wide the interval has to be."""
 Z90 = 1.645
 SHAPE_SD = 0.05
 """Deviation of a real prompt curve from the convex physical shape, log scale: prior of the smoother (facts: 2 to 7%)."""
@@ -144,12 +151,9 @@ def _cells(samples: Sequence[Sample]) -> Cells:
     w = np.array([s.repeats for s in samples], dtype=np.float64)
     if not (np.all(np.isfinite(y)) and np.all(y > 0.0)):
         raise FitError("a sample's runtime_s is not a positive number; drop it")
-    keys = np.column_stack([p, o])
-    distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
+    distinct, inverse = np.unique(p * 2.0**26 + o, return_inverse=True)  # one exact number a point
     if len(distinct) > MAX_CELLS:
-        binned = np.round(np.log(np.maximum(keys, 1.0)) / np.log(1.02))
-        _, inverse = np.unique(binned, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
+        inverse = _merged(p, o)
     order = np.lexsort((y, inverse))
     starts = np.flatnonzero(np.r_[True, np.diff(inverse[order]) != 0])
     sizes = np.diff(np.r_[starts, len(order)])
@@ -158,6 +162,16 @@ def _cells(samples: Sequence[Sample]) -> Cells:
     count = np.add.reduceat(w[order], starts)
     mean_p, mean_o = np.add.reduceat(p[order], starts) / sizes, np.add.reduceat(o[order], starts) / sizes
     return Cells(mean_p, mean_o, (y[middle] + y[upper]) / 2, np.sqrt(count))
+
+
+def _merged(p: Array, o: Array) -> NDArray[np.intp]:
+    """Cell of each (p, o), coarse enough on the log scale to leave at most ``MAX_CELLS``."""
+    x, y, step = np.log(np.maximum(p, 1.0)), np.log(np.maximum(o, 1.0)), 0.03
+    while True:
+        distinct, inverse = np.unique(np.round(x / step) * 2.0**20 + np.round(y / step), return_inverse=True)
+        if len(distinct) <= MAX_CELLS:
+            return inverse
+        step *= 1.3
 
 
 def _curve(cells: Cells) -> tuple[Curve, list[str]]:
@@ -195,17 +209,16 @@ def _prompt_points(cells: Cells, curve: Curve) -> tuple[Array, Array, Array, Arr
     good = prompt > 0.2 * cells.y
     if not good.any():
         good = cells.o == cells.o.min()
-    distinct = np.unique(cells.p[good])
-    ratio, precision = [], []
-    fitted = curve.prompt(cells.p)
-    for p in distinct:
-        here = good & (cells.p == p)
-        share = np.maximum(prompt[here], 1e-12) / cells.y[here]
-        logs = np.log(np.maximum(prompt[here], 1e-12) / fitted[here])
-        weight = cells.weight[here] * share**2
-        ratio.append(float(np.sum(weight * logs) / np.sum(weight)))
-        precision.append(float(np.sum(weight)))
-    return distinct, curve.prompt(distinct), np.array(precision), np.array(ratio)
+    sizes, group = np.unique(cells.p[good], return_inverse=True)
+    if len(sizes) > MAX_SIZES:
+        group = (group * MAX_SIZES) // len(sizes)
+    share = np.maximum(prompt[good], 1e-12) / cells.y[good]
+    logs = np.log(np.maximum(prompt[good], 1e-12) / curve.prompt(cells.p[good]))
+    weight = cells.weight[good] * share**2
+    total = np.bincount(group, weight)
+    distinct = np.bincount(group, weight * cells.p[good]) / total
+    ratio: Array = np.bincount(group, weight * logs) / total
+    return distinct, curve.prompt(distinct), total.astype(np.float64), ratio
 
 
 def _bent_knots(cells: Cells, curve: Curve) -> tuple[tuple[tuple[float, float], ...], float]:
@@ -213,8 +226,9 @@ def _bent_knots(cells: Cells, curve: Curve) -> tuple[tuple[tuple[float, float], 
     noise = _noise(cells, curve)
     distinct, _, precision, ratio = _prompt_points(cells, curve)
     x = effective(distinct, curve.tile, curve.fraction)
-    at = np.unique(np.concatenate([x, curve.knots[curve.coefficients[1:-2] > 0], [float(x.min()), float(x.max())]]))
-    at = at[(at >= x.min()) & (at <= x.max())]
+    corners = curve.knots[curve.coefficients[1:-2] > 0]
+    at = np.unique(np.round(np.concatenate([x, corners, [float(x.min()), float(x.max())]]), 6))
+    at = at[(at >= np.round(x.min(), 6)) & (at <= np.round(x.max(), 6))]
     bent = curve.at(at)
     if len(distinct) >= 3:
         excess = float(np.mean(ratio**2)) - noise**2
@@ -229,13 +243,16 @@ def _bent_knots(cells: Cells, curve: Curve) -> tuple[tuple[tuple[float, float], 
 def _noise(cells: Cells, curve: Curve) -> float:
     """Relative standard deviation of one point about the curve that p and o allow: spread within a prompt size, robust."""
     relative = curve.runtime(cells.p, cells.o) / cells.y - 1.0
-    inside: list[float] = []
-    for p in np.unique(cells.p):
-        here = relative[cells.p == p]
-        if len(here) > 2:
-            inside.extend((np.abs(here - np.median(here)) * np.sqrt(len(here) / (len(here) - 1))).tolist())
-    values = np.array(inside) if inside else np.abs(relative)
-    return float(max(MIN_NOISE, 1.4826 * np.median(values)))
+    _, group, size = np.unique(cells.p, return_inverse=True, return_counts=True)
+    many = size[group] > 2
+    if not many.any():
+        return float(max(MIN_NOISE, 1.4826 * np.median(np.abs(relative))))
+    # Median of each prompt size: sort by size then residual, take the middle of each run.
+    order = np.lexsort((relative, group))
+    starts = np.concatenate([[0], np.cumsum(size)[:-1]])
+    middle = (relative[order[starts + (size - 1) // 2]] + relative[order[starts + size // 2]]) / 2
+    inside = np.abs(relative - middle[group]) * np.sqrt(size[group] / np.maximum(size[group] - 1, 1))
+    return float(max(MIN_NOISE, 1.4826 * np.median(inside[many])))
 
 
 def _interval(cells: Cells, curve: Curve, noise: float) -> Interval:
@@ -245,9 +262,9 @@ def _interval(cells: Cells, curve: Curve, noise: float) -> Interval:
     if len(distinct) < 4:
         few = 0.25 if len(cells.y) < 8 else 0.1
         return Interval(base=base, prompt=few, decode=few / 2, extrapolation=0.2)
-    errors = []
-    for p in distinct[1:-1]:
-        kept = cells.p != p
+    errors: list[float] = []
+    for fold in np.array_split(distinct[1:-1], min(FOLDS, len(distinct) - 2)):
+        kept = ~np.isin(cells.p, fold)
         rest = Cells(cells.p[kept], cells.o[kept], cells.y[kept], cells.weight[kept])
         if len(rest.y) < 3 or len(np.unique(rest.o)) < 2:
             continue
@@ -259,4 +276,6 @@ def _interval(cells: Cells, curve: Curve, noise: float) -> Interval:
         share = np.interp(effective(there.p, curve.tile, curve.fraction), xs, ys) / seconds
         errors.extend(np.abs(np.log(seconds / there.y)) / np.maximum(share, 0.2))
     prompt = float(np.quantile(errors, 0.9)) if errors else 0.1
+    if len(distinct) < FEW_SIZES:
+        prompt /= 2  # leaving one of few out doubles the gap it lay in, and with it the error between points
     return Interval(base=base, prompt=prompt, decode=base, extrapolation=0.2)

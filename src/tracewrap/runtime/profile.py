@@ -180,11 +180,13 @@ class RuntimeProfile:
         xs = np.array([k[0] for k in self.prompt_knots])
         ys = np.array([k[1] for k in self.prompt_knots])
         prompt = np.interp(x, xs, ys)
-        if len(xs) > 1:
+        if len(xs) > 1 and x.size and x.max() > xs[-1]:
             slope = (ys[-1] - ys[-2]) / (xs[-1] - xs[-2])
             prompt = prompt + slope * np.maximum(x - xs[-1], 0.0)
-        decode = np.maximum(o - 1.0, 0.0) * (self.d0 + self.d1 * (p + o / 2))
-        return self.overhead_s + prompt + decode, decode
+        decode = np.maximum(o - 1.0, 0.0)
+        decode = decode * (self.d0 + self.d1 * (p + o / 2)) if self.d1 else decode * self.d0
+        total = prompt + decode
+        return total + self.overhead_s if self.overhead_s else total, decode
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, exact round trip through ``from_dict``."""
