@@ -38,6 +38,8 @@ MAX_CELLS = 1500
 """Distinct (p, o) kept exactly; beyond, points near each other on the log scale are merged."""
 MAX_SIZES = 128
 """Distinct prompt sizes at which residuals are smoothed; beyond, neighbouring sizes share one."""
+OUTLIER = 4.0
+"""Residuals beyond this many robust deviations lose their say in bending the curve, by the fourth power."""
 FEW_SIZES = 12
 """Prompt sizes from which gaps are narrow against the tile steps between them."""
 FOLDS = 25
@@ -214,7 +216,9 @@ def _prompt_points(cells: Cells, curve: Curve) -> tuple[Array, Array, Array, Arr
         group = (group * MAX_SIZES) // len(sizes)
     share = np.maximum(prompt[good], 1e-12) / cells.y[good]
     logs = np.log(np.maximum(prompt[good], 1e-12) / curve.prompt(cells.p[good]))
-    weight = cells.weight[good] * share**2
+    relative = np.abs(curve.runtime(cells.p, cells.o) / cells.y - 1.0)
+    outlying = np.maximum(1.0, relative / (OUTLIER * (1.4826 * np.median(relative) + MIN_NOISE)))[good]
+    weight = cells.weight[good] * share**2 / outlying**4
     total = np.bincount(group, weight)
     distinct = np.bincount(group, weight * cells.p[good]) / total
     ratio: Array = np.bincount(group, weight * logs) / total
