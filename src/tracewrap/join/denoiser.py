@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tracewrap")
 
-MAX_CALLS = 400
+MAX_CALLS = 350
 """Observations kept per deployment: enough for 2% at the quantile, and 10,000 deployments stay under 500 MB."""
 MAX_DEPLOYMENTS = 10_000
 HALF_LIFE_S = 3 * 86_400.0

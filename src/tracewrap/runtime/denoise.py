@@ -32,8 +32,8 @@ CALLS_PER_KNOT = 12
 MAX_KNOTS = 6
 MIN_SPREAD = 2.0
 """Largest over smallest prompt from which prompt time can be told from the constant; likewise of output tokens for decode time."""
-MODEL_ERROR = 0.02
-"""Half-width that no number of calls removes: the form T(p, o) itself, about what fits of quiet servers show (3% median)."""
+MODEL_ERROR = 0.015
+"""Half-width that no number of calls removes: the form T(p, o) itself, half of what fits of quiet servers show at the median (3%)."""
 MAX_EDGE = 0.12
 """Widest step from the 2% to the 10% quantile of relative residuals that quiet calls make; APIs of 2022 show 0.04 to 0.09."""
 _Z90 = 1.645
