@@ -1,0 +1,60 @@
+"""Us or the provider: the parts add up to raw, and the verdict follows from them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tracewrap.join.catalog import Catalog
+from tracewrap.join.joiner import join_call
+from tracewrap.join.split import split
+from tracewrap.records import Call, TokenUsage
+from tracewrap.runtime.profile import RuntimeProfile
+
+CALL = {
+    "trace_id": "t",
+    "span_id": "s",
+    "start_time_ns": 0,
+    "provider": "openai",
+    "operation": "chat",
+    "request_model": "m",
+    "usage": TokenUsage(input_tokens=100, output_tokens=11),
+}
+# T(100, 11) = 0.2 + 0.3 + 10 * 0.05 = 1.0 s, of which 0.2 s are network and admission.
+QUIET = RuntimeProfile(id="q", model="m", prompt_knots=((1, 0.3),), d0=0.05, overhead_s=0.2)
+
+
+@pytest.mark.parametrize(
+    ("raw", "retry", "consumer", "verdict"),
+    [
+        (1.0, 0.0, 0.0, "model"),
+        (1.2, 0.0, 0.0, "model"),  # contention 0.2 of 1.2: a sixth
+        (3.0, 0.0, 0.0, "provider"),  # contention 2.0 of 3.0
+        (2.0, 1.0, 0.0, "provider"),  # half was lost to retries, the last attempt was quiet
+        (1.0, 0.0, 5.0, "us"),  # the program held the stream for five seconds
+        (0.8, 0.0, 0.0, "model"),  # faster than on a quiet day
+    ],
+)
+def test_parts_add_up(raw: float, retry: float, consumer: float, verdict: str) -> None:
+    """Retries, admission, contention and model are raw, exactly."""
+    call = Call(**CALL, raw_runtime_s=raw, retry_s=retry, consumer_s=consumer)  # type: ignore[arg-type]
+    catalog = Catalog(denoised={call.deployment.key: QUIET})
+    parts = split(join_call(call, catalog), catalog)
+    assert parts is not None
+    assert parts.admission_s is not None
+    assert parts.contention_s is not None
+    assert parts.model_s is not None
+    assert parts.retries_s + parts.admission_s + parts.contention_s + parts.model_s == pytest.approx(raw)
+    assert (parts.retries_s, parts.admission_s, parts.model_s) == (retry, 0.2, pytest.approx(0.8))
+    assert parts.verdict == verdict
+
+
+def test_without_a_profile_it_is_unknown_unless_retries_decide() -> None:
+    """No denoised profile: contention is absent, not zero."""
+    empty = Catalog()
+    calm = split(join_call(Call(**CALL, raw_runtime_s=1.0), empty), empty)  # type: ignore[arg-type]
+    retried = split(join_call(Call(**CALL, raw_runtime_s=3.0, retry_s=2.0), empty), empty)  # type: ignore[arg-type]
+    assert calm is not None
+    assert retried is not None
+    assert (calm.contention_s, calm.verdict) == (None, "unknown")
+    assert retried.verdict == "provider"
+    assert split(join_call(Call(**CALL), empty), empty) is None  # type: ignore[arg-type]
