@@ -2,9 +2,10 @@
 
     raw = retries + admission + contention + model
 
-``retries_s``: before the last attempt began. ``admission_s``: the constant of network and admission, where the denoised profile has set
-it apart (streams tell it). ``contention_s``: last attempt less denoised runtime; negative when faster than on a quiet day.
-``model_s``: the rest of the denoised runtime. ``consumer_s`` is what the program itself held the stream: it is no part of raw and stands beside it.
+``retries_s``: before the last attempt began. ``admission_s``: the constant of network and admission, where the denoised
+profile has set it apart (streams tell it). ``contention_s``: last attempt less denoised runtime; negative when faster than
+on a quiet day. ``model_s``: the rest of the denoised runtime. ``consumer_s`` is what the program itself held the stream: it
+is no part of raw and stands beside it.
 """
 
 from __future__ import annotations
