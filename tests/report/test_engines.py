@@ -157,8 +157,8 @@ def test_spark_equals_duckdb(lake: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_quantiles_are_the_exact_ones_of_each_dialect() -> None:
-    """quantiles3 becomes each engine's exact, interpolating quantile, nested calls and all."""
-    sql = "SELECT quantiles3(CASE WHEN f(x) > 1 THEN g(y, (z)) END) AS q, quantiles3(x) AS r FROM t"
-    assert "quantilesExactInclusive(0.5, 0.9, 0.99)(x)" in transpile(sql, "clickhouse")
+    """quantiles4 becomes each engine's exact, interpolating quantile, nested calls and all."""
+    sql = "SELECT quantiles4(CASE WHEN f(x) > 1 THEN g(y, (z)) END) AS q, quantiles4(x) AS r FROM t"
+    assert "quantilesExactInclusive(0.5, 0.9, 0.99, 0.95)(x)" in transpile(sql, "clickhouse")
     assert transpile(sql, "spark").count("percentile(") == 2
-    assert "quantiles3" not in transpile(sql, "spark") + transpile(sql, "clickhouse")
+    assert "quantiles4" not in transpile(sql, "spark") + transpile(sql, "clickhouse")

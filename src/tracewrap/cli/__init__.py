@@ -19,6 +19,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "demo": "tracewrap.cli.demo",
     "run": "tracewrap.cli.run",
     "report": "tracewrap.cli.report",
+    "check": "tracewrap.cli.check",
     "lake": {"compact": "tracewrap.cli.lake_compact"},
     "denoise": "tracewrap.cli.denoise",
     "profile": {
@@ -40,6 +41,7 @@ SUMMARIES: dict[str, str] = {
     "demo": "a real small model served here, called through the real SDKs, reported",
     "run": "trace a program: tracewrap run -- python app.py",
     "report": "raw, denoised and idealized runtime and cost of recorded calls",
+    "check": "limits: exit 0 held, 1 breached, 2 usage or data error",
     "lake": "the Parquet lake",
     "lake compact": "turn span logs into Parquet, one folder a day",
     "denoise": "a quiet-day profile from recorded calls or samples",

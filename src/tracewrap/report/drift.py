@@ -31,7 +31,7 @@ MIN_SHIFT_S = 0.05
 # The 90% quantile of the negative is the negative of the 10% quantile.
 _KEYS = "provider, model, deployment, CAST(floor(hour / 24) AS INTEGER)"
 _QUERY = (
-    f"SELECT {_KEYS} AS day, count(d) AS n, quantiles3(0 - last / d) AS q, quantiles3(d) AS quiet"
+    f"SELECT {_KEYS} AS day, count(d) AS n, quantiles4(0 - last / d) AS q, quantiles4(d) AS quiet"
     f" FROM joined AS j JOIN labels AS l ON j.dim = l.label_dim WHERE d > 0 GROUP BY {_KEYS}"
 )
 

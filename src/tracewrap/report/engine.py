@@ -1,8 +1,8 @@
 """Where report queries run: DuckDB in this process; the same text, transpiled by sqlglot, on ClickHouse's engine (chdb) or Spark.
 
 An engine knows four things: make a table of a few rows, make a table from a query, say what a query gives, and show a lake as the
-table ``calls``. Queries use plain SQL in DuckDB's dialect and one function of our own, ``quantiles3(x)``: the array of the exact
-50%, 90% and 99% quantiles of x, linearly interpolated, NULLs left out.
+table ``calls``. Queries use plain SQL in DuckDB's dialect and one function of our own, ``quantiles4(x)``: the array of the exact
+50%, 90%, 99% and 95% quantiles of x, linearly interpolated, NULLs left out.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import duckdb
 
 QUANTILES: Mapping[str, str] = {
-    "duckdb": "quantile_cont({}, [0.5, 0.9, 0.99])",
-    "clickhouse": "quantilesExactInclusive(0.5, 0.9, 0.99)({})",
-    "spark": "percentile({}, array(0.5, 0.9, 0.99))",
+    "duckdb": "quantile_cont({}, [0.5, 0.9, 0.99, 0.95])",
+    "clickhouse": "quantilesExactInclusive(0.5, 0.9, 0.99, 0.95)({})",
+    "spark": "percentile({}, array(0.5, 0.9, 0.99, 0.95))",
 }
 _TYPES: Mapping[str, Mapping[str, str]] = {
     "clickhouse": {
@@ -52,7 +52,7 @@ class Engine(Protocol):
 
 
 def transpile(sql: str, dialect: str) -> str:
-    """*sql* (DuckDB's dialect, with ``quantiles3``) in another dialect."""
+    """*sql* (DuckDB's dialect, with ``quantiles4``) in another dialect."""
     return sql if dialect == "duckdb" else _transpile(sql, dialect)
 
 
@@ -66,8 +66,8 @@ def _transpile(sql: str, dialect: str) -> str:
     tree = sqlglot.parse_one(sql, read="duckdb")
 
     def ours(node: Any) -> Any:
-        if isinstance(node, exp.Anonymous) and node.name.lower() == "quantiles3":
-            return exp.Anonymous(this="quantiles3", expressions=node.expressions)
+        if isinstance(node, exp.Anonymous) and node.name.lower() == "quantiles4":
+            return exp.Anonymous(this="quantiles4", expressions=node.expressions)
         return node
 
     text = tree.transform(ours).sql(dialect=dialect)
@@ -75,15 +75,15 @@ def _transpile(sql: str, dialect: str) -> str:
 
 
 def _with_quantiles(sql: str, dialect: str) -> str:
-    """*sql* with ``quantiles3(...)`` in the dialect's own words."""
+    """*sql* with ``quantiles4(...)`` in the dialect's own words."""
     lower = sql.lower()
-    while (at := lower.rfind("quantiles3(")) >= 0:
-        depth, end = 0, at + len("quantiles3")
-        for end in range(at + len("quantiles3"), len(sql)):
+    while (at := lower.rfind("quantiles4(")) >= 0:
+        depth, end = 0, at + len("quantiles4")
+        for end in range(at + len("quantiles4"), len(sql)):
             depth += {"(": 1, ")": -1}.get(sql[end], 0)
             if depth == 0:
                 break
-        inner = sql[at + len("quantiles3(") : end]
+        inner = sql[at + len("quantiles4(") : end]
         sql = sql[:at] + QUANTILES[dialect].format(inner) + sql[end + 1 :]
         lower = sql.lower()
     return sql

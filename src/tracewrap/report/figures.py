@@ -22,15 +22,17 @@ def ratio(above: float | None, below: float | None) -> float | None:
     return None if above is None or not below else above / below
 
 
-def _three(values: Any) -> tuple[float | None, float | None, float | None]:
+def _four(values: Any) -> tuple[float | None, float | None, float | None, float | None]:
+    """p50, p90, p99, p95, as ``engine`` orders them."""
     found = [number(value) for value in values] if values else []
-    return (found[0], found[1], found[2]) if len(found) == 3 else (None, None, None)
+    return (found[0], found[1], found[2], found[3]) if len(found) == 4 else (None, None, None, None)
 
 
 def _runtimes(row: Row, name: str) -> Runtimes:
-    p50, p90, p99 = _three(row.get(f"q_{name}"))
+    p50, p90, p99, p95 = _four(row.get(f"q_{name}"))
     n = int(row[f"{name}_n"] or 0)
-    return {"n": n, "sum_s": number(row[f"{name}_sum"]) if n else None, "p50_s": p50, "p90_s": p90, "p99_s": p99}
+    total = number(row[f"{name}_sum"]) if n else None
+    return {"n": n, "sum_s": total, "p50_s": p50, "p90_s": p90, "p95_s": p95, "p99_s": p99}
 
 
 def _estimated(row: Row, prefix: str, provenance: Mapping[str, int]) -> EstimatedRuntimes:
@@ -43,6 +45,7 @@ def _estimated(row: Row, prefix: str, provenance: Mapping[str, int]) -> Estimate
         "sum_high_s": number(row[f"{prefix}_high"]) if known else None,
         "p50_s": plain["p50_s"],
         "p90_s": plain["p90_s"],
+        "p95_s": plain["p95_s"],
         "p99_s": plain["p99_s"],
         "provenance": dict(provenance),
         "extrapolated_calls": int(row[f"{prefix}_out"] or 0),

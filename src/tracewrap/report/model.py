@@ -109,6 +109,7 @@ class Runtimes(TypedDict):
     sum_s: float | None
     p50_s: float | None
     p90_s: float | None
+    p95_s: float | None
     p99_s: float | None
 
 
@@ -121,6 +122,7 @@ class EstimatedRuntimes(TypedDict):
     sum_high_s: float | None
     p50_s: float | None
     p90_s: float | None
+    p95_s: float | None
     p99_s: float | None
     provenance: dict[str, int]
     extrapolated_calls: int

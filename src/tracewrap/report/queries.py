@@ -307,15 +307,15 @@ def provenance_query(prefix: str, keys: Sequence[str]) -> str:
 
 def quantile_query(prefixes: Sequence[str], keys: Sequence[str]) -> str:
     """Quantiles of raw, time to first chunk and each estimate, by *keys*: columns of ``joined`` or of its labels."""
-    figures = ", ".join(f"quantiles3({name}) AS q_{name}" for name in ("raw", "ttfc", *prefixes))
+    figures = ", ".join(f"quantiles4({name}) AS q_{name}" for name in ("raw", "ttfc", *prefixes))
     table = "joined AS j JOIN labels AS l ON j.dim = l.label_dim" if set(keys) & set(DIMENSION_KEYS) else "joined"
     return f"SELECT {', '.join([*keys, figures])} FROM {table}{_grouped(keys)}"
 
 
 def hour_medians_query() -> str:
     """Medians of raw and denoised runtime by hour, over the calls that have both."""
-    raw = "quantiles3(CASE WHEN d IS NOT NULL THEN raw END)"
-    return f"SELECT hour, {raw} AS q_raw, quantiles3(d) AS q_d FROM joined GROUP BY hour"
+    raw = "quantiles4(CASE WHEN d IS NOT NULL THEN raw END)"
+    return f"SELECT hour, {raw} AS q_raw, quantiles4(d) AS q_d FROM joined GROUP BY hour"
 
 
 def error_types_query() -> str:

@@ -1,0 +1,42 @@
+"""``tracewrap check SOURCE --limits FILE``: exit 0 when every limit held, 1 when one was breached, 2 when one cannot be judged."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from tracewrap.cli.report import add_source_arguments, source_options
+
+SUMMARY = "limits: exit 0 held, 1 breached, 2 usage or data error"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    add_source_arguments(parser)
+    parser.add_argument("--limits", required=True, metavar="FILE.toml", help="[limits] raw_p95_s = 4.0, ...")
+    parser.add_argument("--drift-days", type=int, default=0, metavar="N", help="look back N days for drift")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge and print a line a limit."""
+    from tracewrap import report
+    from tracewrap.report.checks import groupings, judge, read_limits
+
+    limits = read_limits(args.limits)
+    groups = groupings(limits) or ["model"]
+    built = report.build(args.source, group_by=groups, drift_days=args.drift_days, **source_options(args))
+    results = judge(built, limits)
+    if args.json:
+        rows = [
+            {"limit": r.limit.name, "by": dict(r.limit.by), "value": r.limit.value, "found": r.found, "held": r.held}
+            for r in results
+        ]
+        print(json.dumps({"period": built["period"], "results": rows}, indent=1))
+    else:
+        print("\n".join(result.text for result in results))
+    if any(result.held is None for result in results):
+        print("tracewrap: a limit cannot be judged: its figure is unknown for these calls", file=sys.stderr)
+        return 2
+    return 0 if all(result.held for result in results) else 1
