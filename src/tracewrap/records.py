@@ -171,6 +171,8 @@ class JoinedCall:
     """Joules at the reference stack's power, batch 1."""
     list_cost_usd: float | None = None
     reference_stack: str | None = None
+    admission_s: float | None = None
+    """The constant of network and admission inside ``denoised_runtime``, where its profile sets it apart."""
     prompt_cached: bool = False
     """The provider read part of the prompt from its cache: estimates, which assume none, are upper bounds."""
 

@@ -11,7 +11,7 @@ Prices (user file): m-a 10 $ per million input tokens, 1 $ cached, 30 $ output; 
  2   0   complete                    200   21  0.5  0.5   0.1+0.2+0.20 = 0.50      0.05+0.02+0.100 = 0.17
  3   0   complete, tenant t2         300    1  0.9  0.9   0.1+0.3      = 0.40      0.05+0.03        = 0.08
  4   1   2 attempts, retry_s 2       100   11  2.6  0.6   0.30                     0.11
- 5   1   complete, 400 of p cached   500   51  2.0  2.0   0.1+0.5+0.50 = 1.10      0.05+0.05+0.250 = 0.35
+ 5   1   400 of p cached, held 4 s    500   51  2.0  2.0   0.1+0.5+0.50 = 1.10      0.05+0.05+0.250 = 0.35
  6   1   estimated usage, tenant t2  100    1  0.4  0.4   0.20                     0.05+0.01        = 0.06
  7   2   complete, p beyond 1000    2000   11  4.2  4.2   0.1+2.0+0.10 = 2.20      0.05+0.20+0.050 = 0.30  (both extrapolated)
  8   2   error, RateLimitError         -    -  0.2  -     -                        -
@@ -51,7 +51,7 @@ def calls() -> list[Call]:
         call(2, 0.2, usage=usage(200, 21), raw_runtime_s=0.5, tags={"tenant": "t1"}),
         call(3, 0.3, usage=usage(300, 1), raw_runtime_s=0.9, tags={"tenant": "t2"}),
         call(4, 1.1, usage=usage(100, 11), raw_runtime_s=2.6, retry_s=2.0, attempts=2),
-        call(5, 1.2, usage=usage(500, 51, cached_input_tokens=400), raw_runtime_s=2.0),
+        call(5, 1.2, usage=usage(500, 51, cached_input_tokens=400), raw_runtime_s=2.0, consumer_s=4.0),
         call(6, 1.3, usage=usage(100, 1, source="estimated"), raw_runtime_s=0.4, tags={"tenant": "t2"}),
         call(7, 2.1, usage=usage(2000, 11), raw_runtime_s=4.2),
         call(8, 2.2, raw_runtime_s=0.2, outcome="error", error_type="RateLimitError"),
@@ -212,6 +212,19 @@ def test_totals_runtimes(built: report.Report) -> None:
     )
     assert (i["sum_low_s"], i["sum_high_s"]) == (near(1.18 / math.exp(0.1)), near(1.18 * math.exp(0.1)))
     assert i["provenance"] == {"measured": 7}
+
+
+def test_us_or_the_provider(built: report.Report) -> None:
+    """Retries, admission, contention and model add up to raw; every comparable call has one verdict."""
+    s = built["totals"]["split"]
+    # Compared: 1-7. Raw 9.1 + the retry of 2.0 = 11.1; admission 7 x 0.1; contention 4.1; model 5.0 - 0.7. 5 held its stream 4 s.
+    assert (s["n"], s["raw_s"], s["retries_s"], s["admission_s"]) == (7, near(11.1), near(2.0), near(0.7))
+    assert (s["contention_s"], s["model_s"], s["consumer_s"]) == (near(4.1), near(4.3), near(4.0))
+    # Lost share: 1 0.2/0.5 = 0.4, 2 0, 3 0.5/0.9, 4 2.3/2.6, 6 0.2/0.4, 7 2.0/4.2: over a third but for 2. 5: held 4 of 6 s.
+    # 12 has no profile.
+    assert s["calls"] == {"us": 1, "provider": 5, "model": 1, "unknown": 1}
+    b = {row["key"]["model"]: row for row in built["groups"][0]["rows"]}["m-b"]["split"]
+    assert (b["n"], b["raw_s"], b["contention_s"], b["admission_s"]) == (0, None, None, None)
 
 
 def test_totals_cost_energy_and_ratio(built: report.Report) -> None:

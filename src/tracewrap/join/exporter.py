@@ -13,6 +13,7 @@ from opentelemetry.trace import StatusCode
 from tracewrap import semconv
 from tracewrap.join.catalog import Catalog, load_catalog
 from tracewrap.join.joiner import join_attributes, join_call
+from tracewrap.join.split import put_split, split
 from tracewrap.records import Call
 from tracewrap.runtime.profile import RuntimeProfile
 
@@ -97,7 +98,9 @@ class JoiningExporter(SpanExporter):
             if semconv.RUNTIME_RAW in attributes:  # our own span: no need to build the records between
                 attributes.update(join_attributes(attributes, catalog))
             elif call is not None:
-                attributes.update(semconv.joined_attributes(join_call(call, catalog)))
+                joined = join_call(call, catalog)
+                attributes.update(semconv.joined_attributes(joined))
+                put_split(attributes, split(joined))
             return with_attributes(span, attributes)
         except Exception:  # noqa: BLE001
             self._failed()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tracewrap import semconv
 from tracewrap.join.catalog import Catalog
+from tracewrap.join.split import Split, put_split
 from tracewrap.records import Call, Estimate, JoinedCall, deployment_key
 from tracewrap.runtime.cost import idealized_cost, idealized_energy
 from tracewrap.runtime.stack import ReferenceStack
@@ -38,6 +39,7 @@ class Estimates(NamedTuple):
     idealized_cost: Estimate | None = None
     idealized_energy: Estimate | None = None
     reference_stack: str | None = None
+    admission_s: float | None = None
 
 
 def join(calls: Iterable[Call], catalog: Catalog) -> Iterator[JoinedCall]:
@@ -67,6 +69,7 @@ def join_call(call: Call, catalog: Catalog) -> JoinedCall:
         idealized_cost=found.idealized_cost,
         idealized_energy=found.idealized_energy,
         reference_stack=found.reference_stack,
+        admission_s=found.admission_s,
         prompt_cached=joinable and usage is not None and bool(usage.cached_input_tokens),
     )
 
@@ -89,8 +92,11 @@ def join_attributes(attributes: Mapping[str, Any], catalog: Catalog) -> dict[str
     outcome = read(semconv.OUTCOME, "complete")
     facts = Facts(operation, outcome, input_tokens, output_tokens, key, response_model, request_model)
     found = estimate(facts, catalog)
-    last_attempt_s = max(0.0, attributes[semconv.RUNTIME_RAW] - read(semconv.RETRY, 0.0))
-    return semconv.estimate_attributes(found, last_attempt_s, bool(read(semconv.CACHE_READ)))
+    raw_s, retry_s = attributes[semconv.RUNTIME_RAW], read(semconv.RETRY, 0.0)
+    added = semconv.estimate_attributes(found, max(0.0, raw_s - retry_s), bool(read(semconv.CACHE_READ)))
+    quiet = None if found.denoised_runtime is None else found.denoised_runtime.value
+    put_split(added, Split.of(raw_s, retry_s, read(semconv.CONSUMER, 0.0), quiet, found.admission_s))
+    return added
 
 
 def estimate(facts: Facts, catalog: Catalog) -> Estimates:
@@ -119,7 +125,8 @@ def estimate(facts: Facts, catalog: Catalog) -> Estimates:
     if facts.outcome == "partial":
         status.append("partial")
     stack = None if found is None else found[0].id
-    return Estimates(",".join(status) or "ok", denoised, runtime, cost, energy, stack)
+    admission = profile.overhead_s if profile is not None and profile.overhead_s > 0 else None
+    return Estimates(",".join(status) or "ok", denoised, runtime, cost, energy, stack, admission)
 
 
 def cost_and_energy(runtime: Estimate, stack: ReferenceStack, n_gpus: int) -> tuple[Estimate | None, Estimate | None]:

@@ -10,10 +10,10 @@ is no part of raw and stands beside it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import MutableMapping
+from typing import Any, Literal, NamedTuple
 
-from tracewrap.join.catalog import Catalog
+from tracewrap import semconv
 from tracewrap.records import JoinedCall
 
 Verdict = Literal["us", "provider", "model", "unknown"]
@@ -24,9 +24,8 @@ PROVIDER_SHARE = 1.0 / 3.0
 """Retries and contention made up more than this share of raw: it is the provider."""
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Seconds of each part; None where nothing is known of it."""
+class Split(NamedTuple):
+    """Seconds of each part; None where nothing is known of it. A named tuple: one is made for every span joined."""
 
     raw_s: float
     retries_s: float
@@ -34,6 +33,17 @@ class Split:
     admission_s: float | None = None
     contention_s: float | None = None
     model_s: float | None = None
+
+    @classmethod
+    def of(
+        cls, raw_s: float, retry_s: float, consumer_s: float, denoised_s: float | None, admission_s: float | None
+    ) -> Split:
+        """The parts of *raw_s*; *denoised_s*: the quiet-day runtime, *admission_s* the constant inside it, where known."""
+        retries_s = min(retry_s, raw_s)
+        if denoised_s is None:
+            return cls(raw_s, retries_s, consumer_s)
+        contention_s = raw_s - retries_s - denoised_s
+        return cls(raw_s, retries_s, consumer_s, admission_s, contention_s, denoised_s - (admission_s or 0.0))
 
     @property
     def verdict(self) -> Verdict:
@@ -49,16 +59,23 @@ class Split:
         return "unknown" if self.contention_s is None else "model"
 
 
-def split(joined: JoinedCall, catalog: Catalog) -> Split | None:
-    """The parts of *joined*'s raw runtime; None when it has none. *catalog*: the snapshot it was joined with."""
-    call = joined.call
+def split(joined: JoinedCall) -> Split | None:
+    """The parts of *joined*'s raw runtime; None when it has none."""
+    call, denoised = joined.call, joined.denoised_runtime
     if call.raw_runtime_s is None:
         return None
-    retries, consumer = min(call.retry_s, call.raw_runtime_s), call.consumer_s or 0.0
-    denoised = joined.denoised_runtime
-    if denoised is None:
-        return Split(call.raw_runtime_s, retries, consumer)
-    profile = catalog.denoised_for(call.deployment)
-    constant = profile.overhead_s if profile is not None and profile.overhead_s > 0 else None
-    model = denoised.value - (constant or 0.0)
-    return Split(call.raw_runtime_s, retries, consumer, constant, joined.contention_s, model)
+    quiet = None if denoised is None else denoised.value
+    return Split.of(call.raw_runtime_s, call.retry_s, call.consumer_s or 0.0, quiet, joined.admission_s)
+
+
+def put_split(attributes: MutableMapping[str, Any], parts: Split | None) -> None:
+    """Write what span *attributes* do not say yet: admission and model seconds, and the verdict where there is one."""
+    if parts is None:
+        return
+    if parts.model_s is not None:
+        attributes[semconv.SPLIT_MODEL] = parts.model_s
+        if parts.admission_s is not None:
+            attributes[semconv.SPLIT_ADMISSION] = parts.admission_s
+    verdict = parts.verdict
+    if verdict != "unknown":
+        attributes[semconv.SPLIT_VERDICT] = verdict

@@ -6,7 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tracewrap.report.model import Contention, EstimatedRuntimes, Group, Interval, ReferenceFigures, Runtimes
+from tracewrap.report.model import (
+    Contention,
+    EstimatedRuntimes,
+    Group,
+    Interval,
+    ReferenceFigures,
+    Runtimes,
+    SplitSeconds,
+)
 
 Row = Mapping[str, Any]
 Provenances = Mapping[str, Mapping[str, int]]
@@ -72,6 +80,23 @@ def _contention(row: Row) -> Contention:
     }
 
 
+def _split(row: Row) -> SplitSeconds:
+    n = int(row["d_n"] or 0)
+    raw, last, quiet = (number(row[name]) if n else None for name in ("split_raw", "last_sum", "d_sum"))
+    admission = number(row["split_admission"]) if row["split_admission_n"] else None
+    known = raw is not None and last is not None and quiet is not None
+    return {
+        "n": n,
+        "raw_s": raw,
+        "retries_s": raw - last if known else None,  # type: ignore[operator]
+        "admission_s": admission,
+        "contention_s": last - quiet if known else None,  # type: ignore[operator]
+        "model_s": None if quiet is None else quiet - (admission or 0.0),
+        "consumer_s": number(row["split_consumer"]) if n else None,
+        "calls": {name: int(row[f"verdict_{name}"] or 0) for name in ("us", "provider", "model", "unknown")},
+    }
+
+
 def _interval(row: Row, name: str) -> Interval:
     n = int(row[f"{name}_n"] or 0)
     value, low, high = (
@@ -125,6 +150,7 @@ def group(key: Mapping[str, str | None], row: Row, stacks: Sequence[str], proven
         "time_to_first_chunk": _runtimes(row, "ttfc"),
         "denoised": _estimated(row, "d", provenances.get("d", {})),
         "contention": _contention(row),
+        "split": _split(row),
         "references": [_reference(row, f"i{i}", name, provenances.get(f"i{i}", {})) for i, name in enumerate(stacks)],
         "list_cost_usd": number(row["usd_sum"]) if priced else None,
         "priced_calls": priced,

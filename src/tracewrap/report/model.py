@@ -141,6 +141,24 @@ class Contention(TypedDict):
     share_high: float | None
 
 
+class SplitSeconds(TypedDict):
+    """Us or the provider: raw = retries + admission + contention + model, in seconds over the ``n`` calls with a denoised profile.
+
+    ``admission_s``: network and admission, of those calls whose profile sets them apart (else part of ``model_s``); None when
+    there is none. ``consumer_s`` is what the program itself held its streams: no part of raw. ``calls``: comparable calls by
+    who made them slow (``join.split``): us, provider, model, unknown.
+    """
+
+    n: int
+    raw_s: float | None
+    retries_s: float | None
+    admission_s: float | None
+    contention_s: float | None
+    model_s: float | None
+    consumer_s: float | None
+    calls: dict[str, int]
+
+
 class Interval(TypedDict):
     """A value with its 90% interval over ``n`` calls."""
 
@@ -189,6 +207,7 @@ class Group(TypedDict):
     time_to_first_chunk: Runtimes
     denoised: EstimatedRuntimes
     contention: Contention
+    split: SplitSeconds
     references: list[ReferenceFigures]
     list_cost_usd: float | None
     priced_calls: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tracewrap.join.split import PROVIDER_SHARE, US_SHARE
 from tracewrap.report import join_sql
 from tracewrap.report.prices import KINDS
 from tracewrap.semconv import SCOPE
@@ -36,8 +37,10 @@ DIMENSION_KEYS = ("provider", "model", "deployment", "operation", "stream")
 _NUMBERS = (
     *("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens"),
     *("audio_input_tokens", "audio_output_tokens", "image_input_tokens", "billed_input_tokens", "billed_output_tokens"),
-    *("raw_runtime_s", "time_to_first_chunk_s", "retry_s", "attempts"),
+    *("raw_runtime_s", "time_to_first_chunk_s", "consumer_s", "retry_s", "attempts"),
 )
+VERDICTS = ("unknown", "us", "provider", "model")
+"""Who made a call slow, as ``joined.verdict`` numbers them; the rules are those of ``join.split``."""
 
 
 def quoted(text: str) -> str:
@@ -131,7 +134,8 @@ def joined_query(
         "o": f"CASE WHEN {comparable} THEN {join_sql.dbl('output_tokens')} END",
         "usd": _list_cost(),
     }
-    stages = [first, *join_sql.merged([join_sql.estimate_stages(prefix, n_segments) for prefix in prefixes])]
+    estimates = join_sql.merged([join_sql.estimate_stages(prefix, n_segments) for prefix in prefixes])
+    stages = [first, *estimates, *_split_stages()]
     chosen = {
         "dim": "dim",
         "hour": f"CAST(floor({join_sql.dbl(f'start_time_ns - {since_ns}')} / {join_sql.dbl(3.6e12)}) AS INTEGER)",
@@ -150,8 +154,7 @@ def joined_query(
         },
         "raw": "CASE WHEN outcome = 'complete' THEN raw_runtime_s END",
         "ttfc": "CASE WHEN outcome = 'complete' THEN time_to_first_chunk_s END",
-        "last": f"CASE WHEN cmp = 1 THEN greatest(raw_runtime_s - retry_s, {join_sql.dbl(0)}) END",
-        "cmp": "cmp",
+        **{name: name for name in ("last", "cmp", "consumer", "admission", "verdict")},
         "usd": "usd",
         "future": f"CASE WHEN start_time_ns > {now_ns} THEN 1 ELSE 0 END",
         "foreign_scope": "foreign_scope",
@@ -164,6 +167,23 @@ def joined_query(
         chosen |= {"outcome_text": "outcome", "raw_all": "raw_runtime_s"}
     out = ", ".join(f"{sql} AS {name}" for name, sql in chosen.items())
     return f"SELECT {out} FROM ({join_sql.stacked(price, stages)}) AS j"
+
+
+def _split_stages() -> list[dict[str, str]]:
+    """Last attempt, consumer and admission of comparable calls, and who made them slow: ``join.split`` as SQL."""
+    zero = join_sql.dbl(0)
+    held = f"consumer > {join_sql.dbl(US_SHARE)} * (raw_runtime_s + consumer)"
+    lost = f"(raw_runtime_s - last) + greatest(coalesce(last - d, {zero}), {zero})"
+    slow = f"raw_runtime_s > {zero} AND {lost} > {join_sql.dbl(PROVIDER_SHARE)} * raw_runtime_s"
+    known = "WHEN d IS NULL THEN 0 ELSE 3"
+    return [
+        {
+            "last": f"CASE WHEN cmp = 1 THEN greatest(raw_runtime_s - retry_s, {zero}) END",
+            "consumer": f"CASE WHEN cmp = 1 THEN coalesce(consumer_s, {zero}) END",
+            "admission": f"CASE WHEN d IS NOT NULL AND d_overhead > {zero} THEN d_overhead END",
+        },
+        {"verdict": f"CASE WHEN cmp = 0 THEN -1 WHEN {held} THEN 1 WHEN {slow} THEN 2 {known} END"},
+    ]
 
 
 def _list_cost() -> str:
@@ -225,7 +245,11 @@ def sums(prefixes: Sequence[str]) -> dict[str, str]:
         "foreign_scope": "sum(foreign_scope)",
         "future": "sum(future)",
         "last_sum": "sum(CASE WHEN d IS NOT NULL THEN last END)",
-    }
+        "split_raw": "sum(CASE WHEN d IS NOT NULL THEN raw END)",
+        "split_consumer": "sum(CASE WHEN d IS NOT NULL THEN consumer END)",
+        "split_admission_n": "count(admission)",
+        "split_admission": "sum(admission)",
+    } | {f"verdict_{name}": count(f"verdict = {i}") for i, name in enumerate(VERDICTS)}
     for p in prefixes:
         out |= {
             f"{p}_n": f"count({p})",
