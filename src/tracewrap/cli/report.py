@@ -100,6 +100,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--drift-days", type=int, default=0, metavar="N", help="look back N days for drift (default: %(default)s)"
     )
     parser.add_argument(
+        "--capability", metavar="FILE.csv", help="your score by model (columns model and a score): a Pareto plot"
+    )
+    parser.add_argument("--score", metavar="COLUMN", help="the score column of --capability, where it has several")
+    parser.add_argument(
         "--trace-url", metavar="TEMPLATE", help="link to a trace in HTML: http://jaeger:16686/trace/{trace_id}"
     )
 
@@ -112,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = "json" if args.json else args.format
     formats = {path: chosen or render.format_of(path) for path in args.output}
     options = {} if args.group_by is None else {"group_by": args.group_by}
+    options |= {"scores": args.capability, "score_column": args.score}
     built = report.build(args.source, top=args.top, drift_days=args.drift_days, **source_options(args), **options)
     for path, name in formats.items():
         render.write(built, path, name, trace_url=args.trace_url)

@@ -12,6 +12,7 @@ from typing import Any, cast
 from tracewrap.errors import ConfigurationError
 from tracewrap.join.catalog import Catalog, load_catalog
 from tracewrap.report import coverage, drift, figures, hours, profiles, queries, worth
+from tracewrap.report.capability import capability, points, read_scores
 from tracewrap.report.engine import DuckDBEngine, Engine, named_engine
 from tracewrap.report.model import DEFAULT_GROUPS, SCHEMA, Group, Grouping, Report, SourceStatus
 from tracewrap.report.period import HOUR_NS, Span, around, between, day_span
@@ -64,6 +65,8 @@ def build(
     threads: int | None = None,
     top: int = 10,
     drift_days: int = 0,
+    scores: str | None = None,
+    score_column: str | None = None,
     now_ns: int | None = None,
 ) -> Report:
     """The report of *source* (one or several; see ``tracewrap.sources.open_source``), as ``report.model.Report``.
@@ -72,10 +75,14 @@ def build(
     name; names joined by commas group together; any name that ``model.GROUPINGS`` lacks is a span or resource attribute. *references*:
     ids of reference stacks to set side by side; none: the first stack that has the model. *catalog*: instead of the shipped
     profiles and those in *profile_paths*. *prices*: a user's price file. *drift_days*: days before the period to
-    look at for drift. *engine*: duckdb, or clickhouse or spark over a lake.
+    look at for drift. *scores*: a CSV of the user's own score by model, *score_column* where it has several. *engine*: duckdb,
+    or clickhouse or spark over a lake.
 
     Raises ConfigurationError, SourceError, ProfileFormatError, ProfileNotFoundError, MissingExtraError.
     """
+    if scores is None and score_column is not None:
+        raise ConfigurationError(f"--score {score_column!r} names a column of no file; give --capability FILE.csv too")
+    scored = ("", {}) if scores is None else read_scores(scores, score_column)
     groupings = [_names(text) for text in group_by]
     keys = tuple(dict.fromkeys(name for names in groupings for name in names if name not in queries.DIMENSION_KEYS))
     span = _period(day, since, until, timezone)
@@ -96,6 +103,9 @@ def build(
         before = Span(joined.span.since_ns - drift_days * 24 * HOUR_NS, joined.span.since_ns, timezone)
         history = load(sources, before, timezone=timezone, **options)
     report["drift"], report["drift_note"] = drift.events(joined, history)
+    if scores is not None:
+        stack, first = next(iter(options["catalogs"].items()))
+        report["capability"] = capability(scores, *scored, first, points(joined), stack)
     return report
 
 
@@ -219,6 +229,7 @@ def assemble(joined: Joined, groupings: Sequence[Sequence[str]], book: PriceBook
         "unprofiled": coverage.unprofiled(joined),
         "drift": [],
         "drift_note": None,
+        "capability": None,
     }
 
 
