@@ -85,7 +85,7 @@ def build(
     scored = ("", {}) if scores is None else read_scores(scores, score_column)
     groupings = [_names(text) for text in group_by]
     keys = tuple(dict.fromkeys(name for names in groupings for name in names if name not in queries.DIMENSION_KEYS))
-    span = _period(day, since, until, timezone)
+    span = period(day, since, until, timezone)
     options: dict[str, Any] = {
         "catalogs": reference_catalogs(references, catalog, profile_paths, stand_ins),
         "denoised": catalog or load_catalog(*profile_paths, stand_ins=stand_ins),
@@ -116,7 +116,8 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _period(day: str | None, since: str | None, until: str | None, timezone: str) -> Span | None:
+def period(day: str | None, since: str | None, until: str | None, timezone: str) -> Span | None:
+    """The period that *day*, or *since* and *until*, say; None: everything. ConfigurationError for what is no period."""
     if day is not None:
         if since is not None or until is not None:
             raise ConfigurationError("--day and --since/--until exclude each other; give one of them")
