@@ -188,3 +188,26 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert found["schema"] == "tracewrap.compare/1"
     assert found["measures"][0]["change"] == pytest.approx(1.0)
     assert main(["compare", "day=2026-11-20", str(tmp_path / "none")]) == 2
+
+
+def test_another_mix_of_models_is_not_a_change(tmp_path: Path) -> None:
+    """Nine of ten calls went to the slow model the day after: each model is what it was, and so is the verdict."""
+    calls = []
+    for d, slow in ((0, 60), (1, 540)):
+        calls += day(d, 1.0, seed=20 + d, n=600 - slow, request_model="m-fast", response_model="m-fast")
+        calls += day(d, 5.0, seed=30 + d, n=slow, request_model="m-slow", response_model="m-slow")
+    found = of_days(tmp_path, calls)
+    assert measure(found, "raw_runtime_s")["verdict"] == "no difference seen"
+    assert found["notes"] == []
+
+
+def test_two_models_are_compared_across(tmp_path: Path) -> None:
+    """Sources that share no model: compared all the same, and the notes say that models were mixed."""
+    logs = [
+        str(write_log(tmp_path / f"{name}.jsonl", day(0, factor, seed=40, request_model=name, response_model=name)))
+        for name, factor in (("m-one", 1.0), ("m-two", 3.0))
+    ]
+    found = compare(*(Selection((log,), text=log) for log in logs), catalog=Catalog())
+    assert measure(found, "raw_runtime_typical_s")["change"] == pytest.approx(3.0)
+    assert any("compared across them" in note for note in found["notes"])
+    assert any("tokenizers" in note for note in found["notes"])

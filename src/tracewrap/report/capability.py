@@ -73,16 +73,17 @@ def _scores(path: object, rows: Sequence[dict[str, str]], column: str) -> dict[s
     return out
 
 
-def points(joined: Joined) -> list[tuple[float, float, int]]:
-    """Token counts of the comparable calls, cell by cell."""
+def points(joined: Joined, dims: Sequence[int] | None = None) -> list[tuple[float, float, int]]:
+    """Token counts of the comparable calls (of *dims* only, where given), cell by cell."""
 
     def cell(name: str) -> str:
         return f"floor({CELLS_AN_OCTAVE} * ln({dbl(name)} + 1) / {math.log(2)!r})"
 
     p, o = "input_tokens", "output_tokens"
+    chosen = "" if dims is None else f"AND dim IN ({', '.join(map(str, dims))})"
     rows = joined.engine.rows(
         f"SELECT {cell(p)} AS a, {cell(o)} AS b, avg({dbl(p)}) AS p, avg({dbl(o)}) AS o, count(*) AS n"
-        f" FROM joined WHERE cmp = 1 GROUP BY {cell(p)}, {cell(o)}"
+        f" FROM joined WHERE cmp = 1 {chosen} GROUP BY {cell(p)}, {cell(o)}"
     )
     return sorted((float(p), float(o), int(n)) for _, _, p, o, n in rows)
 

@@ -1,8 +1,9 @@
 """Two periods, sources, providers, models or stacks beside each other at equal token counts: is the difference real?
 
 Raw figures (runtime, time to first chunk, list cost) compare calls, cell by cell of token counts (``equal_tokens``); denoised and
-idealized figures compare profiles, evaluated at the very same token counts, those of the cells that both sides have. ``change`` is B
-over A (shares: B less A) with its 90% interval; of ten comparisons of equal things one lies outside its interval by chance.
+idealized figures compare profiles, evaluated at the very same token counts, those of the cells that both sides have. Like is compared
+with like: calls of one provider, model, operation and kind of stream, as far as the two sides do not differ in it on purpose.
+``change`` is B over A (shares: B less A) with its 90% interval; of ten comparisons of equal things one lies outside its interval by chance.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from typing import Any, Literal, TypedDict
 from tracewrap.report import equal_tokens
 from tracewrap.report.equal_tokens import Shape, Sums
 from tracewrap.report.model import Period
-from tracewrap.report.selection import Cell, Selection, Side, open_side
-from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.report.selection import Cell, Selection, Side, Weighted, open_side
 
 SCHEMA = "tracewrap.compare/1"
 FINE_CALLS = 2000
@@ -68,6 +68,7 @@ def compare(a: Selection, b: Selection, **options: Any) -> Comparison:
     """
     first, second = open_side(a, **options), open_side(b, **options)
     per_octave = 2 if min(first.comparable, second.comparable) >= FINE_CALLS else 1
+    across = _stratify(first, second, per_octave)
     cells = first.cells("raw", per_octave), second.cells("raw", per_octave)
     shared = cells[0].keys() & cells[1].keys()
     at = [_pooled(cells[0][cell], cells[1][cell]) for cell in sorted(shared)]
@@ -85,13 +86,41 @@ def compare(a: Selection, b: Selection, **options: Any) -> Comparison:
     ]
     facts = [_facts(side, n) for side, n in zip((first, second), matched, strict=True)]
     measures = [measure for measure in found if measure is not None]
-    return {"schema": SCHEMA, "a": facts[0], "b": facts[1], "notes": _notes(first, second, facts), "measures": measures}
+    return {
+        "schema": SCHEMA,
+        "a": facts[0],
+        "b": facts[1],
+        "notes": _notes(first, second, facts, across),
+        "measures": measures,
+    }
+
+
+def _stratify(a: Side, b: Side, per_octave: int) -> tuple[str, ...]:
+    """Compare like with like: only calls of one provider, model, operation and kind of stream; what could not be held equal.
+
+    A name that either side selects by is not held equal, nor is the provider where models are selected. Where no call is
+    left to compare, providers are mixed, then models.
+    """
+    chosen = {name for side in (a, b) for name in side.where}
+    free = chosen | ({"provider"} if "model" in chosen else set())
+    free |= {"model", "provider", "stream", "operation"} if "deployment" in chosen else set()
+    kept = [name for name in ("provider", "model", "operation", "stream") if name not in free]
+    mixes: tuple[tuple[str, ...], ...] = ((), ("provider",), ("model",), ("provider", "model"), tuple(kept))
+    for mixed in mixes:
+        names = [name for name in kept if name not in mixed]
+        kinds = [side.kinds(names) for side in (a, b)]
+        ids = {kind: i for i, kind in enumerate(dict.fromkeys(kind for side in kinds for kind in side.values()))}
+        for side, kind in zip((a, b), kinds, strict=True):
+            side.stratify({dim: ids[found] for dim, found in kind.items()})
+        if a.cells("raw", per_octave).keys() & b.cells("raw", per_octave).keys():
+            return tuple(name for name in mixed if name in kept)
+    return ()
 
 
 def _pooled(a: Cell, b: Cell) -> Cell:
     """The mean token counts of both sides' calls in one cell, and what it weighs: its overlap."""
     n = a.n + b.n
-    return Cell((a.p * a.n + b.p * b.n) / n, (a.o * a.n + b.o * b.n) / n, 0.0, a.n * b.n / n)
+    return Cell(a.stratum, (a.p * a.n + b.p * b.n) / n, (a.o * a.n + b.o * b.n) / n, 0.0, a.n * b.n / n)
 
 
 def _facts(side: Side, matched: int) -> SideFacts:
@@ -104,7 +133,7 @@ def _facts(side: Side, matched: int) -> SideFacts:
     }
 
 
-def _notes(a: Side, b: Side, facts: Sequence[SideFacts]) -> list[str]:
+def _notes(a: Side, b: Side, facts: Sequence[SideFacts], across: Sequence[str]) -> list[str]:
     out = [f"{side.name}: {note}" for side in (a, b) for note in side.notes]
     for side in facts:
         share = side["matched_share"]
@@ -116,6 +145,8 @@ def _notes(a: Side, b: Side, facts: Sequence[SideFacts]) -> list[str]:
             out.append(
                 f"{side['name']}: only {share:.0%} of its comparable calls have a counterpart; the rest is left out"
             )
+    if across:
+        out.append(f"no call of one side has the {' and '.join(across)} of one of the other: compared across them")
     if a.models != b.models:
         out.append("the sides are of different models: equal token counts are not equal texts where tokenizers differ")
     return out
@@ -146,41 +177,48 @@ def _sums(side: Side, column: str, per_octave: int, shape: Shape, *, log: bool) 
     return Sums(cell, block, n, total)
 
 
-Weighted = Sequence[tuple[RuntimeProfile, float, float]]
-"""(profile, weight, unit a second) of one side."""
-
-
 def _profiles(
-    name: str, of_a: Callable[[], Weighted], of_b: Callable[[], Weighted], at: Sequence[Cell], matched: Sequence[int]
+    name: str,
+    of_a: Callable[[], list[Weighted]],
+    of_b: Callable[[], list[Weighted]],
+    at: Sequence[Cell],
+    matched: Sequence[int],
 ) -> Measure | None:
     """Compare profiles at the same token counts; None when neither side has one."""
     a, b = of_a(), of_b()
     if not a and not b:
         return None
-    first, second = _level(a, at), _level(b, at)
+    both = {found.stratum for found in a} & {found.stratum for found in b}
+    known = [cell for cell in at if cell.stratum in both]
+    first, second = _level(a, known), _level(b, known)
     if first is None or second is None:
         return _measure(
             name, "ratio", first and first[0], second and second[0], None, None, None, matched[0], matched[1]
         )
     change = second[0] / first[0]
-    same = sorted((p.id, w, u) for p, w, u in a) == sorted((p.id, w, u) for p, w, u in b)
+    same = {(f.stratum, f.profile.id, f.unit) for f in a} == {(f.stratum, f.profile.id, f.unit) for f in b}
     # One profile errs on both sides alike: its error cancels in the ratio.
     half = 0.0 if same else math.hypot(first[1], second[1])
     low, high = change * math.exp(-half), change * math.exp(half)
     return _measure(name, "ratio", first[0], second[0], change, low, high, matched[0], matched[1])
 
 
-def _level(profiles: Weighted, at: Sequence[Cell]) -> tuple[float, float] | None:
-    """(mean over *at*, half-width of its 90% interval on the log scale)."""
-    weight = sum(w for _, w, _ in profiles) * sum(cell.n for cell in at)
-    if not weight:
+def _level(profiles: Sequence[Weighted], at: Sequence[Cell]) -> tuple[float, float] | None:
+    """(mean over *at*, half-width of its 90% interval on the log scale); each cell by the profiles of its stratum."""
+    total = sum(cell.n for cell in at)
+    of_stratum: dict[int, float] = {}
+    for found in profiles:
+        of_stratum[found.stratum] = of_stratum.get(found.stratum, 0.0) + found.weight
+    if not total:
         return None
     mean = [0.0, 0.0, 0.0]
-    for profile, w, unit in profiles:
-        for cell in at:
-            found = profile.estimate(cell.p, cell.o)
-            for i, value in enumerate((found.value, found.low, found.high)):
-                mean[i] += value * unit * w * cell.n / weight
+    for cell in at:
+        for found in profiles:
+            if found.stratum == cell.stratum:
+                estimate = found.profile.estimate(cell.p, cell.o)
+                share = found.unit * found.weight / of_stratum[found.stratum] * cell.n / total
+                for i, value in enumerate((estimate.value, estimate.low, estimate.high)):
+                    mean[i] += value * share
     value, low, high = mean
     return (value, max(math.log(value / low), math.log(high / value))) if low > 0 else None
 

@@ -15,7 +15,9 @@ from tracewrap.report.join_sql import dbl
 from tracewrap.report.model import Period
 from tracewrap.report.nightly import Joined, load, period, reference_catalogs
 from tracewrap.report.prices import PriceBook
+from tracewrap.runtime.models import resolve_model
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.stack import ReferenceStack
 
 BLOCKS = 24
 """Blocks of time that a side's calls are cut into: as few as can be told apart, because contention outlasts short ones."""
@@ -58,12 +60,22 @@ class Selection:
 
 
 class Cell(NamedTuple):
-    """Calls of similar token counts: mean input tokens, mean output tokens, mean of a figure, number of calls."""
+    """Calls of one stratum and similar token counts: mean input tokens, mean output tokens, mean of a figure, number of calls."""
 
+    stratum: int
     p: float
     o: float
     value: float
     n: float
+
+
+class Weighted(NamedTuple):
+    """A profile with the comparable calls it stands for, and what a second counts."""
+
+    stratum: int
+    profile: RuntimeProfile
+    weight: float
+    unit: float
 
 
 class Side:
@@ -71,7 +83,7 @@ class Side:
 
     def __init__(self, selection: Selection, joined: Joined) -> None:
         self._joined, self._rows = joined, joined.engine.rows
-        self.name = selection.text
+        self.name, self.where = selection.text, selection.where
         self.period: Period = joined.span.describe()
         joined.engine.materialize("side", _side_query(joined, selection.where))
         first, last, calls, comparable = self._rows(
@@ -86,6 +98,23 @@ class Side:
         self._dims = [
             (joined.dims[int(dim)], int(n)) for dim, n in self._rows("SELECT dim, sum(cmp) AS n FROM side GROUP BY dim")
         ]
+        self._strata: dict[int, int] = {}
+        self.stratify({dim.dim: 0 for dim, _ in self._dims})
+
+    def kinds(self, names: Sequence[str]) -> dict[int, tuple[object, ...]]:
+        """Dim to the *names* (provider, model, operation, stream) of its calls; models by the name of their weights."""
+        out: dict[int, tuple[object, ...]] = {}
+        for dim, _ in self._dims:
+            d = dim.deployment
+            model = None if d.model is None else resolve_model(d.model) or d.model
+            every = {"provider": d.provider, "model": model, "operation": d.operation, "stream": d.stream}
+            out[dim.dim] = tuple(every[name] for name in names)
+        return out
+
+    def stratify(self, strata: Mapping[int, int]) -> None:
+        """Cells hold calls of one stratum only: *strata* maps dim to it."""
+        self._strata = dict(strata)
+        self._joined.engine.table("strata", {"stratum_dim": "INTEGER", "stratum": "INTEGER"}, list(strata.items()))
 
     @property
     def models(self) -> set[str | None]:
@@ -104,10 +133,12 @@ class Side:
         """Comparable calls that have *column*, by cell."""
         cell = _cell(per_octave)
         rows = self._rows(
-            f"SELECT {cell} AS cell, avg(p) AS p, avg(o) AS o, avg({column}) AS x, count({column}) AS n FROM side"
+            f"SELECT {cell} AS cell, avg(p) AS p, avg(o) AS o, avg({column}) AS x, count({column}) AS n FROM {_STRATIFIED}"
             f" WHERE cmp = 1 AND {column} > {dbl(0)} GROUP BY {cell}"
         )
-        return {int(cell): Cell(float(p), float(o), float(x), float(n)) for cell, p, o, x, n in rows}
+        return {
+            int(cell): Cell(int(cell) // 1_000_000, float(p), float(o), float(x), float(n)) for cell, p, o, x, n in rows
+        }
 
     def sums(self, column: str, per_octave: int, shape: Shape, *, log: bool) -> list[tuple[int, int, float, float]]:
         """(cell, block of time, calls, sum of *column* over *shape*, or of its logarithm) of comparable calls."""
@@ -116,7 +147,7 @@ class Side:
         rows = self._rows(
             f"SELECT {cell} AS cell, {block} AS block, count({column}) AS n,"
             f" sum({f'ln({relative})' if log else relative}) AS x"
-            f" FROM side WHERE cmp = 1 AND {column} > {dbl(0)} GROUP BY {cell}, {block} ORDER BY 1, 2"
+            f" FROM {_STRATIFIED} WHERE cmp = 1 AND {column} > {dbl(0)} GROUP BY {cell}, {block} ORDER BY 1, 2"
         )
         return [(int(c), int(b), float(n), float(x)) for c, b, n, x in rows]
 
@@ -133,22 +164,33 @@ class Side:
         """Calls of the side that fulfil *where*."""
         return int(self._rows(f"SELECT count(*) AS n FROM side WHERE {where}")[0][0])
 
-    def denoised(self) -> list[tuple[RuntimeProfile, float, float]]:
-        """(denoised profile, comparable calls, 1) of the selected deployments."""
-        return [(dim.denoised, float(n), 1.0) for dim, n in self._dims if dim.denoised is not None and n]
-
-    def idealized(self) -> list[tuple[RuntimeProfile, float, float]]:
-        """(idealized profile, comparable calls, 1) of the selected models."""
-        return [(found[1], float(n), 1.0) for dim, n in self._dims if n for found in dim.idealized if found is not None]
-
-    def idealized_cost(self) -> list[tuple[RuntimeProfile, float, float]]:
-        """(idealized profile, comparable calls, US dollars a second) of the selected models."""
+    def denoised(self) -> list[Weighted]:
+        """Denoised profiles of the selected deployments, in seconds."""
         return [
-            (profile, float(n), (profile.n_gpus or 1) * stack.price.usd_per_gpu_hour / 3600.0)
+            Weighted(self._strata[dim.dim], dim.denoised, float(n), 1.0)
+            for dim, n in self._dims
+            if dim.denoised is not None and n
+        ]
+
+    def idealized(self) -> list[Weighted]:
+        """Idealized profiles of the selected models, in seconds."""
+        return [Weighted(stratum, profile, n, 1.0) for stratum, _, profile, n in self._idealized()]
+
+    def idealized_cost(self) -> list[Weighted]:
+        """Idealized profiles of the selected models, in US dollars."""
+        return [
+            Weighted(stratum, profile, n, (profile.n_gpus or 1) * stack.price.usd_per_gpu_hour / 3600.0)
+            for stratum, stack, profile, n in self._idealized()
+            if stack.price is not None
+        ]
+
+    def _idealized(self) -> list[tuple[int, ReferenceStack, RuntimeProfile, float]]:
+        return [
+            (self._strata[dim.dim], found[0], found[1], float(n))
             for dim, n in self._dims
             if n
-            for stack, profile in (found for found in dim.idealized if found is not None)
-            if stack.price is not None
+            for found in dim.idealized
+            if found is not None
         ]
 
     def _block_sql(self) -> str:
@@ -204,9 +246,12 @@ def _side_query(joined: Joined, where: Mapping[str, str]) -> str:
 
 
 def _cell(per_octave: int) -> str:
-    """SQL of the cell of (p, o): both on a logarithmic grid, *per_octave* cells an octave."""
+    """SQL of the cell of (stratum, p, o): both counts on a logarithmic grid, *per_octave* cells an octave."""
 
     def step(name: str) -> str:
         return f"floor({dbl(per_octave)} * ln({name} + {dbl(1)}) / ln({dbl(2)}))"
 
-    return f"CAST({step('p')} * 1000 + {step('o')} AS INTEGER)"
+    return f"CAST({dbl('stratum')} * 1000000 + {step('p')} * 1000 + {step('o')} AS BIGINT)"
+
+
+_STRATIFIED = "side JOIN strata ON dim = stratum_dim"

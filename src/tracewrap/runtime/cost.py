@@ -43,6 +43,14 @@ def wall_watts(gpu_watts: float, server_share_w: float = 0.0, pue: float = 1.0) 
 def amortized(batch_1: Estimate, batch: float, utilisation: float, slowdown: float = 1.0) -> Estimate:
     """Cost or energy shared by *batch* concurrent requests on hardware busy for *utilisation* of the time.
 
+    See ``amortized_factor``.
+    """
+    return batch_1.scaled(amortized_factor(batch, utilisation, slowdown))
+
+
+def amortized_factor(batch: float, utilisation: float, slowdown: float = 1.0) -> float:
+    """What an idealized cost is multiplied by when *batch* requests share hardware that is busy for *utilisation* of the time.
+
     *slowdown*: how much longer a request takes in that batch than alone (``roofline.batch_slowdown`` computes it); 1 is
     the lower bound of the cost. Raises ConfigurationError for impossible values.
     """
@@ -52,4 +60,4 @@ def amortized(batch_1: Estimate, batch: float, utilisation: float, slowdown: flo
         raise ConfigurationError(f"utilisation is {utilisation}, must lie in (0, 1]")
     if not 1.0 <= slowdown <= batch:
         raise ConfigurationError(f"slowdown is {slowdown}, must lie in 1..batch ({batch:g})")
-    return batch_1.scaled(slowdown / (batch * utilisation))
+    return slowdown / (batch * utilisation)

@@ -1,0 +1,36 @@
+"""``tracewrap whatif SOURCE``: recorded traffic on other hardware, list price beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from tracewrap.cli.report import add_source_arguments, source_options
+
+SUMMARY = "this traffic on other hardware"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    add_source_arguments(parser)
+    parser.add_argument(
+        "--batch", type=float, default=8.0, metavar="N", help="calls in flight on one replica (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--utilisation",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="share of the time that rented hardware is busy (default: %(default)g)",
+    )
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compute and print. 0 done, 2 usage or data error."""
+    from tracewrap.report.render_whatif import render_whatif
+    from tracewrap.report.whatif import whatif
+
+    found = whatif(args.source, batch=args.batch, utilisation=args.utilisation, **source_options(args))
+    print(json.dumps(found, indent=1, allow_nan=False) + "\n" if args.json else render_whatif(found), end="")
+    return 0
