@@ -13,8 +13,9 @@ import argparse
 
 import numpy as np
 
+from tracewrap.runtime.dated import daily_levels
 from tracewrap.runtime.denoise import Observation
-from tracewrap.runtime.drift import Change, daily_levels, find_changes
+from tracewrap.runtime.drift import Change, find_changes
 from tracewrap.runtime.profile import RuntimeProfile
 
 TRUTH = RuntimeProfile(id="t", model="m", prompt_knots=((1, 0.18), (150, 0.18), (8000, 1.75)), d0=0.012)

@@ -214,7 +214,7 @@ def _learner(chosen: Settings) -> Any:
         return None
     from tracewrap.join.denoiser import Denoiser
 
-    learner = Denoiser()
+    learner = Denoiser(folder=chosen.span_log)
     if chosen.span_log is not None:
         learner.load(chosen.span_log)
     learner.start()

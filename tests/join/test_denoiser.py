@@ -136,3 +136,52 @@ def test_forked_child_starts_empty_and_can_learn() -> None:
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_drift_keeps_the_profile_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten days at one level, three at twice it: the snapshot is of the new level alone; the old profile is kept, and shared."""
+    denoiser, dice = Denoiser(seed=0), np.random.default_rng(1)
+    key = ""
+    for day in range(13):
+        for i in range(26):
+            p, o = int(dice.integers(10, 2000)), int(dice.integers(1, 300))
+            seconds = (1 if day < 10 else 2) * (0.1 + 0.0002 * p + 0.01 * (o - 1)) * (1 + 0.02 * dice.random())
+            call = _call(p, o, seconds, start=(day * 86_400 + i) * 10**9)
+            denoiser.observe(call)
+            key = call.deployment.key
+    denoiser.refit()
+    (old,) = denoiser.earlier()[key]
+    assert old.runtime(500, 100) == pytest.approx(1.19, rel=0.06)
+    assert denoiser.snapshot()[key].runtime(500, 100) == pytest.approx(2 * 1.19, rel=0.06)
+    assert old.fit["until_unix_s"] < 10 * 86_400 <= denoiser.snapshot()[key].fit["since_unix_s"]
+    denoiser.save(tmp_path)
+    pid = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    other = Denoiser()
+    other.load(tmp_path)
+    other.refit()
+    assert other.earlier()[key] == (old,)
+    assert other.snapshot()[key].runtime(500, 100) == pytest.approx(2 * 1.19, rel=0.06)
+
+
+def test_siblings_share_while_they_run(tmp_path: Path) -> None:
+    """A process with a folder leaves its observations there, and takes up what another leaves later; unchanged files are not read again."""
+    sibling = Denoiser(seed=0)
+    key = _feed(sibling, 300)
+    denoiser = Denoiser(interval_s=0.005, folder=tmp_path)
+    sibling.save(tmp_path)
+    state = next(tmp_path.glob(".denoiser-*.json"))
+    state.rename(tmp_path / ".denoiser-0.json")
+    denoiser.start()
+    try:
+        for _ in range(1000):
+            if key in denoiser.snapshot():
+                break
+            denoiser._wake.wait(0.02)
+        assert key in denoiser.snapshot()
+        first = denoiser.snapshot()
+        for _ in range(20):
+            denoiser._wake.wait(0.01)
+        assert denoiser.snapshot() is first, "no news, no new snapshot"
+    finally:
+        denoiser.stop()

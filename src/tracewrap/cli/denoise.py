@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import csv
+import datetime as dt
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracewrap.errors import FitError, SourceError, missing_extra
+from tracewrap.runtime.drift import DAY_S
 
 if TYPE_CHECKING:
-    from tracewrap.runtime.denoise import DenoiseResult, Observation
+    from tracewrap.runtime.dated import Level
+    from tracewrap.runtime.denoise import Observation
+    from tracewrap.runtime.profile import RuntimeProfile
 
 SUMMARY = "a quiet-day profile from recorded calls or samples"
 
@@ -32,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Group by deployment, denoise, write the profile; exit 1 when nothing can be estimated."""
     try:
-        from tracewrap.runtime.denoise import denoise
+        from tracewrap.runtime.dated import denoise_levels
     except ImportError:
         raise missing_extra("denoise", "fit") from None
     from tracewrap.runtime.files import save_profile
@@ -44,15 +48,32 @@ def run(args: argparse.Namespace) -> int:
         raise SourceError(
             f"{args.source}: holds no usable call; complete chat or text calls with reported usage are needed"
         )
-    results = {key: denoise(found, id=key, model=model) for key, (model, found) in groups.items()}
+    results = {key: denoise_levels(found, id=key, model=model) for key, (model, found) in groups.items()}
+    best = {key: known for key, levels in results.items() if (known := _known(levels))}
+    if args.output is not None and len(best) > 1:
+        names = "; ".join(best)
+        raise FitError(f"{args.source}: holds {len(best)} deployments, choose one with --deployment: {names}")
     _print(results, args.json)
-    best = {key: result.profile for key, result in results.items() if result.profile is not None}
     if args.output is not None and best:
-        if len(best) > 1:
-            names = "; ".join(best)
-            raise FitError(f"{args.source}: holds {len(best)} deployments, choose one with --deployment: {names}")
-        save_profile(next(iter(best.values())), args.output)
+        *earlier, (_, newest) = next(iter(best.values()))
+        for level, profile in earlier:
+            save_profile(profile, _dated_path(args.output, level))
+        save_profile(newest, args.output)
     return 0 if best else 1
+
+
+def _known(levels: Sequence[Level]) -> list[tuple[Level, RuntimeProfile]]:
+    return [(level, level.result.profile) for level in levels if level.result.profile is not None]
+
+
+def _dated_path(output: str, level: Level) -> str:
+    """Where the profile of an earlier level goes: beside *output*, with its days in the name."""
+    path = Path(output)
+    return str(path.with_name(f"{path.stem}.{_date(level.since_day)}..{_date(level.until_day)}{path.suffix}"))
+
+
+def _date(day: int | None) -> str:
+    return "" if day is None else dt.datetime.fromtimestamp(day * DAY_S, dt.UTC).date().isoformat()
 
 
 def _groups(args: argparse.Namespace) -> Mapping[str, tuple[str, list[Observation]]]:
@@ -113,20 +134,39 @@ def _check_number(text: str, name: str, path: str | os.PathLike[str], number: in
         raise SourceError(f"{path}: row {number}, column {name!r}: {text} must be at least 0")
 
 
-def _print(results: Mapping[str, DenoiseResult], as_json: bool) -> None:
+def _print(results: Mapping[str, list[Level]], as_json: bool) -> None:
     if not as_json:
-        for key, result in results.items():
-            print(f"{key}\n{result.summary()}")
+        for key, levels in results.items():
+            print(key)
+            for level in levels:
+                print("\n".join(filter(None, (_headline(level), level.result.summary()))))
         return
     rows = [
-        {
-            "deployment": key,
-            "verdict": result.verdict,
-            "effective_samples": result.effective_samples,
-            "quiet_share": result.quiet_share,
-            "messages": list(result.messages),
-            "profile": None if result.profile is None else result.profile.to_dict(),
-        }
-        for key, result in results.items()
+        {"deployment": key, **_row(levels[-1]), "earlier": [_row(level) for level in levels[:-1]]}
+        for key, levels in results.items()
     ]
     print(json.dumps({"deployments": rows}, indent=1))
+
+
+def _headline(level: Level) -> str:
+    """Since when the level holds and how it differs from the one before; nothing for the only one."""
+    if level.change is None:
+        return ""
+    share = abs(level.change.ratio - 1)
+    return (
+        f"since {_date(level.since_day)}, {share:.0%} {'slower' if level.change.ratio > 1 else 'faster'} than before:"
+    )
+
+
+def _row(level: Level) -> dict[str, Any]:
+    result = level.result
+    return {
+        "since": _date(level.since_day) or None,
+        "until": _date(level.until_day) or None,
+        "ratio_to_before": None if level.change is None else level.change.ratio,
+        "verdict": result.verdict,
+        "effective_samples": result.effective_samples,
+        "quiet_share": result.quiet_share,
+        "messages": list(result.messages),
+        "profile": None if result.profile is None else result.profile.to_dict(),
+    }

@@ -28,12 +28,14 @@ Idealized = tuple[ReferenceStack, RuntimeProfile]
 class Catalog:
     """Profiles by deployment and by model. Immutable; ``with_denoised`` makes the next snapshot.
 
-    ``denoised``: deployment key (``records.Deployment.key``) -> profile. ``stand_ins``: closed model -> open model whose idealized
+    ``denoised``: deployment key (``records.Deployment.key``) -> newest profile; ``earlier``: those before a drift.
+    ``stand_ins``: closed model -> open model whose idealized
     profile stands for it. ``analytic``: ids of the analytic stacks to fall back on, in order; empty: none.
     """
 
     stacks: tuple[ReferenceStack, ...] = ()
     denoised: Mapping[str, RuntimeProfile] = field(default_factory=dict)
+    earlier: Mapping[str, tuple[RuntimeProfile, ...]] = field(default_factory=dict)
     stand_ins: Mapping[str, str] = field(default_factory=dict)
     analytic: tuple[str, ...] = ()
     _known: dict[str, Idealized | None] = field(default_factory=dict, compare=False, repr=False)
@@ -46,9 +48,17 @@ class Catalog:
             self._known[model] = self._find(model)
         return self._known[model]
 
-    def denoised_for(self, deployment: Deployment) -> RuntimeProfile | None:
-        """What the API of *deployment* takes on a quiet day, if it has been learned."""
-        return self.denoised.get(deployment.key)
+    def denoised_for(self, deployment: Deployment, before_s: float | None = None) -> RuntimeProfile | None:
+        """What the API of *deployment* takes on a quiet day, if it has been learned.
+
+        *before_s* (Unix seconds): the newest profile of calls before then, or else the oldest; None: the newest.
+        """
+        newest = self.denoised.get(deployment.key)
+        if newest is None or before_s is None or deployment.key not in self.earlier:
+            return newest
+        dated = sorted([*self.earlier[deployment.key], newest], key=_since_s)
+        known = [profile for profile in dated if _since_s(profile) < before_s]
+        return known[-1] if known else dated[0]
 
     def with_denoised(self, denoised: Mapping[str, RuntimeProfile]) -> Catalog:
         """The same catalog with newer denoised profiles; those it had and *denoised* lacks are kept."""
@@ -89,6 +99,11 @@ def _analytic(model: str, stack_ids: Iterable[str]) -> Idealized | None:
     return None
 
 
+def _since_s(profile: RuntimeProfile) -> float:
+    """Unix seconds of the first call that *profile* was learned from; 0 where it does not say."""
+    return float(profile.fit.get("since_unix_s") or 0.0)
+
+
 def load_catalog(
     *paths: str | os.PathLike[str],
     references: Iterable[str] = (),
@@ -102,7 +117,7 @@ def load_catalog(
     for a file that breaks the schema.
     """
     stacks: list[ReferenceStack] = []
-    denoised: dict[str, RuntimeProfile] = {}
+    denoised: dict[str, list[RuntimeProfile]] = {}
     folders = [*paths, *([reference_folder()] if shipped else [])]
     for path in folders:
         for file in _json_files(Path(path)):
@@ -110,13 +125,18 @@ def load_catalog(
     wanted = list(references)
     if not wanted:
         analytic = _default_analytic() if shipped else ()
-        return Catalog(stacks=tuple(stacks), denoised=denoised, stand_ins=dict(stand_ins or {}), analytic=analytic)
-    return _chosen(wanted, stacks, denoised, dict(stand_ins or {}))
+        chosen = Catalog(stacks=tuple(stacks), stand_ins=dict(stand_ins or {}), analytic=analytic)
+    else:
+        chosen = _chosen(wanted, stacks, dict(stand_ins or {}))
+    dated = {key: sorted(found, key=_since_s) for key, found in denoised.items()}
+    return dataclasses.replace(
+        chosen,
+        denoised={key: found[-1] for key, found in dated.items()},
+        earlier={key: tuple(found[:-1]) for key, found in dated.items() if len(found) > 1},
+    )
 
 
-def _chosen(
-    wanted: list[str], stacks: list[ReferenceStack], denoised: dict[str, RuntimeProfile], stand_ins: dict[str, str]
-) -> Catalog:
+def _chosen(wanted: list[str], stacks: list[ReferenceStack], stand_ins: dict[str, str]) -> Catalog:
     from tracewrap.runtime.roofline import reference_stack
 
     by_id = {stack.id: stack for stack in stacks}
@@ -130,7 +150,6 @@ def _chosen(
             raise ProfileNotFoundError(f"no reference stack {name!r}: {error}; measured stacks: {measured}") from None
     return Catalog(
         stacks=tuple(by_id[name] for name in wanted if name in by_id),
-        denoised=denoised,
         stand_ins=stand_ins,
         analytic=tuple(name for name in wanted if name not in by_id),
     )
@@ -150,7 +169,7 @@ def _json_files(path: Path) -> list[Path]:
     raise ProfileNotFoundError(f"{path}: no such file or folder of profiles")
 
 
-def _take(file: Path, stacks: list[ReferenceStack], denoised: dict[str, RuntimeProfile]) -> None:
+def _take(file: Path, stacks: list[ReferenceStack], denoised: dict[str, list[RuntimeProfile]]) -> None:
     """Add what *file* holds: a stack, a denoised profile (its stack names a deployment), or a profile of a stack."""
     data = read_json(file)
     schema = data.get("schema")
@@ -160,7 +179,7 @@ def _take(file: Path, stacks: list[ReferenceStack], denoised: dict[str, RuntimeP
         profile = RuntimeProfile.from_dict(data, str(file))
         deployment = profile.stack.get("deployment")
         if isinstance(deployment, str):
-            denoised[deployment] = profile
+            denoised.setdefault(deployment, []).append(profile)
         else:
             stacks.append(_priced(_stack_of(profile)))
     elif isinstance(schema, str) and schema.startswith("tracewrap."):

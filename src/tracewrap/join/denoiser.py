@@ -6,6 +6,7 @@ immutable snapshot, and leaves both in the span log's folder, where other proces
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import random
@@ -14,10 +15,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracewrap.errors import TracewrapError
 from tracewrap.records import Call
+from tracewrap.runtime.drift import DAY_S
 from tracewrap.runtime.files import read_json, to_json, write_whole
 from tracewrap.runtime.profile import RuntimeProfile
 
@@ -29,10 +31,11 @@ logger = logging.getLogger("tracewrap")
 MAX_CALLS = 350
 """Observations kept per deployment: enough for 2% at the quantile, and 10,000 deployments stay under 500 MB."""
 MAX_DEPLOYMENTS = 10_000
-HALF_LIFE_S = 3 * 86_400.0
-"""A call this old is half as likely to be kept as a new one."""
 REFIT_INTERVAL_S = 30.0
 MIN_NEWS = 10
+SHARE_EVERY = 10
+MAX_EARLIER = 20
+"""Profiles of earlier levels kept per deployment."""
 SCHEMA = "tracewrap.denoiser/1"
 Row = tuple[float, int, int, float, float | None]
 """(start_time_s, input_tokens, output_tokens, runtime_s, time_to_first_chunk_s)."""
@@ -70,12 +73,24 @@ class Reservoir:
 
 
 class Denoiser:
-    """Bounded memory, one background thread, immutable snapshots. Safe to fork: the child starts its own thread."""
+    """Bounded memory, one background thread, immutable snapshots. Safe to fork: the child starts its own thread.
 
-    def __init__(self, interval_s: float = REFIT_INTERVAL_S, seed: int | None = None) -> None:
+    *folder*: where the processes of a service leave what they saw for each other, every ``SHARE_EVERY`` refits.
+    """
+
+    def __init__(
+        self,
+        interval_s: float = REFIT_INTERVAL_S,
+        seed: int | None = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._read: dict[str, tuple[float, dict[str, list[Row]]]] = {}
         self._reservoirs: dict[str, Reservoir] = {}
         self._shared: dict[str, list[Row]] = {}
         self._snapshot: Mapping[str, RuntimeProfile] = MappingProxyType({})
+        self._earlier: dict[str, tuple[RuntimeProfile, ...]] = {}
+        self._since_s: dict[str, float] = {}
         self._lock = threading.Lock()
         self._dice = random.Random(seed)
         self._interval_s = interval_s
@@ -114,7 +129,7 @@ class Denoiser:
 
     def refit(self) -> None:
         """Refit every deployment with news and publish the next snapshot."""
-        from tracewrap.runtime.denoise import denoise
+        from tracewrap.runtime.dated import denoise_levels
 
         with self._lock:
             due = {
@@ -126,11 +141,22 @@ class Denoiser:
                 self._reservoirs[key].news = 0
         learned = {}
         for key, (model, rows) in due.items():
-            result = denoise(map(_observation, [*rows, *self._shared.get(key, ())]), id=key, model=model)
-            if result.profile is not None and result.verdict in ("ok", "not_identifiable"):
-                learned[key] = result.profile
+            since_s = self._since_s.get(key, 0.0)
+            seen = [_observation(row) for row in [*rows, *self._shared.get(key, ())] if row[0] >= since_s]
+            *before, newest = denoise_levels(seen, id=key, model=model)
+            if newest.result.profile is None or newest.result.verdict not in ("ok", "not_identifiable"):
+                continue
+            learned[key] = newest.result.profile
+            if newest.change is not None:  # calls of the old level say nothing of the new one
+                self._since_s[key] = newest.change.since_day * DAY_S
+                known = [level.result.profile for level in before if level.result.profile is not None]
+                self._earlier[key] = (*self._earlier.get(key, ()), *known)[-MAX_EARLIER:]
         if learned:
             self._snapshot = MappingProxyType({**self._snapshot, **learned})
+
+    def earlier(self) -> Mapping[str, tuple[RuntimeProfile, ...]]:
+        """Profiles that held before a drift, oldest first, by deployment key; ``fit`` has the dates of their calls."""
+        return dict(self._earlier)
 
     def start(self) -> None:
         """Begin refitting in the background."""
@@ -154,7 +180,7 @@ class Denoiser:
                 "schema": SCHEMA,
                 "saved_unix_s": time.time(),
                 "deployments": {
-                    key: {"model": reservoir.model, "rows": list(reservoir.rows)}
+                    key: {"model": reservoir.model, "rows": list(reservoir.rows), **self._drifted(key)}
                     for key, reservoir in self._reservoirs.items()
                 },
             }
@@ -168,28 +194,52 @@ class Denoiser:
         except (OSError, TracewrapError) as error:
             logger.warning("denoiser state was not saved in %s (%s)", folder, error)
 
+    def _drifted(self, key: str) -> dict[str, Any]:
+        if key not in self._since_s:
+            return {}
+        earlier = [profile.to_dict() for profile in self._earlier.get(key, ())]
+        return {"since_unix_s": self._since_s[key], "earlier": earlier}
+
     def load(self, folder: str | os.PathLike[str]) -> None:
         """Take in what processes of this service have left in *folder*; unreadable files are passed over."""
         own = f".denoiser-{os.getpid()}.json"
-        shared: dict[str, list[Row]] = {}
-        for path in sorted(Path(folder).glob(".denoiser-*.json")):
-            if path.name == own:
-                continue
+        paths = [path for path in sorted(Path(folder).glob(".denoiser-*.json")) if path.name != own]
+        self._read = {path.name: self._read[path.name] for path in paths if path.name in self._read}
+        for path in paths:
             try:
-                data = read_json(path)
-                for key, entry in data["deployments"].items():
-                    rows = [(float(r[0]), int(r[1]), int(r[2]), float(r[3]), r[4]) for r in entry["rows"]]
-                    shared.setdefault(key, []).extend(rows)
-                    with self._lock:
-                        self._reservoirs.setdefault(key, Reservoir(str(entry["model"]))).news += MIN_NEWS
-            except (TracewrapError, KeyError, TypeError, ValueError, IndexError, AttributeError):
+                written = path.stat().st_mtime
+                if path.name not in self._read or self._read[path.name][0] != written:
+                    self._read[path.name] = (written, {})
+                    self._read[path.name] = (written, self._taken(path))
+            except (OSError, TracewrapError, KeyError, TypeError, ValueError, IndexError, AttributeError):
                 logger.warning("denoiser state %s cannot be read; it is ignored", path)
+        shared: dict[str, list[Row]] = {}
+        for _, found in self._read.values():
+            for key, rows in found.items():
+                shared.setdefault(key, []).extend(rows)
         self._shared = {key: sorted(rows)[-MAX_CALLS:] for key, rows in shared.items()}
 
+    def _taken(self, path: Path) -> dict[str, list[Row]]:
+        """The observations in one state file, by deployment; each counts as news."""
+        found: dict[str, list[Row]] = {}
+        for key, entry in read_json(path)["deployments"].items():
+            found[key] = [(float(r[0]), int(r[1]), int(r[2]), float(r[3]), r[4]) for r in entry["rows"]]
+            if entry.get("since_unix_s", 0.0) > self._since_s.get(key, 0.0):
+                self._since_s[key] = float(entry["since_unix_s"])
+                self._earlier[key] = tuple(RuntimeProfile.from_dict(one, str(path)) for one in entry["earlier"])
+            with self._lock:
+                self._reservoirs.setdefault(key, Reservoir(str(entry["model"]))).news += MIN_NEWS
+        return found
+
     def _work(self) -> None:
-        while not self._wake.wait(self._interval_s):
+        for turn in itertools.count(1):
+            if self._wake.wait(self._interval_s):
+                return
             try:
                 self.refit()
+                if self._folder is not None and turn % SHARE_EVERY == 0:
+                    self.save(self._folder)
+                    self.load(self._folder)
             except Exception:
                 logger.warning("refitting denoised profiles failed", exc_info=True)
 
@@ -197,6 +247,7 @@ class Denoiser:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._reservoirs = {}
+        self._read = {}
         if not self._stopped:
             self.start()
 

@@ -1,99 +1,81 @@
 """Drift: the quiet-day runtime of a deployment moved and stayed moved.
 
 Contention makes a day noisy, a few slow calls make its mean jump; the fastest tenth of the calls, against what their token counts
-should take on a quiet day, moves only when the service itself does. So: the low decile of last attempt / denoised runtime, by
-deployment and day; an event when at least two of the last three days lie beyond the median of the days before by a fifth and by 50 ms at
-the deployment's median call. One odd day is no event.
+should take on a quiet day, moves only when the service itself does. So: the low quantile of log(last attempt / denoised runtime), by
+deployment and day, judged by ``runtime.drift.find_changes``. One odd day is no event.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tracewrap.report.figures import number
 from tracewrap.report.model import Drift
 from tracewrap.report.period import HOUR_NS, from_ns
+from tracewrap.runtime.drift import MIN_CALLS, MIN_DAYS, QUANTILE, SUSTAINED, Change, DayLevel, day_level, find_changes
 
 if TYPE_CHECKING:
     from tracewrap.report.nightly import Joined
 
-RECENT_DAYS = 3
-MIN_BASELINE_DAYS = 3
-MIN_CALLS = 20
-"""Compared calls that a day needs to count."""
-FACTOR = 1.2
-MIN_SHIFT_S = 0.05
-
 # The 90% quantile of the negative is the negative of the 10% quantile.
 _KEYS = "provider, model, deployment, CAST(floor(hour / 24) AS INTEGER)"
 _QUERY = (
-    f"SELECT {_KEYS} AS day, count(d) AS n, quantiles4(0 - last / d) AS q, quantiles4(d) AS quiet"
-    f" FROM joined AS j JOIN labels AS l ON j.dim = l.label_dim WHERE d > 0 GROUP BY {_KEYS}"
+    f"SELECT {_KEYS} AS day, count(d) AS n, quantiles4(ln(d / last)) AS q"
+    f" FROM joined AS j JOIN labels AS l ON j.dim = l.label_dim WHERE d > 0 AND last > 0 GROUP BY {_KEYS}"
 )
+_DAY_NS = 24 * HOUR_NS
 
-
-@dataclass(frozen=True, slots=True)
-class _Day:
-    label: str
-    calls: int
-    low_decile: float
-    quiet_s: float
+Key = tuple[str, str | None, str]
 
 
 def events(joined: Joined, history: Joined | None = None) -> tuple[list[Drift], str | None]:
-    """Drift events of the period (with the *history* before it), and why none could be looked for (None: they were)."""
-    days: dict[tuple[str, str | None, str], list[_Day]] = defaultdict(list)
+    """Drift that became certain in the period (with the *history* before it), and why none could be looked for (None: it was)."""
+    days: dict[Key, list[DayLevel]] = defaultdict(list)
     for part in (history, joined):
-        for key, found in _days(part).items() if part is not None else ():
+        for key, found in _days(part, joined).items() if part is not None else ():
             days[key] += found
-    enough = {key: found for key, found in days.items() if len(found) >= MIN_BASELINE_DAYS + 1}
+    enough = {key: sorted(found, key=lambda day: day.day) for key, found in days.items() if len(found) > MIN_DAYS + 1}
     if not enough:
-        need = MIN_BASELINE_DAYS + 1
+        need = MIN_DAYS + SUSTAINED
         return (
             [],
             f"drift needs {need} days with {MIN_CALLS} compared calls of one deployment each; look back with --drift-days",
         )
-    found_events = (_event(key, sorted(found, key=lambda day: day.label)) for key, found in enough.items())
-    return sorted((event for event in found_events if event is not None), key=lambda event: -event["ratio"]), None
+    out = [
+        _event(joined, key, found, change)
+        for key, found in enough.items()
+        for change in find_changes(found)
+        if change.found_day >= 0
+    ]
+    return sorted(out, key=lambda event: -event["ratio"]), None
 
 
-def _days(joined: Joined) -> Mapping[tuple[str, str | None, str], list[_Day]]:
-    out: dict[tuple[str, str | None, str], list[_Day]] = defaultdict(list)
-    for provider, model, deployment, index, n, ratios, quiet in joined.engine.rows(_QUERY):
-        low, typical = number(ratios[1]), number(quiet[0])
-        if n >= MIN_CALLS and low is not None and typical is not None:
-            label = from_ns(joined.span.since_ns + int(index) * 24 * HOUR_NS, joined.span.tz).date().isoformat()
-            out[provider, model, deployment].append(_Day(label, int(n), -low, typical))
+def _days(part: Joined, joined: Joined) -> Mapping[Key, list[DayLevel]]:
+    """Levels of *part* by deployment; days are numbered from the first of *joined*."""
+    offset = (part.span.since_ns - joined.span.since_ns) // _DAY_NS
+    out: dict[Key, list[DayLevel]] = defaultdict(list)
+    for provider, model, deployment, index, n, quantiles in part.engine.rows(_QUERY):
+        _, tenth, _, twentieth = (number(value) for value in quantiles)
+        if n >= MIN_CALLS and tenth is not None and twentieth is not None:
+            day = day_level(int(index) + offset, -twentieth, -tenth, -tenth, int(n), QUANTILE / 2)
+            out[provider, model, deployment].append(day)
     return out
 
 
-def _event(key: tuple[str, str | None, str], days: Sequence[_Day]) -> Drift | None:
-    recent = days[-min(RECENT_DAYS, len(days) - MIN_BASELINE_DAYS) :]
-    baseline = statistics.median(day.low_decile for day in days[: -len(recent)])
-    moved = [day for day in recent if _beyond(day, baseline)]
-    slower = [day for day in moved if day.low_decile > baseline]
-    same_way = slower if 2 * len(slower) >= len(moved) else [day for day in moved if day.low_decile < baseline]
-    if len(same_way) < min(2, RECENT_DAYS):
-        return None
-    ratio = statistics.median(day.low_decile for day in same_way) / baseline
+def _event(joined: Joined, key: Key, days: list[DayLevel], change: Change) -> Drift:
     provider, model, deployment = key
-    change = f"{100 * abs(ratio - 1):.0f}% {'slower' if ratio > 1 else 'faster'}"
+    before = [day for day in days if day.day < change.since_day]
+    since = from_ns(joined.span.since_ns + change.since_day * _DAY_NS, joined.span.tz).date().isoformat()
+    words = f"{100 * abs(change.ratio - 1):.0f}% {'slower' if change.ratio > 1 else 'faster'}"
     return {
         "provider": provider,
         "model": model,
         "deployment": deployment,
-        "since_day": same_way[0].label,
-        "ratio": ratio,
-        "baseline_days": len(days) - len(recent),
-        "calls": sum(day.calls for day in same_way),
-        "text": f"{deployment}: quiet-day runtime {change} since {same_way[0].label} than in the {len(days) - len(recent)} days before",
+        "since_day": since,
+        "ratio": change.ratio,
+        "baseline_days": len(before),
+        "calls": sum(day.calls for day in days if day.day >= change.since_day),
+        "text": f"{deployment}: quiet-day runtime {words} since {since} than in the {len(before)} days before",
     }
-
-
-def _beyond(day: _Day, baseline: float) -> bool:
-    factor = max(day.low_decile, baseline) / max(min(day.low_decile, baseline), 1e-12)
-    return factor >= FACTOR and abs(day.low_decile - baseline) * day.quiet_s >= MIN_SHIFT_S

@@ -68,7 +68,7 @@ def resolve(
                 row=tuple(values),
                 calls=int(calls),
                 deployment=deployment,
-                denoised=denoised.denoised_for(deployment) if generation else None,
+                denoised=denoised.denoised_for(deployment, until_ns / 1e9) if generation else None,
                 idealized=tuple(_idealized(catalog, models) if generation else None for catalog in references.values()),
                 price=book.find(named["provider"], models, named["service_tier"] or None, since_ns, until_ns),
             )

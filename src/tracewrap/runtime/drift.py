@@ -13,21 +13,19 @@ normal; ``benchmarks/drift.py`` shows what simulated months give.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from tracewrap.runtime.denoise import QUANTILE, Observation
-from tracewrap.runtime.profile import RuntimeProfile
-
+QUANTILE = 0.10
+"""The low quantile of a day that is its level."""
 SUSTAINED = 2
 MIN_CHANGE = math.log(1.05)
 SIGMAS = 4.0
 MIN_DAYS = 3
 MIN_CALLS = 20
 WINDOW = 14
-_DAY_S = 86_400.0
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +47,14 @@ class Change:
     ratio: float
 
 
-def daily_levels(observations: Iterable[Observation], profile: RuntimeProfile) -> list[DayLevel]:
-    """The level of each day with at least ``MIN_CALLS`` calls, relative to *profile*; calls without a start time are left out."""
-    days: dict[int, list[float]] = {}
-    for seen in observations:
-        if seen.start_time_s is not None:
-            expected = profile.runtime(seen.input_tokens, seen.output_tokens)
-            days.setdefault(int(seen.start_time_s // _DAY_S), []).append(math.log(seen.runtime_s / expected))
-    return [_level(day, np.array(logs)) for day, logs in sorted(days.items()) if len(logs) >= MIN_CALLS]
+def day_level(day: int, low: float, middle: float, high: float, calls: int, between: float) -> DayLevel:
+    """The level of a day from quantiles of log(runtime / profile) around ``QUANTILE``.
 
-
-def _level(day: int, logs: np.ndarray[tuple[int], np.dtype[np.float64]]) -> DayLevel:
-    low, middle, high = np.quantile(logs, [QUANTILE / 2, QUANTILE, 2 * QUANTILE])
-    density = 1.5 * QUANTILE / max(float(high - low), 1e-6)
-    error = math.sqrt(QUANTILE * (1 - QUANTILE) / len(logs)) / density
-    return DayLevel(day, float(middle), error, len(logs))
+    *middle*: the quantile itself; *low*, *high*: two around it or at it, *between* of the calls apart: the density there,
+    and so the standard error.
+    """
+    density = between / max(high - low, 1e-6)
+    return DayLevel(day, middle, math.sqrt(QUANTILE * (1 - QUANTILE) / calls) / density, calls)
 
 
 def find_changes(days: Sequence[DayLevel]) -> list[Change]:
@@ -83,14 +74,13 @@ def find_changes(days: Sequence[DayLevel]) -> list[Change]:
 
 def _moved(before: Sequence[DayLevel], recent: Sequence[DayLevel]) -> float | None:
     """Log ratio of *recent* over *before* when every recent day moved the same way by enough; None otherwise."""
-    levels = np.array([day.level for day in before])
-    base = float(np.median(levels))
-    scatter = 1.4826 * float(np.median(np.abs(levels - base)))
+    base = statistics.median(day.level for day in before)
+    scatter = 1.4826 * statistics.median(abs(day.level - base) for day in before)
     steps = [day.level - base for day in recent]
     for day, step in zip(recent, steps, strict=True):
         if abs(step) < max(MIN_CHANGE, SIGMAS * math.hypot(day.error, scatter)) or step * steps[0] < 0:
             return None
-    return float(np.mean(steps))
+    return statistics.fmean(steps)
 
 
 def segments(days: Sequence[DayLevel], changes: Sequence[Change]) -> list[tuple[int, int]]:

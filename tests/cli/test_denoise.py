@@ -1,0 +1,124 @@
+"""``tracewrap denoise``: from recorded calls or samples to a quiet-day profile, with the profiles before a drift beside it."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from made_days import DAY_NS, call, write_log
+from tracewrap import load_catalog, report
+from tracewrap.cli import main
+from tracewrap.records import Call, TokenUsage
+from tracewrap.runtime.files import load_profile
+
+KEY = "openai|api.openai.com:443|m-a|chat|plain"
+
+
+def calls(factors: list[float], a_day: int = 120) -> list[Call]:
+    """Days of a service T = factor (0.2 + 0.0002 p + 0.01 (o - 1)), four calls in ten of which wait."""
+    rng = random.Random(3)
+    out = []
+    for day, factor in enumerate(factors):
+        for i in range(a_day):
+            p, o = int(rng.lognormvariate(6, 1)) + 1, int(rng.lognormvariate(4, 0.8)) + 1
+            wait = rng.expovariate(2.0) if rng.random() < 0.4 else 0.0
+            raw = factor * (0.2 + 0.0002 * p + 0.01 * (o - 1)) * rng.lognormvariate(0, 0.01) + wait
+            number = 1000 * day + i + 1
+            out.append(call(number, 24 * day + 24 * i / a_day, usage=TokenUsage(p, o), raw_runtime_s=raw))
+    return out
+
+
+def truth(p: int, o: int) -> float:
+    """Seconds of the service on a quiet first day."""
+    return 0.2 + 0.0002 * p + 0.01 * (o - 1)
+
+
+def test_from_a_span_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The profile is near the truth, names its deployment, and the catalog finds it there."""
+    log = write_log(tmp_path / "log.jsonl", calls([1.0]))
+    assert main(["denoise", str(log), "-o", str(tmp_path / "quiet.json")]) == 0
+    assert "verdict: ok" in capsys.readouterr().out
+    profile = load_profile(tmp_path / "quiet.json")
+    assert profile.runtime(500, 60) == pytest.approx(truth(500, 60), rel=0.06)
+    assert load_catalog(tmp_path / "quiet.json", shipped=False).denoised[KEY] == profile
+
+
+def test_drift_leaves_both_profiles_with_their_dates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half again as slow from the seventh day on: the newer profile is written, the older beside it with its days in the name."""
+    log = write_log(tmp_path / "log.jsonl", calls([1.0] * 6 + [1.5] * 3))
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    assert main(["denoise", str(log), "-o", str(folder / "quiet.json"), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["deployments"]
+    assert (found["since"], found["until"]) == ("2026-11-26", "2026-11-28")
+    assert found["ratio_to_before"] == pytest.approx(1.5, rel=0.05)
+    assert [(e["since"], e["until"], e["ratio_to_before"]) for e in found["earlier"]] == [
+        ("2026-11-20", "2026-11-25", None)
+    ]
+    assert sorted(path.name for path in folder.iterdir()) == ["quiet.2026-11-20..2026-11-25.json", "quiet.json"]
+    old, new = load_profile(folder / "quiet.2026-11-20..2026-11-25.json"), load_profile(folder / "quiet.json")
+    assert old.runtime(500, 60) == pytest.approx(truth(500, 60), rel=0.06)
+    assert new.runtime(500, 60) == pytest.approx(1.5 * truth(500, 60), rel=0.06)
+    # The catalog's newest is the newer one, and a report of an earlier day uses the profile of its time.
+    assert load_catalog(folder, shipped=False).denoised[KEY] == new
+    for day in ("2026-11-21", "2026-11-27"):
+        built = report.build(str(log), day=day, profile_paths=[str(folder)], now_ns=DAY_NS)
+        assert [used["calls"] for used in built["denoised_profiles"]] == [120]
+        share = built["totals"]["contention"]["share"]
+        assert share is not None
+        assert 0.1 < share < 0.4  # with the other day's profile it would be near 0.45, or below 0
+
+
+def test_text_says_since_when(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """People read the change as a date and a percentage."""
+    log = write_log(tmp_path / "log.jsonl", calls([1.5] * 6 + [1.0] * 3))
+    assert main(["denoise", str(log)]) == 0
+    assert "since 2026-11-26, 33% faster than before:" in capsys.readouterr().out
+
+
+def test_from_samples(tmp_path: Path) -> None:
+    """A CSV of samples will do; its name stands for the deployment."""
+    rows = [f"{c.usage.input_tokens},{c.usage.output_tokens},{c.raw_runtime_s}" for c in calls([1.0]) if c.usage]
+    samples = tmp_path / "mine.csv"
+    samples.write_text("\n".join(["input_tokens,output_tokens,runtime_s", *rows]) + "\n")
+    assert main(["denoise", str(samples), "-o", str(tmp_path / "quiet.json")]) == 0
+    assert load_profile(tmp_path / "quiet.json").stack["deployment"] == "mine"
+
+
+def test_several_deployments_need_a_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two deployments and one output: the error lists both, nothing is written; chosen, one is."""
+    both = calls([1.0]) + [
+        call(90_000 + i, i / 9, stream=True, usage=c.usage, raw_runtime_s=c.raw_runtime_s)
+        for i, c in enumerate(calls([1.0]))
+    ]
+    log = write_log(tmp_path / "log.jsonl", both)
+    out = tmp_path / "quiet.json"
+    assert main(["denoise", str(log), "-o", str(out)]) == 2
+    assert "holds 2 deployments, choose one with --deployment" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["denoise", str(log), "-o", str(out), "--deployment", KEY]) == 0
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("input_tokens,output_tokens,runtime_s\n", 2, "samples.csv"),
+        ("input_tokens,output_tokens\n1,1\n", 2, "runtime_s"),
+        ("input_tokens,output_tokens,runtime_s,time_to_first_chunk_s\n1,1,1,soon\n", 2, "'soon' is not a number"),
+        ("input_tokens,output_tokens,runtime_s\n1,1,1\n", 1, "at least"),
+    ],
+)
+def test_bad_and_few_samples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, code: int, said: str
+) -> None:
+    """One line naming file and column, exit 2; too few calls are no error of usage: exit 1, and what is needed."""
+    file = tmp_path / "samples.csv"
+    file.write_text(text)
+    assert main(["denoise", str(file), "-o", str(tmp_path / "quiet.json")]) == code
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+    assert not (tmp_path / "quiet.json").exists()
