@@ -14,9 +14,11 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from tracewrap import semconv
+from tracewrap.capture.attributes import put_attributes
 from tracewrap.capture.counting import with_counted_input
 from tracewrap.capture.others import open_span_of
 from tracewrap.capture.state import drop, state, tracer
@@ -104,7 +106,10 @@ def start(adapter: Adapter, client: object, path: str, body: Any, options: objec
     current = CURRENT.get()
     if current is not None and current.client is client:
         return None  # the class and the instance are both wrapped: the outer one records
-    if not (type(body) is dict or isinstance(body, Mapping)) or _is_suppressed():
+    if not (type(body) is dict or isinstance(body, Mapping)):
+        return None
+    context = otel_context.get_current()
+    if context and _is_suppressed(context):
         return None
     request = adapter.read_request(path, body)
     if request is None:
@@ -126,18 +131,17 @@ def start(adapter: Adapter, client: object, path: str, body: Any, options: objec
         attributes[semconv.REQUEST_STREAM] = True
     if request.attributes:
         attributes.update(request.attributes)
-    theirs = open_span_of(request, resource)
+    theirs = open_span_of(request, resource) if context else None
     span = theirs or ours.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
     call = OpenCall(adapter, client, endpoint, request, body, span)
     if theirs is not None:
         call.lent = attributes
-    call.tokens = (otel_context.attach(trace.set_span_in_context(span)), CURRENT.set(call))
+    call.tokens = (otel_context.attach(trace.set_span_in_context(span, context)), CURRENT.set(call))
     return call
 
 
-def _is_suppressed() -> bool:
-    context = otel_context.get_current()
-    return bool(context) and (bool(context.get(_SUPPRESSED[0])) or bool(context.get(_SUPPRESSED[1])))
+def _is_suppressed(context: Context) -> bool:
+    return bool(context.get(_SUPPRESSED[0])) or bool(context.get(_SUPPRESSED[1]))
 
 
 def _endpoint(adapter: Adapter, client: object) -> Endpoint:
@@ -233,7 +237,7 @@ def finish(
         return
     if state.enrich is not None:
         attributes.update(state.enrich(span, attributes))
-    span.set_attributes(attributes)
+    put_attributes(span, attributes)
     span.end()
 
 

@@ -20,16 +20,20 @@ _OPERATIONS = {
     "/embeddings": "embeddings",
 }
 _API_TYPES = {"/chat/completions": "chat_completions", "/responses": "responses"}
-_REQUEST_ATTRIBUTES = (
-    ("temperature", "gen_ai.request.temperature", float),
-    ("top_p", "gen_ai.request.top_p", float),
-    ("frequency_penalty", "gen_ai.request.frequency_penalty", float),
-    ("presence_penalty", "gen_ai.request.presence_penalty", float),
-    ("seed", "gen_ai.request.seed", int),
-    ("previous_response_id", "gen_ai.request.previous_response.id", str),
-    ("reasoning_effort", "gen_ai.request.reasoning.level", str),
-)
+_REQUEST_ATTRIBUTES: Mapping[str, tuple[str, type[Any]]] = {
+    "temperature": ("gen_ai.request.temperature", float),
+    "top_p": ("gen_ai.request.top_p", float),
+    "frequency_penalty": ("gen_ai.request.frequency_penalty", float),
+    "presence_penalty": ("gen_ai.request.presence_penalty", float),
+    "seed": ("gen_ai.request.seed", int),
+    "previous_response_id": ("gen_ai.request.previous_response.id", str),
+    "reasoning_effort": ("gen_ai.request.reasoning.level", str),
+    "dimensions": ("gen_ai.embeddings.dimension.count", int),
+}
 _MAX_TOKENS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+_RARER = frozenset(
+    {*_MAX_TOKENS, "stop", "n", "reasoning", "service_tier", "response_format", "text", "encoding_format"}
+)
 _ASK_USAGE: Mapping[str, Any] = {"stream_options": {"include_usage": True}}
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
@@ -53,16 +57,15 @@ def read_request(path: str, body: Mapping[str, Any]) -> Request | None:
     attributes: dict[str, Any] = {}
     if endpoint in _API_TYPES:
         attributes["openai.api.type"] = _API_TYPES[endpoint]
-    for field, name, kind in _REQUEST_ATTRIBUTES:
-        if field in body:
-            value = body[field]
+    rarer = False
+    for field in body:  # a body has fewer fields than there are attributes to look for
+        if field in _REQUEST_ATTRIBUTES:
+            (name, kind), value = _REQUEST_ATTRIBUTES[field], body[field]
             if type(value) is kind or (kind is float and type(value) is int):
                 attributes[name] = kind(value)
-    for field in _MAX_TOKENS:
-        if type(body.get(field)) is int:
-            attributes["gen_ai.request.max_tokens"] = body[field]
-            break
-    if len(body) > 2:
+        elif field in _RARER:
+            rarer = True
+    if rarer:
         _rarer_attributes(body, attributes)
     stream = body.get("stream") is True
     model = body.get("model")
@@ -74,6 +77,10 @@ def read_request(path: str, body: Mapping[str, Any]) -> Request | None:
 
 def _rarer_attributes(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
     """Attributes that need more than a copy."""
+    for field in _MAX_TOKENS:
+        if type(body.get(field)) is int:
+            attributes["gen_ai.request.max_tokens"] = body[field]
+            break
     stop = body.get("stop")
     if stop:
         attributes["gen_ai.request.stop_sequences"] = (stop,) if isinstance(stop, str) else tuple(map(str, stop))
@@ -89,8 +96,6 @@ def _rarer_attributes(body: Mapping[str, Any], attributes: dict[str, Any]) -> No
     form = body.get("response_format") or get(body.get("text"), "format")
     if isinstance(form, Mapping) and isinstance(form.get("type"), str):
         attributes["gen_ai.output.type"] = "json" if form["type"].startswith("json") else "text"
-    if type(body.get("dimensions")) is int:
-        attributes["gen_ai.embeddings.dimension.count"] = body["dimensions"]
     encoding = body.get("encoding_format")
     if isinstance(encoding, str):
         attributes["gen_ai.request.encoding_formats"] = (encoding,)
