@@ -42,6 +42,10 @@ class TokenUsage(NamedTuple):
     audio_input_tokens: int | None = None
     audio_output_tokens: int | None = None
     image_input_tokens: int | None = None
+    accepted_prediction_output_tokens: int | None = None
+    """Output tokens taken over from the caller's own prediction: part of ``output_tokens``, and faster than generated ones."""
+    rejected_prediction_output_tokens: int | None = None
+    """Predicted tokens that did not come true: part of ``output_tokens`` and billed as such."""
     billed_input_tokens: int | None = None
     billed_output_tokens: int | None = None
     source: UsageSource = "reported"

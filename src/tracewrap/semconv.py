@@ -31,6 +31,8 @@ REASONING = "gen_ai.usage.reasoning.output_tokens"
 AUDIO_INPUT = "gen_ai.usage.audio.input_tokens"
 AUDIO_OUTPUT = "gen_ai.usage.audio.output_tokens"
 IMAGE_INPUT = "gen_ai.usage.image.input_tokens"
+ACCEPTED_PREDICTION = "tracewrap.usage.accepted_prediction.output_tokens"
+REJECTED_PREDICTION = "tracewrap.usage.rejected_prediction.output_tokens"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 ERROR_TYPE = "error.type"
@@ -80,6 +82,8 @@ _USAGE_NAMES: tuple[tuple[str, str], ...] = (
     ("audio_input_tokens", AUDIO_INPUT),
     ("audio_output_tokens", AUDIO_OUTPUT),
     ("image_input_tokens", IMAGE_INPUT),
+    ("accepted_prediction_output_tokens", ACCEPTED_PREDICTION),
+    ("rejected_prediction_output_tokens", REJECTED_PREDICTION),
 )
 READ_NAMES = frozenset(
     {
@@ -119,6 +123,10 @@ def put_usage(attributes: dict[str, Any], usage: TokenUsage) -> None:
         attributes[AUDIO_OUTPUT] = usage.audio_output_tokens
     if usage.image_input_tokens is not None:
         attributes[IMAGE_INPUT] = usage.image_input_tokens
+    if usage.accepted_prediction_output_tokens is not None:
+        attributes[ACCEPTED_PREDICTION] = usage.accepted_prediction_output_tokens
+    if usage.rejected_prediction_output_tokens is not None:
+        attributes[REJECTED_PREDICTION] = usage.rejected_prediction_output_tokens
     attributes[USAGE_SOURCE] = usage.source
 
 
@@ -297,6 +305,8 @@ def _usage(attributes: Mapping[str, Any]) -> TokenUsage | None:
         audio_input_tokens=_int(read(AUDIO_INPUT)),
         audio_output_tokens=_int(read(AUDIO_OUTPUT)),
         image_input_tokens=_int(read(IMAGE_INPUT)),
+        accepted_prediction_output_tokens=_int(read(ACCEPTED_PREDICTION)),
+        rejected_prediction_output_tokens=_int(read(REJECTED_PREDICTION)),
         billed_input_tokens=_int(first) if separate else None,
         billed_output_tokens=_int(second) if separate else None,
         source=cast(UsageSource, source) if source in ("reported", "estimated") else "reported",

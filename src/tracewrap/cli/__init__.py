@@ -22,6 +22,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "compare": "tracewrap.cli.compare",
     "whatif": "tracewrap.cli.whatif",
     "check": "tracewrap.cli.check",
+    "top": "tracewrap.cli.top",
     "lake": {"compact": "tracewrap.cli.lake_compact"},
     "denoise": "tracewrap.cli.denoise",
     "profile": {
@@ -46,6 +47,7 @@ SUMMARIES: dict[str, str] = {
     "check": "limits: exit 0 held, 1 breached, 2 usage or data error",
     "compare": "two periods, sources, providers, models or stacks at equal token counts",
     "whatif": "this traffic on other hardware",
+    "top": "live view of the calls that programs write to a span-log folder",
     "lake": "the Parquet lake",
     "lake compact": "turn span logs into Parquet, one folder a day",
     "denoise": "a quiet-day profile from recorded calls or samples",

@@ -109,6 +109,8 @@ class Denoiser:
         p, o = usage.input_tokens, usage.output_tokens
         if p is None or not o or (call.consumer_s or 0.0) > seconds or 10 * (usage.cached_input_tokens or 0) > p:
             return
+        if 10 * (usage.accepted_prediction_output_tokens or 0) > o:
+            return
         if call.operation not in ("chat", "text_completion", "generate_content"):
             return
         first = call.time_to_first_chunk_s

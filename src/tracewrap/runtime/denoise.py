@@ -8,7 +8,8 @@ where few calls tell, the correction is discounted (``_correction``).
 
 Rules: failed, cancelled and partial calls, and calls whose usage was not reported, are not observations (``Observation.of``). Of a
 retried call only the last attempt counts. A call held by its consumer for over half its time, or with over 10% of the
-prompt read from the provider's cache, is left out: the first hides generation, the second skips prompt work.
+prompt read from the provider's cache or over 10% of the answer taken from the caller's prediction, is left out: the first hides
+generation, the others skip work.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Observation:
         if usage is None or usage.source != "reported" or usage.input_tokens is None or not usage.output_tokens:
             return None
         if (call.consumer_s or 0.0) > seconds or (usage.cached_input_tokens or 0) > 0.1 * usage.input_tokens:
+            return None
+        if (usage.accepted_prediction_output_tokens or 0) > 0.1 * usage.output_tokens:
             return None
         first = call.time_to_first_chunk_s
         return cls(

@@ -88,6 +88,8 @@ def expressions() -> Mapping[str, str]:
         "audio_input_tokens": detail(names.AUDIO_INPUT),
         "audio_output_tokens": detail(names.AUDIO_OUTPUT),
         "image_input_tokens": detail(names.IMAGE_INPUT),
+        "accepted_prediction_output_tokens": detail(names.ACCEPTED_PREDICTION),
+        "rejected_prediction_output_tokens": detail(names.REJECTED_PREDICTION),
         "billed_input_tokens": f"CASE WHEN {split} THEN {first} END",
         "billed_output_tokens": f"CASE WHEN {split} THEN {second} END",
         "usage_source": f"CASE WHEN {known} THEN CASE WHEN {source} = 'estimated' THEN 'estimated' ELSE 'reported' END END",

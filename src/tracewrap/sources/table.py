@@ -35,6 +35,8 @@ CALL_COLUMNS: Mapping[str, str] = {
     "audio_input_tokens": "BIGINT",
     "audio_output_tokens": "BIGINT",
     "image_input_tokens": "BIGINT",
+    "accepted_prediction_output_tokens": "BIGINT",
+    "rejected_prediction_output_tokens": "BIGINT",
     "billed_input_tokens": "BIGINT",
     "billed_output_tokens": "BIGINT",
     "usage_source": "VARCHAR",

@@ -125,6 +125,8 @@ def read_usage(usage: Any) -> TokenUsage | None:
         audio_input_tokens=inputs.get("audio_tokens"),
         audio_output_tokens=outputs.get("audio_tokens"),
         image_input_tokens=inputs.get("image_tokens"),
+        accepted_prediction_output_tokens=outputs.get("accepted_prediction_tokens"),
+        rejected_prediction_output_tokens=outputs.get("rejected_prediction_tokens"),
     )
 
 
