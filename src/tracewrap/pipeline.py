@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from tracewrap.join.catalog import Catalog
+    from tracewrap.join.list_cost import Pricer
 
 logger = logging.getLogger("tracewrap")
 
@@ -39,7 +40,8 @@ class Settings:
     ``span_log``: folder; ``otlp``: base URL, or "" for what OTEL_EXPORTER_OTLP_* say; ``terminal``: a line a call on standard
     error; ``profiles``: further profile and stack files or folders; ``references``: ids of reference stacks, in order;
     ``stand_ins``: closed model -> open model; ``inline``: join before the span ends, for pipelines of the user's own;
-    ``denoise``: learn denoised profiles from the calls themselves.
+    ``denoise``: learn denoised profiles from the calls themselves; ``prices``: a file of your own list prices, which win
+    over those of the package genai-prices.
     """
 
     span_log: str | None = None
@@ -50,6 +52,7 @@ class Settings:
     stand_ins: Mapping[str, str] | None = None
     inline: bool = False
     denoise: bool = True
+    prices: str | None = None
 
 
 class Pipeline:
@@ -100,13 +103,15 @@ def configure(*exporters: SpanExporter, **options: Any) -> Pipeline:
     chosen = settings(**options)
     if _current is not None:
         shutdown()
-    load = catalog_loader(chosen)
+    load, prices = catalog_loader(chosen), price_loader(chosen)
+    if chosen.prices is not None:
+        prices()  # a mistake in it is told now, not on the exporting thread
     if chosen.inline:
-        state.enrich = _inline(load)
+        state.enrich = _inline(load, prices)
     learner = _learner(chosen)
     sinks = [*exporters, *_sinks(chosen)]
-    provider, processors = _attach(sinks, load, learner) if sinks else (None, [])
-    _current = Pipeline(chosen, provider, processors, learner, _warm(load) if sinks else None)
+    provider, processors = _attach(sinks, load, prices, learner) if sinks else (None, [])
+    _current = Pipeline(chosen, provider, processors, learner, _warm(load, prices) if sinks else None)
     atexit.register(shutdown)
     return _current
 
@@ -186,8 +191,20 @@ def catalog_loader(chosen: Settings) -> Callable[[], Catalog]:
     return load
 
 
-def _warm(load: Callable[[], Catalog]) -> threading.Thread:
-    """Load the catalog in the background now, so that a program that ends soon, or is interrupted, does not load it on its way out.
+def price_loader(chosen: Settings) -> Callable[[], Pricer | None]:
+    """A function that loads what list costs are computed with, once; its result is None where no price source is installed."""
+
+    @functools.cache
+    def load() -> Pricer | None:
+        from tracewrap.join.list_cost import load_pricer
+
+        return load_pricer(chosen.prices)
+
+    return load
+
+
+def _warm(load: Callable[[], Catalog], prices: Callable[[], Pricer | None]) -> threading.Thread:
+    """Load catalog and prices in the background now, so that a program that ends soon, or is interrupted, need not do it at exit.
 
     Loading makes classes, and making classes at exit would cost an interrupted program its exit status (130): the interpreter forgets
     an unhandled KeyboardInterrupt when exit handlers execute source text.
@@ -196,6 +213,7 @@ def _warm(load: Callable[[], Catalog]) -> threading.Thread:
     def work() -> None:
         try:
             load().idealized("")
+            prices()
         except Exception:
             logger.debug("loading the catalog in advance failed", exc_info=True)
 
@@ -221,7 +239,9 @@ def _learner(chosen: Settings) -> Any:
     return learner
 
 
-def _attach(sinks: Sequence[SpanExporter], load: Callable[[], Catalog], learner: Any) -> tuple[Any, list[Any]]:
+def _attach(
+    sinks: Sequence[SpanExporter], load: Callable[[], Catalog], prices: Callable[[], Pricer | None], learner: Any
+) -> tuple[Any, list[Any]]:
     """Processors for *sinks*, on the program's provider if it has one, else on one of our own."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
@@ -230,7 +250,7 @@ def _attach(sinks: Sequence[SpanExporter], load: Callable[[], Catalog], learner:
     from tracewrap.join.exporter import JoiningExporter
     from tracewrap.join.fanout import Fanout
 
-    processor = BatchSpanProcessor(JoiningExporter(Fanout(sinks), load, learner=learner))
+    processor = BatchSpanProcessor(JoiningExporter(Fanout(sinks), load, prices=prices, learner=learner))
     theirs = trace.get_tracer_provider()
     if isinstance(theirs, TracerProvider):
         theirs.add_span_processor(processor)
@@ -242,16 +262,21 @@ def _attach(sinks: Sequence[SpanExporter], load: Callable[[], Catalog], learner:
     return provider, [processor]
 
 
-def _inline(load: Callable[[], Catalog]) -> Callable[[Any, dict[str, Any]], Mapping[str, Any]]:
+def _inline(
+    load: Callable[[], Catalog], prices: Callable[[], Pricer | None]
+) -> Callable[[Any, dict[str, Any]], Mapping[str, Any]]:
     """Join on the caller's thread, before the span ends: estimates reach any exporter of the user's own."""
-    catalogs: list[Catalog] = []
 
     def enrich(span: Any, attributes: dict[str, Any]) -> Mapping[str, Any]:
         from tracewrap.join.joiner import join_attributes
+        from tracewrap.join.list_cost import put_list_cost
 
-        if not catalogs:
-            catalogs.append(load())
-        return join_attributes({**(getattr(span, "attributes", None) or {}), **attributes}, catalogs[0])
+        known = {**(getattr(span, "attributes", None) or {}), **attributes}
+        known.update(join_attributes(known, load()))
+        pricer = prices()
+        if pricer is not None:
+            put_list_cost(known, pricer, getattr(span, "start_time", None) or 0)
+        return known
 
     return enrich
 

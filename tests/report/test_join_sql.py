@@ -10,9 +10,9 @@ import pytest
 from made_days import call, write_log
 from tracewrap.join.catalog import Catalog
 from tracewrap.join.joiner import join_call
+from tracewrap.join.prices import PriceBook
 from tracewrap.records import Call, TokenUsage
 from tracewrap.report import join_sql, nightly, queries
-from tracewrap.report.prices import PriceBook
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
 from tracewrap.sources import connect

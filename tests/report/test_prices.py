@@ -12,8 +12,10 @@ from made_days import DAY_NS, call, write_log
 from tracewrap import report
 from tracewrap.errors import ConfigurationError
 from tracewrap.join.catalog import Catalog
+from tracewrap.join.joiner import join_call
+from tracewrap.join.list_cost import Pricer
+from tracewrap.join.prices import PriceBook, read_price_file
 from tracewrap.records import Call, TokenUsage
-from tracewrap.report.prices import PriceBook, read_price_file
 
 genai_prices = pytest.importorskip("genai_prices")
 
@@ -50,8 +52,10 @@ def test_sql_costs_equal_the_package(tmp_path: Path) -> None:
         calls.append(
             call(number, provider=provider, request_model=model, response_model=model, usage=usage, start_time_ns=when)
         )
-    found = list_costs(tmp_path, calls)
+    found, pricer = list_costs(tmp_path, calls), Pricer(PriceBook())
     for one in calls:
+        live = join_call(one, Catalog(), pricer).list_cost_usd
+        assert live == pytest.approx(found[int(one.trace_id, 16)], rel=1e-9)
         assert one.usage is not None
         expected = genai_prices.calc_price(
             genai_prices.Usage(

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tracewrap.join.catalog import Catalog
+    from tracewrap.join.list_cost import Pricer
     from tracewrap.records import Call, JoinedCall
 
 
 class _Room(ModuleType):
-    def __call__(self, calls: Iterable[Call], catalog: Catalog) -> Iterator[JoinedCall]:
+    def __call__(
+        self, calls: Iterable[Call], catalog: Catalog, pricer: Pricer | None = None
+    ) -> Iterator[JoinedCall]:
         """Each of *calls* beside its estimates; see ``joiner.join``."""
         from tracewrap.join.joiner import join
 
-        return join(calls, catalog)
+        return join(calls, catalog, pricer)
 
 
 sys.modules[__name__].__class__ = _Room

@@ -13,6 +13,7 @@ from opentelemetry.trace import StatusCode
 from tracewrap import semconv
 from tracewrap.join.catalog import Catalog, load_catalog
 from tracewrap.join.joiner import join_attributes, join_call
+from tracewrap.join.list_cost import Pricer, load_pricer, put_list_cost
 from tracewrap.join.split import put_split, split
 from tracewrap.records import Call
 from tracewrap.runtime.profile import RuntimeProfile
@@ -34,8 +35,9 @@ class JoiningExporter(SpanExporter):
     """Hands *exporter* a copy of each LLM span with estimates added, and every other span as it is.
 
     For those who own their OpenTelemetry pipeline: ``BatchSpanProcessor(JoiningExporter(your_exporter))``. ``catalog``: a snapshot, or
-    a function that loads one, called on the exporting thread when the first span arrives. ``learner``: sees every call, and
-    its newest denoised profiles are used. A span that cannot be joined is exported as it is.
+    a function that loads one, called on the exporting thread when the first span arrives. ``prices``: likewise, what list
+    costs are computed with. ``learner``: sees every call, and its newest denoised profiles are used.
+    A span that cannot be joined is exported as it is.
     """
 
     def __init__(
@@ -43,11 +45,14 @@ class JoiningExporter(SpanExporter):
         exporter: SpanExporter,
         catalog: Catalog | Callable[[], Catalog] = load_catalog,
         *,
+        prices: Callable[[], Pricer | None] = load_pricer,
         learner: Learner | None = None,
     ) -> None:
         self._exporter = exporter
         self._source = catalog
         self._catalog: Catalog | None = catalog if isinstance(catalog, Catalog) else None
+        self._price_source: Callable[[], Pricer | None] | None = prices
+        self._pricer: Pricer | None = None
         self._learner = learner
         self._learned: Mapping[str, RuntimeProfile] = {}
         self.failures = 0
@@ -69,6 +74,9 @@ class JoiningExporter(SpanExporter):
     def _current(self) -> Catalog | None:
         """The newest snapshot; None when it cannot be loaded, which is logged once."""
         try:
+            if self._price_source is not None:
+                source, self._price_source = self._price_source, None
+                self._pricer = source()
             if self._catalog is None:
                 self._catalog = self._source() if callable(self._source) else self._source
             if self._learner is not None:
@@ -100,6 +108,8 @@ class JoiningExporter(SpanExporter):
                 joined = join_call(call, catalog)
                 attributes.update(semconv.joined_attributes(joined))
                 put_split(attributes, split(joined))
+            if self._pricer is not None:
+                put_list_cost(attributes, self._pricer, span.start_time or 0)
             return with_attributes(span, attributes)
         except Exception:  # noqa: BLE001
             self._failed()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tracewrap import semconv
 from tracewrap.join.catalog import Catalog
+from tracewrap.join.list_cost import Pricer
 from tracewrap.join.split import Split, put_split
 from tracewrap.records import Call, Estimate, JoinedCall, deployment_key
 from tracewrap.runtime.cost import idealized_cost, idealized_energy
@@ -42,12 +43,12 @@ class Estimates(NamedTuple):
     admission_s: float | None = None
 
 
-def join(calls: Iterable[Call], catalog: Catalog) -> Iterator[JoinedCall]:
-    """Each of *calls* beside its estimates."""
-    return (join_call(call, catalog) for call in calls)
+def join(calls: Iterable[Call], catalog: Catalog, pricer: Pricer | None = None) -> Iterator[JoinedCall]:
+    """Each of *calls* beside its estimates, and beside its list cost where there is a *pricer* (``load_pricer``)."""
+    return (join_call(call, catalog, pricer) for call in calls)
 
 
-def join_call(call: Call, catalog: Catalog) -> JoinedCall:
+def join_call(call: Call, catalog: Catalog, pricer: Pricer | None = None) -> JoinedCall:
     """*call* beside its denoised and idealized estimates; ``join_status`` says why one is missing."""
     usage = call.usage
     facts = Facts(
@@ -60,6 +61,7 @@ def join_call(call: Call, catalog: Catalog) -> JoinedCall:
         call.request_model,
     )
     found = estimate(facts, catalog)
+    listed = None if pricer is None else pricer.cost(semconv.call_attributes(call), call.start_time_ns)
     joinable = found.denoised_runtime is not None or found.idealized_runtime is not None
     return JoinedCall(
         call=call,
@@ -68,6 +70,7 @@ def join_call(call: Call, catalog: Catalog) -> JoinedCall:
         idealized_runtime=found.idealized_runtime,
         idealized_cost=found.idealized_cost,
         idealized_energy=found.idealized_energy,
+        list_cost_usd=None if listed is None else listed.usd,
         reference_stack=found.reference_stack,
         admission_s=found.admission_s,
         prompt_cached=joinable and usage is not None and bool(usage.cached_input_tokens),

@@ -9,8 +9,8 @@ from tracewrap.report import queries
 from tracewrap.report.model import Coverage, Group, Missing, Prices, ProfileUsed, ReferenceUsed, Unprofiled
 
 if TYPE_CHECKING:
+    from tracewrap.join.prices import PriceBook
     from tracewrap.report.nightly import Joined
-    from tracewrap.report.prices import PriceBook
 
 
 def coverage(joined: Joined, totals: Group) -> Coverage:

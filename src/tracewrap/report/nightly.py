@@ -11,12 +11,12 @@ from typing import Any, cast
 
 from tracewrap.errors import ConfigurationError
 from tracewrap.join.catalog import Catalog, load_catalog
+from tracewrap.join.prices import PriceBook
 from tracewrap.report import coverage, drift, figures, hours, profiles, queries, worth
 from tracewrap.report.capability import capability, points, read_scores
 from tracewrap.report.engine import DuckDBEngine, Engine, named_engine
 from tracewrap.report.model import DEFAULT_GROUPS, SCHEMA, Group, Grouping, Report, SourceStatus
 from tracewrap.report.period import HOUR_NS, Span, around, between, day_span
-from tracewrap.report.prices import PriceBook
 from tracewrap.report.profiles import Dim
 from tracewrap.sources import EVER, ReadStatus, load_all, open_source
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracewrap.join.catalog import Catalog
+from tracewrap.join.prices import KINDS, ListPrice, PriceBook
 from tracewrap.records import Deployment
 from tracewrap.report import join_sql, queries
 from tracewrap.report.engine import Engine
-from tracewrap.report.prices import KINDS, ListPrice, PriceBook
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
 from tracewrap.semconv import GENERATION_OPERATIONS

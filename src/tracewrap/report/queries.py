@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tracewrap.join.prices import KINDS
 from tracewrap.join.split import PROVIDER_SHARE, US_SHARE
 from tracewrap.report import join_sql
-from tracewrap.report.prices import KINDS
 from tracewrap.semconv import SCOPE
 
 DIMENSIONS: Mapping[str, str] = {

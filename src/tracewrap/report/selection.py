@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from tracewrap.errors import ConfigurationError
 from tracewrap.join.catalog import Catalog, load_catalog
+from tracewrap.join.prices import PriceBook
 from tracewrap.report import queries
 from tracewrap.report.equal_tokens import Shape
 from tracewrap.report.join_sql import dbl
 from tracewrap.report.model import Period
 from tracewrap.report.nightly import Joined, load, period, reference_catalogs
-from tracewrap.report.prices import PriceBook
 from tracewrap.runtime.models import resolve_model
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack

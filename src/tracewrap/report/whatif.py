@@ -20,11 +20,11 @@ from typing import TypedDict
 
 from tracewrap.errors import ConfigurationError, ProfileNotFoundError
 from tracewrap.join.catalog import Catalog, load_catalog
+from tracewrap.join.prices import PriceBook
 from tracewrap.report.capability import points
 from tracewrap.report.figures import number
 from tracewrap.report.model import Period
 from tracewrap.report.nightly import Joined, load, period, reference_catalogs
-from tracewrap.report.prices import PriceBook
 from tracewrap.runtime.cost import amortized_factor
 from tracewrap.runtime.gpus import get_gpu
 from tracewrap.runtime.models import get_model

@@ -53,6 +53,8 @@ def line(name: str, attributes: Mapping[str, Any]) -> str:
             parts.append(f"{word} {seconds(attributes[key])}")
     if semconv.CONTENTION_SHARE in attributes:
         parts.append(f"contention {attributes[semconv.CONTENTION_SHARE]:.0%}")
+    if semconv.COST_LIST in attributes:
+        parts.append(f"list ${attributes[semconv.COST_LIST]:.2g}")
     if semconv.COST_IDEALIZED in attributes:
         parts.append(f"idealized ${attributes[semconv.COST_IDEALIZED]:.2g}")
     if semconv.ERROR_TYPE in attributes:
