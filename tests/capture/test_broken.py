@@ -37,6 +37,8 @@ NOT_GUARDED = {
     "__anext__",
     "__iter__",
     "__aiter__",
+    "__call__",
+    "throw",
     "close",
     "aclose",
     "wrap",

@@ -117,9 +117,8 @@ def received(call: OpenCall, response: Any, is_async: bool) -> None:
 
 
 def _failed(call: OpenCall, error: BaseException) -> None:
-    with suppress(Exception):
-        leave(call)
-        fail(call, error)
+    leave(call)
+    fail(call, error)
 
 
 def sending(original: Any, reference: weakref.ref[Any] | None) -> Any:
@@ -128,13 +127,17 @@ def sending(original: Any, reference: weakref.ref[Any] | None) -> Any:
     def send(*args: Any, **kwargs: Any) -> Any:
         if reference is not None:
             args = (reference(), *args)
-        call = _begun(args, kwargs)
+        try:
+            call = _begun(args, kwargs)
+        except Exception:
+            call = None
         if call is None:
             return original(*args, **kwargs)
         try:
             response = original(*args, **kwargs)
         except BaseException as error:
-            _failed(call, error)
+            with suppress(Exception):
+                _failed(call, error)
             raise
         with suppress(Exception):
             received(call, response, False)
@@ -149,13 +152,17 @@ def sending_async(original: Any, reference: weakref.ref[Any] | None) -> Any:
     async def send(*args: Any, **kwargs: Any) -> Any:
         if reference is not None:
             args = (reference(), *args)
-        call = _begun(args, kwargs)
+        try:
+            call = _begun(args, kwargs)
+        except Exception:
+            call = None
         if call is None:
             return await original(*args, **kwargs)
         try:
             response = await original(*args, **kwargs)
         except BaseException as error:
-            _failed(call, error)
+            with suppress(Exception):
+                _failed(call, error)
             raise
         with suppress(Exception):
             received(call, response, True)
@@ -165,8 +172,4 @@ def sending_async(original: Any, reference: weakref.ref[Any] | None) -> Any:
 
 
 def _begun(args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
-    try:
-        request = args[1] if len(args) > 1 else kwargs["request"]
-        return begin_request(args[0], request)
-    except Exception:
-        return None
+    return begin_request(args[0], args[1] if len(args) > 1 else kwargs["request"])

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Room(ModuleType):
-    def __call__(
-        self, calls: Iterable[Call], catalog: Catalog, pricer: Pricer | None = None
-    ) -> Iterator[JoinedCall]:
+    def __call__(self, calls: Iterable[Call], catalog: Catalog, pricer: Pricer | None = None) -> Iterator[JoinedCall]:
         """Each of *calls* beside its estimates; see ``joiner.join``."""
         from tracewrap.join.joiner import join
 
