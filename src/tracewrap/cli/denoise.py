@@ -42,8 +42,11 @@ def run(args: argparse.Namespace) -> int:
     from tracewrap.runtime.files import save_profile
 
     groups = _groups(args)
-    if args.deployment is not None:
-        groups = {key: value for key, value in groups.items() if key == args.deployment}
+    if args.deployment is not None and groups:
+        if args.deployment not in groups:
+            known = "; ".join(groups)
+            raise SourceError(f"{args.source}: no deployment {args.deployment!r} in it; there is {known}")
+        groups = {args.deployment: groups[args.deployment]}
     if not groups:
         raise SourceError(
             f"{args.source}: holds no usable call; complete chat or text calls with reported usage are needed"

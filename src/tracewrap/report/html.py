@@ -6,12 +6,13 @@ Charts are Chart.js (MIT), shipped with the package and written into the page; t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 from tracewrap.errors import missing_extra
 from tracewrap.report import render_text as words
+from tracewrap.report.html_charts import charts, group_name
 from tracewrap.report.model import CallRow, Group, Grouping, Report
 
 
@@ -32,6 +33,7 @@ def render(report: Report, *, trace_url: str | None = None, title: str | None = 
         share=words.share,
         ratio=words.ratio,
         count=words.count,
+        tokens=words.tokens,
     )
     template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
     library = (folder / "chart.umd.min.js").read_text(encoding="utf-8")
@@ -39,8 +41,11 @@ def render(report: Report, *, trace_url: str | None = None, title: str | None = 
         report=report,
         title=title or f"LLM calls {_days(report)}",
         period=_days(report),
+        style=(folder / "report.css").read_text(encoding="utf-8"),
+        script=(folder / "report.js").read_text(encoding="utf-8"),
         library=library.replace("</script", "<\\/script"),
-        charts=_json(_charts(report)),
+        charts=_json(charts(report)),
+        verdicts=_verdicts(report["totals"]),
         tables=[_table(grouping, report) for grouping in report["groups"]],
         trace=lambda call: _trace(call, trace_url),
         stack_name=lambda stack: _stack_name(stack, report),
@@ -73,71 +78,64 @@ def _stack_name(stack: str, report: Report) -> str:
     return used[0] if len(used) == 1 else "the first stack that has the model"
 
 
-def _name(group: Group) -> str:
-    return ", ".join(value or "(none)" for value in group["key"].values()) or "all calls"
+def _verdicts(totals: Group) -> list[tuple[str, int]]:
+    """(who made calls slow, calls), in words; nothing where no call could be judged."""
+    named = {
+        "provider": "slow by the provider (retries, contention)",
+        "us": "held by this program's own reading",
+        "model": "as fast as the model is on a quiet day",
+        "unknown": "unknown, for want of a denoised profile",
+    }
+    calls = totals["split"]["calls"]
+    return [(text, calls[name]) for name, text in named.items() if calls[name]]
 
 
 def _table(grouping: Grouping, report: Report) -> dict[str, Any]:
-    """One grouping as rows of (text, number to sort by)."""
-    head = [
-        "calls",
-        "failed",
-        "raw p50",
-        "p90",
-        "p99",
-        "denoised p50",
-        "contention",
-        "idealized p50",
-        "idealized cost",
-        "list cost",
-    ]
+    """One grouping as rows of (text, number to sort by, hint)."""
+    stacks = [_stack_name(figures["stack"], report) for figures in report["totals"]["references"]]
+    beside = [f" on {stack}" for stack in stacks] if len(stacks) > 1 else [""] * len(stacks)
+    head = ["calls", "failed", "tokens in", "tokens out", "raw p50", "p90", "p99", "denoised p50", "contention"]
+    for name in beside:
+        head += [f"idealized p50{name}", f"serving ratio{name}", f"idealized cost{name}", f"energy{name}"]
     return {
         "by": " and ".join(grouping["by"]),
-        "head": head,
-        "rows": [{"name": _name(row), "cells": _cells(row)} for row in grouping["rows"]],
+        "head": [*head, "list cost"],
+        "rows": [{"name": group_name(row), "cells": _cells(row)} for row in grouping["rows"]],
         "more": grouping["more_rows"],
-        "stacks": len(report["references"]),
     }
 
 
-def _cells(row: Group) -> list[tuple[str, float | None, str]]:
-    """(text, number to sort by, hint) of each column."""
-    reference = row["references"][0] if row["references"] else None
-    contention, denoised = row["contention"], row["denoised"]
-    ideal = reference["idealized"] if reference else None
-    cost = reference["idealized_cost_usd"] if reference else None
-    return [
+Cell = tuple[str, float | None, str]
+"""(text, number to sort by, hint)."""
+
+
+def _cells(row: Group) -> list[Cell]:
+    contention, denoised, raw = row["contention"], row["denoised"], row["raw"]
+    unpriced = f"{row['unpriced_calls']} unpriced" if row["unpriced_calls"] else ""
+    held = f"{denoised['n']} calls; {_classes(denoised['provenance'])}" if denoised["n"] else "no denoised profile"
+    cells: list[Cell] = [
         (words.count(row["calls"]), row["calls"], ""),
         (words.share(row["error_share"]), row["error_share"], f"{row['failed_calls']} failed"),
-        (words.seconds(row["raw"]["p50_s"]), row["raw"]["p50_s"], ""),
-        (words.seconds(row["raw"]["p90_s"]), row["raw"]["p90_s"], ""),
-        (words.seconds(row["raw"]["p99_s"]), row["raw"]["p99_s"], ""),
-        (
-            words.seconds(denoised["p50_s"]),
-            denoised["p50_s"],
-            f"{denoised['n']} calls; {_classes(denoised['provenance'])}",
-        ),
-        (
-            words.share(contention["share"]),
-            contention["share"],
-            _between(contention["share_low"], contention["share_high"], words.share),
-        ),
-        (
-            words.seconds(ideal["p50_s"] if ideal else None),
-            ideal["p50_s"] if ideal else None,
-            _classes(ideal["provenance"]) if ideal else "",
-        ),
-        (
-            words.usd(cost["value"] if cost else None),
-            cost["value"] if cost else None,
-            _between(cost["low"], cost["high"], words.usd) if cost else "",
-        ),
-        (
-            words.usd(row["list_cost_usd"]),
-            row["list_cost_usd"],
-            f"{row['unpriced_calls']} unpriced" if row["unpriced_calls"] else "",
-        ),
+        (words.tokens(row["input_tokens"]), row["input_tokens"], f"{words.count(row['cached_input_tokens'])} cached"),
+        (words.tokens(row["output_tokens"]), row["output_tokens"], ""),
+        *((words.seconds(value), value, "") for value in (raw["p50_s"], raw["p90_s"], raw["p99_s"])),
+        (words.seconds(denoised["p50_s"]), denoised["p50_s"], held),
+        (words.share(contention["share"]), contention["share"], _interval(contention, "share", words.share)),
     ]
+    for figures in row["references"]:
+        ideal, ratio = figures["idealized"], figures["serving_ratio"]
+        cost, energy = figures["idealized_cost_usd"], figures["idealized_energy_j"]
+        cells += [
+            (words.seconds(ideal["p50_s"]), ideal["p50_s"], _classes(ideal["provenance"])),
+            (words.ratio(ratio["value"]), ratio["value"], _between(ratio["low"], ratio["high"], words.ratio)),
+            (words.usd(cost["value"]), cost["value"], _between(cost["low"], cost["high"], words.usd)),
+            (words.joules(energy["value"]), energy["value"], _between(energy["low"], energy["high"], words.joules)),
+        ]
+    return [*cells, (words.usd(row["list_cost_usd"]), row["list_cost_usd"], unpriced)]
+
+
+def _interval(values: Mapping[str, Any], name: str, text: Any) -> str:
+    return _between(values[f"{name}_low"], values[f"{name}_high"], text)
 
 
 def _classes(provenance: Mapping[str, int]) -> str:
@@ -146,37 +144,3 @@ def _classes(provenance: Mapping[str, int]) -> str:
 
 def _between(low: float | None, high: float | None, text: Any) -> str:
     return "" if low is None or high is None else f"90% interval {text(low)} to {text(high)}"
-
-
-def _charts(report: Report) -> dict[str, Any]:
-    """Data of the charts; a chart without data is left out."""
-    charts: dict[str, Any] = {}
-    model_rows = next((g["rows"] for g in report["groups"] if g["by"] == ["model"]), [report["totals"]])[:12]
-    if any(row["raw"]["n"] for row in model_rows):
-        charts["runtimes"] = {
-            "labels": [_name(row) for row in model_rows],
-            "raw": [row["raw"]["p50_s"] for row in model_rows],
-            "denoised": [row["denoised"]["p50_s"] for row in model_rows],
-            "idealized": [_first(row, "p50_s") for row in model_rows],
-        }
-    hours = [hour for hour in report["hours"] if hour["calls"]]
-    if len(hours) > 1:
-        charts["hours"] = {
-            "labels": [hour["hour"][11:16] for hour in report["hours"]],
-            "contention": [hour["contention_share"] for hour in report["hours"]],
-            "calls": [hour["calls"] for hour in report["hours"]],
-        }
-    costs = [row for row in model_rows if row["list_cost_usd"] is not None and row["references"]]
-    if costs:
-        charts["costs"] = {
-            "labels": [_name(row) for row in costs],
-            "list": [row["references"][0]["list_cost_usd"] for row in costs],
-            "idealized": [row["references"][0]["idealized_cost_usd"]["value"] for row in costs],
-        }
-    return charts
-
-
-def _first(row: Group, name: str) -> float | None:
-    references: Sequence[Any] = row["references"]
-    value: float | None = references[0]["idealized"][name] if references else None
-    return value

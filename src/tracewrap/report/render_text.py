@@ -11,10 +11,13 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def seconds(value: float | None) -> str:
-    """``0.42 s``, ``12.3 s``, ``5 min 20 s``, ``3.2 h``."""
+    """``420 us``, ``12.3 ms``, ``0.42 s``, ``12.3 s``, ``5 min 20 s``, ``3.2 h``."""
     if value is None:
         return ABSENT
     size = abs(value)
+    for limit, unit, name in ((1e-3, 1e6, "us"), (0.0995, 1e3, "ms")):
+        if 0 < size < limit:
+            return f"{value * unit:.3g} {name}"
     if size < 10:
         return f"{value:.2f} s"
     if size < 120:
