@@ -122,3 +122,12 @@ def test_bad_and_few_samples(
     printed = capsys.readouterr()
     assert said in printed.out + printed.err
     assert not (tmp_path / "quiet.json").exists()
+
+
+def test_an_unknown_deployment_is_named_beside_those_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not "no usable call": the calls are there, under another name."""
+    log = write_log(tmp_path / "log.jsonl", calls([1.0]))
+    assert main(["denoise", str(log), "--deployment", "openai|other"]) == 2
+    assert f"no deployment 'openai|other' in it; there is {KEY}" in capsys.readouterr().err

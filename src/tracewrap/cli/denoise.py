@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     groups = _groups(args)
     if args.deployment is not None and groups:
         if args.deployment not in groups:
-            known = "; ".join(groups)
-            raise SourceError(f"{args.source}: no deployment {args.deployment!r} in it; there is {known}")
+            there = "; ".join(groups)
+            raise SourceError(f"{args.source}: no deployment {args.deployment!r} in it; there is {there}")
         groups = {args.deployment: groups[args.deployment]}
     if not groups:
         raise SourceError(

@@ -42,6 +42,9 @@ def render_markdown(report: Report) -> str:
         if calls:
             out += ["", f"## {name}", ""]
             out += _table(text.CALL_HEAD, [text.call_cells(call) for call in calls[:MAX_CALLS]])
+    if scored := report["capability"]:
+        out += ["", f"## {scored['score']} against efficiency, per call {text.on_stack(scored['stack'])}", ""]
+        out += _table(("model", *text.CAPABILITY_HEAD), text.capability_rows(scored))
     out += ["", *(f"- drift: {event['text']}" for event in report["drift"])] if report["drift"] else []
     if missing := text.missing_lines(report):
         out += ["", "## Without a price or a profile", "", *(f"- {line}" for line in missing)]

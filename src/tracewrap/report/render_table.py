@@ -16,12 +16,12 @@ MAX_GROUPS = 20
 
 
 def render_table(report: Report, width: int | None = None) -> str:
-    """The report as plain text of *width* columns (at least 120)."""
+    """The report as plain text of *width* columns (at least 160: nobody folds a pipe)."""
     try:
         from rich.console import Console
     except ImportError:
         raise missing_extra("the terminal table", "report") from None
-    console = Console(file=io.StringIO(), width=max(width or 0, 120), color_system=None, legacy_windows=False)
+    console = Console(file=io.StringIO(), width=max(width or 0, 160), color_system=None, legacy_windows=False)
     print_table(report, console)
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
@@ -53,6 +53,9 @@ def _parts(report: Report) -> list[RenderableType]:
     for name, calls in (("slowest calls", report["slowest"]), ("most contended calls", report["most_contended"])):
         if calls:
             out += [Text(""), _table(name, list(text.CALL_HEAD), [text.call_cells(call) for call in calls])]
+    if scored := report["capability"]:
+        title = f"{scored['score']} against efficiency, per call {text.on_stack(scored['stack'])}"
+        out += [Text(""), _table(title, ["model", *text.CAPABILITY_HEAD], text.capability_rows(scored))]
     out += (
         [Text(""), *(Text(f"drift: {event['text']}", style="yellow") for event in report["drift"])]
         if report["drift"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tracewrap.report.model import Group, ReferenceFigures, Report
+from tracewrap.report.model import Capability, Group, ReferenceFigures, Report
 
 ABSENT = "–"
 _BARS = "▁▂▃▄▅▆▇█"
@@ -128,6 +128,7 @@ def total_rows(report: Report) -> list[tuple[str, str]]:
             "contention",
             f"{seconds(c['seconds'])}, {share(c['share'])} of the last attempts{bounds(share, c['share_low'], c['share_high'])}",
         ),
+        *([("us or the provider", split_text(t))] if t["split"]["n"] else []),
         (
             "list cost",
             f"{usd(t['list_cost_usd'])} for {count(t['priced_calls'])} calls, {report['prices']['source']}, as of call time",
@@ -150,6 +151,40 @@ def total_rows(report: Report) -> list[tuple[str, str]]:
             ("  idealized energy", f"{joules(energy['value'])}{bounds(joules, energy['low'], energy['high'])}"),
         ]
     return rows
+
+
+def split_text(row: Group) -> str:
+    """Raw runtime in its parts, over the calls with a denoised profile, and who made calls slow."""
+    s = row["split"]
+    parts = (
+        ("retries", "retries_s"),
+        ("admission", "admission_s"),
+        ("contention", "contention_s"),
+        ("model", "model_s"),
+    )
+    named = [f"{name} {seconds(s[key])}" for name, key in parts if s[key] is not None]  # type: ignore[literal-required]
+    who = ", ".join(f"{count(n)} {name}" for name, n in s["calls"].items() if n)
+    return f"{seconds(s['raw_s'])} = {' + '.join(named)}; slow by: {who}"
+
+
+CAPABILITY_HEAD = ("score", "idealized", "idealized cost", "energy", "on the frontier of")
+
+
+def capability_rows(found: Capability) -> list[list[str]]:
+    """Model and the cells of ``CAPABILITY_HEAD``, best score first."""
+    plain = {"idealized_runtime_s": "runtime", "idealized_cost_usd": "cost", "idealized_energy_j": "energy"}
+    return [
+        [
+            row["model"],
+            f"{row['score']:g}",
+            seconds(row["idealized_runtime_s"])
+            + bounds(seconds, row["idealized_runtime_low_s"], row["idealized_runtime_high_s"]),
+            usd(row["idealized_cost_usd"]),
+            joules(row["idealized_energy_j"]),
+            ", ".join(plain[name] for name in row["frontier"]) or ABSENT,
+        ]
+        for row in found["rows"]
+    ]
 
 
 def on_stack(name: str) -> str:
