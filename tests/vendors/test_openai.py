@@ -9,7 +9,7 @@ import pytest
 from tracewrap.records import Call, TokenUsage
 from tracewrap.runtime.denoise import Observation
 from tracewrap.semconv import call_attributes, call_from_attributes
-from tracewrap.vendors.openai import read_response
+from tracewrap.vendors.openai import read_response, read_stream
 
 CHAT: dict[str, Any] = {
     "id": "chatcmpl-1",
@@ -80,3 +80,49 @@ def test_predicted_answers_teach_nothing(accepted: int | None, counts: bool) -> 
         trace_id="t", span_id="s", start_time_ns=1, provider="openai", operation="chat", usage=usage, raw_runtime_s=1.0
     )
     assert (Observation.of(call) is not None) is counts
+
+
+def chunk(**fields: Any) -> dict[str, Any]:
+    """A chat chunk as a compatible server sends it."""
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []} | fields
+
+
+TEXT = {"index": 0, "delta": {"content": "x"}, "finish_reason": None}
+END = {"index": 0, "delta": {}, "finish_reason": "stop"}
+USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+
+
+@pytest.mark.parametrize("shape", ["sdk", "json"])
+@pytest.mark.parametrize(
+    "last",
+    [
+        [chunk(choices=[END]), chunk(usage=USAGE)],
+        [chunk(choices=[END], usage=USAGE)],
+        [chunk(choices=[END], x_groq={"id": "r", "usage": USAGE})],
+        [chunk(choices=[END | {"usage": USAGE}])],
+    ],
+    ids=["OpenAI", "with the last choice", "Groq", "Moonshot"],
+)
+def test_streamed_usage_wherever_servers_put_it(shape: str, last: list[Any]) -> None:
+    """Reported, not estimated."""
+    first: Any = chunk(choices=[TEXT])
+    if shape == "sdk":
+        from openai.types.chat import ChatCompletionChunk
+
+        first, last = ChatCompletionChunk.model_validate(first), [ChatCompletionChunk.model_validate(c) for c in last]
+    reply = read_stream(first, last, 1 + len(last))
+    assert reply.usage == TokenUsage(input_tokens=7, output_tokens=3)
+    assert (reply.model, reply.finish_reasons) == ("m", ("stop",))
+
+
+def test_azure_opens_with_a_chunk_without_names() -> None:
+    """The content filter's chunk has neither model nor id; the next one has."""
+    opening = chunk(id="", model="", prompt_filter_results=[{"prompt_index": 0}])
+    reply = read_stream(opening, [opening, chunk(choices=[TEXT]), chunk(choices=[END]), chunk(usage=USAGE)], 4)
+    assert (reply.model, reply.id) == ("m", "c")
+
+
+def test_deepseek_names_cached_tokens_its_own_way() -> None:
+    """Hits are part of the prompt tokens."""
+    usage = USAGE | {"prompt_cache_hit_tokens": 5, "prompt_cache_miss_tokens": 2}
+    assert read_response(CHAT | {"usage": usage}).usage == TokenUsage(7, 3, cached_input_tokens=5)

@@ -114,7 +114,8 @@ def read_usage(usage: Any) -> TokenUsage | None:
         if first is None and second is None:
             return None
     if details is None and more is None:
-        return TokenUsage(input_tokens=first, output_tokens=second)
+        hit = counts.get("prompt_cache_hit_tokens")  # DeepSeek
+        return TokenUsage(input_tokens=first, output_tokens=second, cached_input_tokens=hit)
     inputs, outputs = fields(details), fields(more)
     return TokenUsage(
         input_tokens=first,
@@ -172,7 +173,7 @@ def read_stream(first: Any, last: Sequence[Any], count: int) -> Reply:
     reasons: tuple[str, ...] = ()
     empty = 0 if _carries_text(first) else 1
     for chunk in last:
-        usage = read_usage(get(chunk, "usage")) or usage
+        usage = read_usage(get(chunk, "usage")) or _usage_elsewhere(chunk) or usage
         choices = get(chunk, "choices") or ()
         reasons = tuple(reason for choice in choices if (reason := get(choice, "finish_reason"))) or reasons
         if chunk is not first and not _carries_text(chunk):
@@ -180,14 +181,23 @@ def read_stream(first: Any, last: Sequence[Any], count: int) -> Reply:
     if usage is None:
         usage = TokenUsage(output_tokens=max(0, count - empty), source="estimated")
     tier = next((t for chunk in reversed(last) if isinstance(t := get(chunk, "service_tier"), str)), None)
+    named = next(
+        (chunk for chunk in (first, *last) if get(chunk, "model")), first
+    )  # Azure opens with a chunk without names
     return Reply(
-        model=get(first, "model"),
-        id=get(first, "id"),
+        model=get(named, "model"),
+        id=get(named, "id"),
         usage=usage,
         finish_reasons=reasons,
         service_tier=tier,
         attributes={"openai.response.service_tier": tier} if tier else NOTHING,
     )
+
+
+def _usage_elsewhere(chunk: Any) -> TokenUsage | None:
+    """Usage where compatible servers put it besides: Groq's ``x_groq``, Moonshot's first choice."""
+    choices = get(chunk, "choices") or (None,)
+    return read_usage(get(get(chunk, "x_groq"), "usage") or get(choices[0], "usage"))
 
 
 def _carries_text(chunk: Any) -> bool:
