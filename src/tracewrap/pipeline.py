@@ -41,7 +41,8 @@ class Settings:
     error; ``profiles``: further profile and stack files or folders; ``references``: ids of reference stacks, in order;
     ``stand_ins``: closed model -> open model; ``inline``: join before the span ends, for pipelines of the user's own;
     ``denoise``: learn denoised profiles from the calls themselves; ``prices``: a file of your own list prices, which win
-    over those of the package genai-prices.
+    over those of the package genai-prices; ``metrics``: record OpenTelemetry metrics too, named as ``semconv_metrics`` says
+    (latest, v1.41 or both).
     """
 
     span_log: str | None = None
@@ -53,6 +54,8 @@ class Settings:
     inline: bool = False
     denoise: bool = True
     prices: str | None = None
+    metrics: bool = False
+    semconv_metrics: str = "latest"
 
 
 class Pipeline:
@@ -108,8 +111,8 @@ def configure(*exporters: SpanExporter, **options: Any) -> Pipeline:
         prices()  # a mistake in it is told now, not on the exporting thread
     if chosen.inline:
         state.enrich = _inline(load, prices)
-    learner = _learner(chosen)
     sinks = [*exporters, *_sinks(chosen)]
+    learner = _learner(chosen)
     provider, processors = _attach(sinks, load, prices, learner) if sinks else (None, [])
     _current = Pipeline(chosen, provider, processors, learner, _warm(load, prices) if sinks else None)
     atexit.register(shutdown)
@@ -156,7 +159,7 @@ def _from_environment(name: str) -> Any:
         return None
     if name in ("profiles", "references"):
         return tuple(part for part in text.split(os.pathsep if name == "profiles" else ",") if part)
-    if name in ("terminal", "inline", "denoise"):
+    if name in ("terminal", "inline", "denoise", "metrics"):
         if text.lower() not in ("1", "0", "true", "false", "yes", "no"):
             raise ConfigurationError(f"TRACEWRAP_{name.upper()} is {text!r}; set it to true or false")
         return text.lower() in ("1", "true", "yes")
@@ -177,6 +180,10 @@ def _sinks(chosen: Settings) -> Iterable[SpanExporter]:
         yield otlp_sink.otlp()
     if chosen.terminal:
         yield Terminal()
+    if chosen.metrics:
+        from tracewrap.sinks.metrics import Metrics
+
+        yield Metrics(naming=chosen.semconv_metrics)
 
 
 def catalog_loader(chosen: Settings) -> Callable[[], Catalog]:

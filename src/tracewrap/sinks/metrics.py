@@ -1,0 +1,170 @@
+"""Calls as OpenTelemetry metrics: duration, tokens, and beside them denoised and idealized runtime, contention and cost.
+
+Names of the GenAI conventions of 2026 (``latest``), those of semantic conventions 1.41, which many dashboards still read (``v1.41``),
+or ``both``. Metrics are made from exported spans: calls that a sampler drops are not in them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from opentelemetry import metrics
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from tracewrap import semconv
+from tracewrap.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics import MeterProvider
+
+Naming = Literal["latest", "v1.41", "both"]
+NAMINGS: tuple[Naming, ...] = ("latest", "v1.41", "both")
+
+SECONDS = tuple(0.01 * 2**i for i in range(14))
+TOKENS = tuple(4**i for i in range(14))
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+_DIMENSIONS = (
+    semconv.OPERATION,
+    semconv.PROVIDER,
+    semconv.REQUEST_MODEL,
+    semconv.RESPONSE_MODEL,
+    semconv.SERVER_ADDRESS,
+    semconv.SERVER_PORT,
+)
+_COUNTERS = (
+    ("input_tokens", semconv.INPUT_TOKENS),
+    ("output_tokens", semconv.OUTPUT_TOKENS),
+    ("cache_read.input_tokens", semconv.CACHE_READ),
+    ("cache_write.input_tokens", semconv.CACHE_WRITE),
+    ("reasoning.output_tokens", semconv.REASONING),
+)
+_OURS = (
+    ("tracewrap.client.runtime.denoised", semconv.RUNTIME_DENOISED, "s"),
+    ("tracewrap.client.runtime.idealized", semconv.RUNTIME_IDEALIZED, "s"),
+    ("tracewrap.client.contention", semconv.CONTENTION_SECONDS, "s"),
+    ("tracewrap.client.cost.list", semconv.COST_LIST, "{USD}"),
+    ("tracewrap.client.cost.idealized", semconv.COST_IDEALIZED, "{USD}"),
+)
+
+
+class Metrics(SpanExporter):
+    """Records each LLM span; *provider*: where to, else the program's own, else one of ours that exports by OTLP.
+
+    Raises ConfigurationError for a *naming* that does not exist.
+    """
+
+    def __init__(self, provider: metrics.MeterProvider | None = None, naming: str = "latest") -> None:
+        if naming not in NAMINGS:
+            raise ConfigurationError(f"semconv_metrics is {naming!r}; there is {', '.join(NAMINGS)}")
+        self._latest, self._old = naming != "v1.41", naming != "latest"
+        self._own: MeterProvider | None = None
+        if provider is None:
+            provider = self._own = _own_provider()
+        self._meter = (provider or metrics.get_meter_provider()).get_meter(semconv.SCOPE)
+        self._instruments: dict[str, Any] = {}
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Record the calls among *spans*."""
+        for span in spans:
+            attributes = span.attributes
+            if attributes and semconv.OPERATION in attributes and span.start_time and span.end_time:
+                self._record(attributes, (span.end_time - span.start_time) / 1e9)
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Export what is left, if the provider is ours."""
+        if self._own is not None:
+            self._own.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Export now, if the provider is ours."""
+        return self._own is None or self._own.force_flush(timeout_millis)
+
+    def _record(self, read: Mapping[str, Any], duration_s: float) -> None:
+        known = {name: read[name] for name in _DIMENSIONS if name in read}
+        failed = {semconv.ERROR_TYPE: read[semconv.ERROR_TYPE]} if semconv.ERROR_TYPE in read else {}
+        operation = known[semconv.OPERATION]
+        family = {"embeddings": "embeddings"}.get(operation, "inference")
+        first = read.get(semconv.TIME_TO_FIRST_CHUNK)
+        for prefix in self._families(family):
+            self._histogram(f"{prefix}.duration", "s", SECONDS, duration_s, known | failed)
+            if first is not None:
+                self._histogram(f"{prefix}.time_to_first_chunk", "s", SECONDS, first, known)
+        if not failed:
+            self._tokens(read, known, family)
+        for name, source, unit in _OURS:
+            value = read.get(source)
+            if value is None:
+                continue
+            if unit == "s":
+                # Contention below 0 (faster than on a quiet day) is 0 here: a histogram of durations has no room for it.
+                self._histogram(name, unit, SECONDS, max(0.0, value), known)
+            else:
+                self._counter(name, unit, value, known)
+
+    def _families(self, family: str) -> list[str]:
+        latest = [f"gen_ai.client.{family}"] if self._latest else []
+        return [*latest, *(["gen_ai.client.operation"] if self._old else [])]
+
+    def _tokens(self, read: Mapping[str, Any], known: dict[str, Any], family: str) -> None:
+        counts = {name: read[name] for _, name in _COUNTERS if name in read}
+        if self._latest:
+            for short, source in _COUNTERS if family == "inference" else _COUNTERS[:1]:
+                if source not in counts:
+                    continue
+                if family == "inference":
+                    for modality, value in _modalities(source, counts[source], read):
+                        labels = known | {"gen_ai.token.modality": modality}
+                        self._counter(f"gen_ai.client.inference.usage.{short}", "{token}", value, labels)
+                if source in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS):
+                    name = f"gen_ai.client.{family}.operation.{short}"
+                    self._histogram(name, "{token}", TOKENS, counts[source], known)
+        if self._old:
+            for kind, source in (("input", semconv.INPUT_TOKENS), ("output", semconv.OUTPUT_TOKENS)):
+                if source in counts:
+                    labels = known | {"gen_ai.token.type": kind}
+                    self._histogram("gen_ai.client.token.usage", "{token}", TOKENS, counts[source], labels)
+
+    def _histogram(
+        self, name: str, unit: str, bounds: Sequence[float], value: float, labels: Mapping[str, Any]
+    ) -> None:
+        found = self._instruments.get(name)
+        if found is None:
+            found = self._instruments[name] = self._meter.create_histogram(
+                name, unit, explicit_bucket_boundaries_advisory=list(bounds)
+            )
+        found.record(value, labels)
+
+    def _counter(self, name: str, unit: str, value: float, labels: Mapping[str, Any]) -> None:
+        found = self._instruments.get(name)
+        if found is None:
+            found = self._instruments[name] = self._meter.create_counter(name, unit)
+        found.add(value, labels)
+
+
+def _modalities(source: str, total: int, read: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """*total* tokens by modality; ``unknown`` where the provider does not split them."""
+    split = {
+        semconv.INPUT_TOKENS: (("audio", semconv.AUDIO_INPUT), ("image", semconv.IMAGE_INPUT)),
+        semconv.OUTPUT_TOKENS: (("audio", semconv.AUDIO_OUTPUT),),
+    }.get(source, ())
+    parts = [(modality, read[name]) for modality, name in split if name in read]
+    if not parts:
+        return [("unknown", total)]
+    rest = max(0, total - sum(value for _, value in parts))
+    return [("text", rest), *((modality, value) for modality, value in parts if value)]
+
+
+def _own_provider() -> MeterProvider | None:
+    """A provider that exports by OTLP, where the environment says where to and the program has set none; else None."""
+    theirs = metrics.get_meter_provider()
+    if hasattr(theirs, "force_flush") or not any(os.environ.get(name) for name in _ENDPOINTS):
+        return None
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    return MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], shutdown_on_exit=False)

@@ -1,0 +1,153 @@
+"""Metrics of calls: the conventions' names, units and attributes; values by hand; nothing where nothing is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+import tracewrap
+from tracewrap import semconv
+from tracewrap.errors import ConfigurationError
+from tracewrap.pipeline import settings
+from tracewrap.records import Call, TokenUsage
+from tracewrap.sinks.metrics import Metrics
+
+START = 1_795_132_800 * 10**9
+ESTIMATES = {
+    semconv.RUNTIME_DENOISED: 1.5,
+    semconv.RUNTIME_IDEALIZED: 0.5,
+    semconv.CONTENTION_SECONDS: 0.5,
+    semconv.COST_LIST: 0.002,
+}
+
+
+def call(**changes: Any) -> Call:
+    """A chat call of two seconds."""
+    base: dict[str, Any] = {
+        "trace_id": "t",
+        "span_id": "s",
+        "start_time_ns": START,
+        "provider": "openai",
+        "operation": "chat",
+        "request_model": "m",
+        "response_model": "m-1",
+        "server_address": "api.openai.com",
+        "server_port": 443,
+        "usage": TokenUsage(100, 10, cached_input_tokens=40),
+        "raw_runtime_s": 2.0,
+    }
+    return Call(**(base | changes))
+
+
+def metrics_of(*calls: Call, naming: str = "latest", extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Metric name to metric, of *calls* of two seconds each."""
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader], shutdown_on_exit=False)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(Metrics(meters, naming)))
+    for one in calls:
+        attributes = semconv.call_attributes(one) | (extra or {})
+        span = provider.get_tracer("tracewrap").start_span("x", attributes=attributes, start_time=START)
+        span.end(START + 2 * 10**9)
+    data = reader.get_metrics_data()
+    scopes = data.resource_metrics[0].scope_metrics if data else []
+    return {metric.name: metric for scope in scopes for metric in scope.metrics}
+
+
+def points(metric: Any) -> list[tuple[dict[str, Any], float]]:
+    """(attributes, sum) of each point."""
+    return [
+        (dict(p.attributes), getattr(p, "sum", None) if hasattr(p, "sum") else p.value) for p in metric.data.data_points
+    ]
+
+
+BASE = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "m",
+    "gen_ai.response.model": "m-1",
+    "server.address": "api.openai.com",
+    "server.port": 443,
+}
+
+
+def test_latest_names() -> None:
+    """Duration and token histograms, counters by modality, and our own beside them; two calls add up."""
+    found = metrics_of(call(), call(), extra=ESTIMATES)
+    assert set(found) == {
+        "gen_ai.client.inference.duration",
+        "gen_ai.client.inference.operation.input_tokens",
+        "gen_ai.client.inference.operation.output_tokens",
+        "gen_ai.client.inference.usage.input_tokens",
+        "gen_ai.client.inference.usage.output_tokens",
+        "gen_ai.client.inference.usage.cache_read.input_tokens",
+        "tracewrap.client.runtime.denoised",
+        "tracewrap.client.runtime.idealized",
+        "tracewrap.client.contention",
+        "tracewrap.client.cost.list",
+    }
+    duration = found["gen_ai.client.inference.duration"]
+    assert (duration.unit, points(duration)) == ("s", [(BASE, 4.0)])
+    (point,) = duration.data.data_points
+    assert point.explicit_bounds[:4] == (0.01, 0.02, 0.04, 0.08)
+    tokens = found["gen_ai.client.inference.usage.input_tokens"]
+    assert (tokens.unit, points(tokens)) == ("{token}", [(BASE | {"gen_ai.token.modality": "unknown"}, 200)])
+    assert points(found["gen_ai.client.inference.operation.output_tokens"]) == [(BASE, 20)]
+    assert points(found["tracewrap.client.runtime.denoised"]) == [(BASE, 3.0)]
+    assert points(found["tracewrap.client.cost.list"]) == [(BASE, pytest.approx(0.004))]
+
+
+def test_names_of_v1_41() -> None:
+    """One token histogram with a type, as dashboards of that time expect."""
+    found = metrics_of(call(stream=True, time_to_first_chunk_s=0.25), naming="v1.41")
+    assert set(found) == {
+        "gen_ai.client.operation.duration",
+        "gen_ai.client.operation.time_to_first_chunk",
+        "gen_ai.client.token.usage",
+    }
+    by_type = {labels["gen_ai.token.type"]: total for labels, total in points(found["gen_ai.client.token.usage"])}
+    assert by_type == {"input": 100, "output": 10}
+    assert points(found["gen_ai.client.operation.time_to_first_chunk"]) == [(BASE, 0.25)]
+    both = metrics_of(call(), naming="both")
+    assert {"gen_ai.client.operation.duration", "gen_ai.client.inference.duration"} <= set(both)
+
+
+def test_modalities_where_the_provider_splits_them() -> None:
+    """100 input tokens of which 30 audio: 70 text, 30 audio."""
+    found = metrics_of(call(usage=TokenUsage(100, 10, audio_input_tokens=30)))
+    split = points(found["gen_ai.client.inference.usage.input_tokens"])
+    assert sorted((labels["gen_ai.token.modality"], total) for labels, total in split) == [("audio", 30), ("text", 70)]
+
+
+def test_failed_calls_have_a_duration_and_no_tokens() -> None:
+    """The error is a label of the duration; token histograms do not hold failed calls."""
+    found = metrics_of(call(outcome="error", error_type="RateLimitError"))
+    assert set(found) == {"gen_ai.client.inference.duration"}
+    ((labels, total),) = points(found["gen_ai.client.inference.duration"])
+    assert (labels["error.type"], total) == ("RateLimitError", 2.0)
+
+
+def test_embeddings_have_names_of_their_own() -> None:
+    """Duration and input tokens of embeddings are not mixed with inference."""
+    found = metrics_of(call(operation="embeddings", usage=TokenUsage(100, None)))
+    assert set(found) == {"gen_ai.client.embeddings.duration", "gen_ai.client.embeddings.operation.input_tokens"}
+
+
+def test_faster_than_a_quiet_day_is_no_negative_duration() -> None:
+    """A histogram of seconds holds 0 for contention below 0."""
+    found = metrics_of(call(), extra={semconv.CONTENTION_SECONDS: -0.3})
+    assert points(found["tracewrap.client.contention"]) == [(BASE, 0.0)]
+
+
+def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off unless asked for; an unknown naming is refused by name."""
+    assert settings().metrics is False
+    monkeypatch.setenv("TRACEWRAP_METRICS", "true")
+    assert settings().metrics is True
+    with pytest.raises(ConfigurationError, match=r"semconv_metrics is 'v1'; there is latest, v1\.41, both"):
+        tracewrap.configure(metrics=True, semconv_metrics="v1")
