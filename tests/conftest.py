@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import socket
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from tracewrap import testing
 from tracewrap.capture.wrap import uninstrument
 
 ROOT = Path(__file__).resolve().parents[1]
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A suite started in the background ignores Ctrl-C, and so would every program that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 

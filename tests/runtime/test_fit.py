@@ -129,6 +129,73 @@ def test_repeats_weigh() -> None:
     assert abs(heavy.runtime(1000, 11) - 0.6) < 0.06
 
 
+def test_few_queries_cover() -> None:
+    """Ten queries with 1% noise: of new measurements between 80% and 99% lie inside the 90% interval, over hardware and seeds."""
+    inside = []
+    points = [(q.input_tokens, q.output_tokens) for q in design(10)]
+    for truth in TRUTHS.values():
+        for seed in range(10):
+            found = fit(_samples(truth, points, 0.01, seed), id="x", model="m").profile
+            for new in _samples(truth, [(33, 1), (200, 20), (450, 1), (900, 40), (1700, 5)], 0.01, 100 + seed):
+                estimate = found.estimate(new.input_tokens, new.output_tokens)
+                inside.append(estimate.low <= new.runtime_s <= estimate.high)
+    assert 0.8 <= np.mean(inside) <= 0.99
+
+
+def test_repeated_runs_tell_the_noise() -> None:
+    """Five runs a point on noisy hardware (3%): noise is seen within a factor of two, and the interval widens with it."""
+    truth = TRUTHS["staircase"]
+    points = [(q.input_tokens, q.output_tokens) for q in design(10) for _ in range(5)]
+    quiet = fit(_samples(truth, points, 0.001, 3), id="x", model="m")
+    noisy = fit(_samples(truth, points, 0.03, 3), id="x", model="m")
+    assert 0.015 < noisy.noise < 0.06
+    assert quiet.noise < 0.01
+    assert noisy.profile.interval.base > 2 * quiet.profile.interval.base
+
+
+def test_given_deviations_tell_the_noise() -> None:
+    """Points that are means of ten runs with 4% deviation each say so, though only one row a point is there."""
+    truth = TRUTHS["smooth"]
+    rows = [Sample(p, o, truth.runtime(p, o), 10, 0.04 * truth.runtime(p, o)) for p, o in GRID[::3]]
+    assert 0.02 < fit([*rows, Sample(9, 64, truth.runtime(9, 64))], id="x", model="m").noise < 0.08
+
+
+def test_concave_prompt_curve() -> None:
+    """A mixture of experts reads more weights the longer a short prompt is: steep first, then flat. Within 15%, measured points 5%."""
+    truth = RuntimeProfile(id="t", model="m", prompt_knots=((1, 0.1), (128, 0.5), (2048, 0.8)), d0=0.1)
+    points = [(q.input_tokens, q.output_tokens) for q in design(10)]
+    found = fit(_samples(truth, points, 0.003, 0), id="x", model="m").profile
+    for p, o in points:
+        assert found.runtime(p, o) == pytest.approx(truth.runtime(p, o), rel=0.05)
+    for p, o in ((100, 8), (450, 1), (900, 40), (1700, 5)):
+        assert found.runtime(p, o) == pytest.approx(truth.runtime(p, o), rel=0.15)
+
+
+@pytest.mark.parametrize("points", [[(1, 1), (1, 64), (512, 1)], [(100, 1), (100, 8), (100, 64)]], ids=["two", "one"])
+def test_three_points_have_wide_intervals(points: list[tuple[int, int]]) -> None:
+    """Three points on one or two prompt sizes: the truth between and beyond them lies inside, at a width of 30% or more."""
+    truth = TRUTHS["staircase"]
+    found = fit(_samples(truth, points, 0.0, 0), id="x", model="m").profile
+    for p, o in ((200, 1), (300, 1), (1000, 1)):
+        estimate = found.estimate(p, o)
+        assert estimate.low <= truth.runtime(p, o) <= estimate.high
+        assert estimate.high / estimate.low > 1.6
+
+
+def test_covariance_is_stated_and_ordered() -> None:
+    """Log prompt time at each knot, then d0 and d1: symmetric, positive on the diagonal, and wider for noisier timings."""
+    truth = TRUTHS["smooth"]
+    quiet, noisy = (fit(_samples(truth, GRID, noise, 5), id="x", model="m") for noise in (0.002, 0.05))
+    for result in (quiet, noisy):
+        matrix = np.array(result.covariance)
+        assert matrix.shape == (len(result.profile.prompt_knots) + 2,) * 2
+        assert np.allclose(matrix, matrix.T, rtol=1e-6, atol=1e-15)
+        assert np.all(np.diag(matrix) > 0)
+    assert noisy.covariance[-2][-2] > 4 * quiet.covariance[-2][-2]
+    few = fit(_samples(truth, [(1, 1), (512, 64)], 0.0, 0), id="x", model="m", prior=truth)
+    assert np.array(few.covariance).shape == (2, 2)
+
+
 def test_design_is_ordered_and_honours_the_region() -> None:
     """The first n of a longer design are the shorter one; every point lies in the region; points known are not repeated first."""
     long, short = design(12, max_input_tokens=4096), design(5, max_input_tokens=4096)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from tracewrap.errors import missing_extra
+from tracewrap.errors import ConfigurationError, missing_extra
 
 SUMMARY = "the (p, o) points to measure, in order of usefulness"
 
@@ -18,19 +18,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--known", metavar="SAMPLES.csv", help="points measured already")
     parser.add_argument("--prior", metavar="PROFILE.json", help="what is known of the runtime already")
     parser.add_argument("--budget-s", type=float, help="stop before this many seconds, by --prior")
+    parser.add_argument("--max-usd", type=float, metavar="USD", help="stop before this many dollars, a query a point")
+    for kind in ("input", "output"):
+        flag = f"--usd-per-million-{kind}-tokens"
+        parser.add_argument(flag, type=float, metavar="USD", help=f"price of {kind} tokens, for --max-usd")
     parser.add_argument("--json", action="store_true", help='{"points": [{"input_tokens": .., "output_tokens": ..}]}')
+
+
+def _check(args: argparse.Namespace) -> None:
+    """A budget in dollars and both prices, or none of the three."""
+    names = ("max_usd", "usd_per_million_input_tokens", "usd_per_million_output_tokens")
+    missing = [name for name in names if getattr(args, name) is None]
+    if missing and len(missing) < len(names):
+        flags = {name: "--" + name.replace("_", "-") for name in names}
+        given = " and ".join(flags[name] for name in names if name not in missing)
+        raise ConfigurationError(f"{given} needs {' and '.join(flags[name] for name in missing)} as well")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the points."""
+    _check(args)
     try:
-        from tracewrap.runtime.design import Point, design
+        from tracewrap.runtime.design import Point, TokenPrices, design
     except ImportError:
         raise missing_extra("profile design", "fit") from None
     from tracewrap.runtime.files import load_profile
     from tracewrap.runtime.samples import read_samples
 
     known = [] if args.known is None else read_samples(args.known)
+    prices = None
+    if args.max_usd is not None:
+        prices = TokenPrices(args.usd_per_million_input_tokens, args.usd_per_million_output_tokens)
     points = design(
         args.n,
         max_input_tokens=args.max_input_tokens,
@@ -38,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         known=[Point(s.input_tokens, s.output_tokens) for s in known],
         prior=None if args.prior is None else load_profile(args.prior),
         budget_s=args.budget_s,
+        budget_usd=args.max_usd,
+        prices=prices,
     )
     if args.json:
         rows = [{"input_tokens": point.input_tokens, "output_tokens": point.output_tokens} for point in points]

@@ -80,12 +80,12 @@ def estimate_stages(prefix: str, n_segments: int, p: str = "p", o: str = "o") ->
         for i in range(n_segments)
     )
     curve = f"CASE WHEN {x} <= {f['x0']} THEN {f['floor']}{ends} END"
-    share = f"({decode} / {prefix})"
+    share, over = f"({decode} / {prefix})", f"{prefix}_over"
     beyond_p = f"CASE WHEN {f['p_max']} > {zero} THEN greatest({one}, {p} / {f['p_max']}) ELSE {one} END"
     beyond = f"CASE WHEN {f['o_max']} IS NULL THEN {beyond_p} ELSE greatest({beyond_p}, {o} / {f['o_max']}) END"
     squares = (
         f"{f['base']} * {f['base']} + ({f['wp']} * ({one} - {share})) * ({f['wp']} * ({one} - {share}))"
-        f" + ({f['wd']} * {share}) * ({f['wd']} * {share}) + ({f['we']} * ln({beyond})) * ({f['we']} * ln({beyond}))"
+        f" + ({f['wd']} * {share}) * ({f['wd']} * {share}) + ({f['we']} * {over}) * ({f['we']} * {over})"
     )
     later = f"({o} - {one}) * {f['d0']} + {f['d1']} * ({o} - {one}) * ({p} + {o} * {half})"
     outside = f"{p} > {f['p_max']} OR coalesce({o} > {f['o_max']}, false)"
@@ -96,7 +96,10 @@ def estimate_stages(prefix: str, n_segments: int, p: str = "p", o: str = "o") ->
             decode: f"CASE WHEN {o} > {one} THEN {later} ELSE {zero} END",
         },
         {prompt: f"CASE WHEN {here} THEN {curve} END"},
-        {prefix: f"{f['overhead']} + {prompt} + {decode}"},
+        {
+            prefix: f"{f['overhead']} + {prompt} + {decode}",
+            over: f"CASE WHEN {outside} THEN ln({beyond}) ELSE {zero} END",  # a logarithm only where it is not 0
+        },
         {
             f"{prefix}_factor": f"CASE WHEN {prefix} > {zero} THEN exp(sqrt({squares})) WHEN {prefix} IS NOT NULL THEN {one} END"
         },

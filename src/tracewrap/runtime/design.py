@@ -16,7 +16,7 @@ length and the noise were looked at on the A100 logs of ``benchmarks/accuracy.py
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,19 @@ class Point:
     output_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class TokenPrices:
+    """Dollars per million input and output tokens."""
+
+    usd_per_million_input_tokens: float
+    usd_per_million_output_tokens: float
+
+    def usd(self, point: Point) -> float:
+        """What one query at *point* costs, dollars."""
+        spent = point.input_tokens * self.usd_per_million_input_tokens
+        return (spent + point.output_tokens * self.usd_per_million_output_tokens) / 1e6
+
+
 def design(
     n: int,
     *,
@@ -58,52 +71,95 @@ def design(
     prior: RuntimeProfile | None = None,
     candidates: Sequence[Point] | None = None,
     budget_s: float | None = None,
+    budget_usd: float | None = None,
+    prices: TokenPrices | None = None,
 ) -> list[Point]:
     """The next *n* points, in order of usefulness, for the region 1..max_input_tokens x 1..max_output_tokens.
 
     *known*: points measured already. *candidates*: points that can be measured, in place of the module's own grid.
-    *budget_s*: stop before the expected seconds of the chosen points, by *prior*, exceed it (needs *prior*).
-    Raises ConfigurationError for impossible values.
+    *budget_s*, *budget_usd*: stop before the chosen points, one query each, would exceed so many seconds (by *prior*) or dollars
+    (by *prices*). Raises ConfigurationError for impossible values, and when a budget does not reach for the first point.
     """
-    _check(n, max_input_tokens, max_output_tokens, budget_s, prior)
+    _check(n, max_input_tokens, max_output_tokens)
+    budgets = _budgets(budget_s, prior, budget_usd, prices)
     grid = list(candidates) if candidates is not None else _grid(max_input_tokens, max_output_tokens)
     region = _region(max_input_tokens, max_output_tokens)
     shares = _Shares(prior, max_input_tokens)
+    cross, kernel = _given(region, grid, known, shares)
     chosen: list[Point] = []
+    free = np.ones(len(grid), dtype=bool)
+    for _ in range(min(n, len(grid))):
+        gain = np.mean(cross**2, axis=0) / (np.maximum(np.diag(kernel), 0.0) + NOISE_SD**2)
+        gain[~free] = -1.0
+        best = int(np.argmax(np.round(gain / max(gain.max(), 1e-300), 9)))
+        if not all(budget.allows([*chosen, grid[best]]) for budget in budgets):
+            break
+        chosen.append(grid[best])
+        free[best] = False
+        row, variance = kernel[best], float(kernel[best, best]) + NOISE_SD**2
+        cross, kernel = cross - np.outer(cross[:, best], row) / variance, kernel - np.outer(row, row) / variance
+    return chosen
+
+
+def _given(
+    region: Sequence[Point], grid: Sequence[Point], known: Iterable[Point], shares: _Shares
+) -> tuple[Array, Array]:
+    """Covariances region x grid and grid x grid after the points *known*: rank-one updates, so a point costs a pass over the grid."""
     cross, kernel = _covariance(region, grid, shares), _covariance(grid, grid, shares)
-    # Posterior covariances are updated point by point (rank one), so n points cost n passes over the grid.
     for point in known:
         column_region = _covariance(region, [point], shares)[:, 0]
         column_grid = _covariance(grid, [point], shares)[:, 0]
         variance = float(_covariance([point], [point], shares)[0, 0]) + NOISE_SD**2
         cross -= np.outer(column_region, column_grid) / variance
         kernel -= np.outer(column_grid, column_grid) / variance
-    spent = 0.0
-    free = np.ones(len(grid), dtype=bool)
-    for _ in range(min(n, len(grid))):
-        gain = np.mean(cross**2, axis=0) / (np.maximum(np.diag(kernel), 0.0) + NOISE_SD**2)
-        gain[~free] = -1.0
-        best = int(np.argmax(np.round(gain / max(gain.max(), 1e-300), 9)))
-        if budget_s is not None and prior is not None:
-            spent += prior.runtime(grid[best].input_tokens, grid[best].output_tokens)
-            if spent > budget_s:
-                break
-        chosen.append(grid[best])
-        free[best] = False
-        variance = float(kernel[best, best]) + NOISE_SD**2
-        cross, kernel = (
-            cross - np.outer(cross[:, best], kernel[best]) / variance,
-            kernel - np.outer(kernel[:, best], kernel[best]) / variance,
-        )
-    return chosen
+    return cross, kernel
 
 
-def _check(n: int, max_p: int, max_o: int, budget_s: float | None, prior: RuntimeProfile | None) -> None:
+@dataclass(frozen=True)
+class _Budget:
+    """What may be spent, in *unit*, and what a point takes."""
+
+    limit: float
+    unit: str
+    takes: Callable[[Point], float]
+
+    def allows(self, points: Sequence[Point]) -> bool:
+        """Whether *points* stay within the limit; ConfigurationError when already the first one does not."""
+        needed = sum(self.takes(point) for point in points)
+        if needed > self.limit and len(points) == 1:
+            where = f"({points[0].input_tokens}, {points[0].output_tokens})"
+            raise ConfigurationError(
+                f"a budget of {self.limit:g} {self.unit} does not reach for the first point {where}, which takes "
+                f"{needed:.3g}; raise it"
+            )
+        return needed <= self.limit
+
+
+def _budgets(
+    seconds: float | None, prior: RuntimeProfile | None, usd: float | None, prices: TokenPrices | None
+) -> list[_Budget]:
+    for name, value in (("budget_s", seconds), ("budget_usd", usd)):
+        if value is not None and not (math.isfinite(value) and value > 0.0):
+            raise ConfigurationError(f"{name} is {value}, must be greater than 0")
+    found = []
+    if seconds is not None:
+        if prior is None:
+            raise ConfigurationError("a budget in seconds needs a prior profile that says what a point takes")
+        found.append(_Budget(seconds, "seconds", lambda q: prior.runtime(q.input_tokens, q.output_tokens)))
+    if usd is not None:
+        if prices is None:
+            raise ConfigurationError("a budget in dollars needs prices of input and output tokens")
+        for value in (prices.usd_per_million_input_tokens, prices.usd_per_million_output_tokens):
+            if not (math.isfinite(value) and value >= 0.0):
+                raise ConfigurationError(f"a price per million tokens is {value}, must be finite and not negative")
+        found.append(_Budget(usd, "dollars", prices.usd))
+    return found
+
+
+def _check(n: int, max_p: int, max_o: int) -> None:
     for name, value in (("n", n), ("max_input_tokens", max_p), ("max_output_tokens", max_o)):
         if value < 1:
             raise ConfigurationError(f"{name} is {value}, must be at least 1")
-    if budget_s is not None and prior is None:
-        raise ConfigurationError("a budget in seconds needs a prior profile that says what a point takes")
 
 
 def _grid(max_p: int, max_o: int) -> list[Point]:

@@ -1,9 +1,14 @@
 """fit(samples) -> FitResult: T(p, o) from measured points, in relative error, with calibrated intervals.
 
-Three layers. A convex prompt curve with decode terms (``fit_basis``) gives the physical shape even from a few points; its residuals
-over p, smoothed by a Gaussian process whose noise is estimated from the data, bend it through many points; leaving out each prompt
-size in turn tells how wide the interval has to be. With a *prior* profile (analytic, or of a like stack) the prompt and decode
-parts of that profile are scaled instead, on the log scale, with the stated prior deviation.
+Two layers (``fit_basis``). A convex prompt curve with decode terms gives the physical shape even from a few points. A Gaussian
+process over its residuals, whose deviation and noise are averaged over by their evidence, bends it through many points, and its
+posterior is the interval. With a *prior* profile (analytic, or of a like stack) the prompt and decode parts of that profile are
+scaled instead, on the log scale, with the stated prior deviation.
+
+Where the constants come from: those of physics and of usual practice say so where they stand. Correlation length, own share, least
+noise, tile fractions, agreement and the prior deviations of corners and tile step were looked at on synthetic rooflines with 0.3 to 3%
+noise (dense and mixture-of-experts models, with and without a tile step) and on the A100 logs; ``benchmarks/fit_constants.py``
+chooses them again with each architecture of the logs left out.
 """
 
 from __future__ import annotations
@@ -23,11 +28,10 @@ from tracewrap.runtime.fit_basis import (
     Array,
     Cells,
     Curve,
+    Posterior,
     best_curve,
     candidate_knots,
     effective,
-    smooth_residuals,
-    solve,
 )
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.samples import Sample
@@ -36,21 +40,11 @@ __all__ = ["FitResult", "Sample", "fit"]
 
 MAX_CELLS = 1500
 """Distinct (p, o) kept exactly; beyond, points near each other on the log scale are merged."""
-MAX_SIZES = 128
-"""Distinct prompt sizes at which residuals are smoothed; beyond, neighbouring sizes share one."""
-OUTLIER = 4.0
-"""Residuals beyond this many robust deviations lose their say in bending the curve, by the fourth power."""
-FEW_SIZES = 12
-"""Prompt sizes from which gaps are narrow against the tile steps between them."""
-FOLDS = 25
-"""Groups of neighbouring prompt sizes left out in turn to see how wide the interval has to be."""
 Z90 = 1.645
-SHAPE_SD = 0.05
-"""Deviation of a real prompt curve from the convex physical shape, log scale: prior of the smoother (facts: 2 to 7%)."""
-SHAPE_LENGTH = 8.0
-"""Correlation length of that deviation, in octaves of prompt length: long, so that it is carried over linearly between points."""
-MIN_NOISE = 0.005
-"""Relative deviation below which agreement of timings is not believed: clocks and allocation differ by that between prompt sizes."""
+KNEE = 128.0
+"""Prompt tokens up to which reading the weights dominates, nominally: intervals are averaged evenly over log(p + knee)."""
+ONE_SIZE = 0.7
+"""Half-width of prompt time when only one prompt size was measured: a shorter prompt may take half, or as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,9 @@ class FitResult:
     noise: float
     """Relative standard deviation of one measured point."""
     warnings: tuple[str, ...]
-    covariance: tuple[tuple[float, ...], ...] | None = None
+    covariance: tuple[tuple[float, ...], ...]
+    """Posterior covariance of log prompt time at each of ``profile.prompt_knots``, in order, then d0 (seconds) and d1 (seconds per
+    token); of a scaled prior: of the log scales of its prompt time and its decode time."""
 
     def summary(self) -> str:
         """The profile, its fit quality and warnings as a few lines of text."""
@@ -99,14 +95,15 @@ def fit(
     cells = _cells(given)
     if prior is None:
         curve, notes = _curve(cells)
-        knots, log_noise = _bent_knots(cells, curve)
-        interval = _interval(cells, curve, log_noise)
+        posterior = Posterior(cells, curve)
+        knots, covariance = _bent_knots(posterior)
+        interval, noise = _interval(cells, posterior), posterior.noise
         values: dict[str, Any] = {"d0": curve.d0, "d1": curve.d1, "tile": curve.tile, "tile_fraction": curve.fraction}
         default: Provenance = "measured" if len(cells.y) >= 8 else "few_shot"
     else:
         from tracewrap.runtime.fit_prior import scaled_prior
 
-        knots, values, interval, log_noise = scaled_prior(cells, prior, prior_sd)
+        knots, values, interval, noise, covariance = scaled_prior(cells, prior, prior_sd)
         notes, default = [], "few_shot"
     profile = RuntimeProfile(
         id=id,
@@ -120,11 +117,16 @@ def fit(
         measured=dict(measured or {}),
         **values,
     )
-    return _result(profile, cells, given, log_noise, notes)
+    return _result(profile, cells, given, noise, notes, covariance)
 
 
 def _result(
-    profile: RuntimeProfile, cells: Cells, given: Sequence[Sample], noise: float, notes: Sequence[str]
+    profile: RuntimeProfile,
+    cells: Cells,
+    given: Sequence[Sample],
+    noise: float,
+    notes: Sequence[str],
+    covariance: Array,
 ) -> FitResult:
     relative = profile.runtimes(cells.p, cells.o) / cells.y - 1.0
     quality = {
@@ -140,7 +142,9 @@ def _result(
         found.append(f"repeated measurements differ by {noise:.0%}; measure on a quiet machine or add repeats")
         warnings.warn(found[-1], UnstableSamplesWarning, stacklevel=3)
     points = zip(cells.p, cells.o, relative, strict=True)
-    return FitResult(profile, tuple((round(p), round(o), float(r)) for p, o, r in points), noise, tuple(found))
+    residuals = tuple((round(p), round(o), float(r)) for p, o, r in points)
+    matrix = tuple(tuple(float(v) for v in row) for row in covariance)
+    return FitResult(profile, residuals, noise, tuple(found), matrix)
 
 
 def _cells(samples: Sequence[Sample]) -> Cells:
@@ -163,7 +167,26 @@ def _cells(samples: Sequence[Sample]) -> Cells:
     upper = order[starts + sizes // 2]
     count = np.add.reduceat(w[order], starts)
     mean_p, mean_o = np.add.reduceat(p[order], starts) / sizes, np.add.reduceat(o[order], starts) / sizes
-    return Cells(mean_p, mean_o, (y[middle] + y[upper]) / 2, np.sqrt(count))
+    typical = (y[middle] + y[upper]) / 2
+    spread, freedom = _spread(y[order] / np.repeat(typical, sizes) - 1.0, sizes, samples)
+    return Cells(mean_p, mean_o, typical, np.sqrt(count), spread, freedom)
+
+
+def _spread(relative: Array, sizes: NDArray[np.intp], samples: Sequence[Sample]) -> tuple[float, float]:
+    """Relative deviation of one run and its degrees of freedom: from repeated points, else from the deviations given with them."""
+    size = np.repeat(sizes, sizes)
+    # The middle one of an odd number of runs is off by nothing, by construction: it does not count.
+    place = np.arange(len(size)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    odd = size % 2 == 1
+    counted = (size > 1) & ~(odd & (place == size // 2))
+    if counted.any():
+        wider = np.where(odd, 1.0, np.sqrt(size / np.maximum(size - 1.0, 1.0)))[counted]
+        return 1.4826 * float(np.median(np.abs(relative[counted]) * wider)), float(np.sum(sizes[sizes > 1] - 1))
+    told = [
+        (s.deviation_s / s.runtime_s, s.repeats - 1) for s in samples if s.deviation_s is not None and s.repeats > 1
+    ]
+    freedom = float(sum(runs for _, runs in told))
+    return (float(np.sqrt(sum(d * d * runs for d, runs in told) / freedom)), freedom) if told else (0.0, 0.0)
 
 
 def _merged(p: Array, o: Array) -> NDArray[np.intp]:
@@ -204,82 +227,28 @@ def _missing(cells: Cells, prompt: bool, output: bool) -> str:
     return " and ".join(points or [f"({p}, {4 * o + 60})"])
 
 
-def _prompt_points(cells: Cells, curve: Curve) -> tuple[Array, Array, Array, Array]:
-    """(effective p, prompt time, weight share, log residual) of each distinct prompt size."""
-    decode = curve.decode(cells.p, cells.o)
-    prompt = cells.y - decode
-    good = prompt > 0.2 * cells.y
-    if not good.any():
-        good = cells.o == cells.o.min()
-    sizes, group = np.unique(cells.p[good], return_inverse=True)
-    if len(sizes) > MAX_SIZES:
-        group = (group * MAX_SIZES) // len(sizes)
-    share = np.maximum(prompt[good], 1e-12) / cells.y[good]
-    logs = np.log(np.maximum(prompt[good], 1e-12) / curve.prompt(cells.p[good]))
-    relative = np.abs(curve.runtime(cells.p, cells.o) / cells.y - 1.0)
-    outlying = np.maximum(1.0, relative / (OUTLIER * (1.4826 * np.median(relative) + MIN_NOISE)))[good]
-    weight = cells.weight[good] * share**2 / outlying**4
-    total = np.bincount(group, weight)
-    distinct = np.bincount(group, weight * cells.p[good]) / total
-    ratio: Array = np.bincount(group, weight * logs) / total
-    return distinct, curve.prompt(distinct), total.astype(np.float64), ratio
-
-
-def _bent_knots(cells: Cells, curve: Curve) -> tuple[tuple[tuple[float, float], ...], float]:
-    """Knots of the curve bent through its smoothed residuals, non-decreasing; and the noise of a point (relative)."""
-    noise = _noise(cells, curve)
-    distinct, _, precision, ratio = _prompt_points(cells, curve)
-    x = effective(distinct, curve.tile, curve.fraction)
-    corners = curve.knots[curve.coefficients[1:-2] > 0]
-    at = np.unique(np.round(np.concatenate([x, corners, [float(x.min()), float(x.max())]]), 6))
+def _bent_knots(posterior: Posterior) -> tuple[tuple[tuple[float, float], ...], Array]:
+    """Knots of the curve bent through its residuals, non-decreasing; and the covariance, as ``FitResult`` has it."""
+    curve = posterior.curve
+    x = effective(posterior.sizes, curve.tile, curve.fraction)
+    at = np.unique(np.round(np.concatenate([x, curve.corners]), 6))
     at = at[(at >= np.round(x.min(), 6)) & (at <= np.round(x.max(), 6))]
-    bent = curve.at(at)
-    if len(distinct) >= 3:
-        excess = float(np.mean(ratio**2)) - noise**2
-        amplitude = max(SHAPE_SD, float(np.sqrt(max(0.0, excess))))
-        variance = np.full_like(ratio, noise**2) / np.maximum(precision, 1e-6)
-        bent = bent * np.exp(smooth_residuals(x, ratio, variance, at, amplitude, SHAPE_LENGTH))
-    bent = np.maximum.accumulate(bent)
-    floor = 1e-12
-    return tuple((float(a), float(max(b, floor))) for a, b in zip(at, bent, strict=True)), noise
+    bent = np.maximum(np.maximum.accumulate(curve.at(at) * np.exp(posterior.bend(at))), 1e-12)
+    return tuple((float(a), float(b)) for a, b in zip(at, bent, strict=True)), posterior.covariance(at)
 
 
-def _noise(cells: Cells, curve: Curve) -> float:
-    """Relative standard deviation of one point about the curve that p and o allow: spread within a prompt size, robust."""
-    relative = curve.runtime(cells.p, cells.o) / cells.y - 1.0
-    _, group, size = np.unique(cells.p, return_inverse=True, return_counts=True)
-    many = size[group] > 2
-    if not many.any():
-        return float(max(MIN_NOISE, 1.4826 * np.median(np.abs(relative))))
-    # Median of each prompt size: sort by size then residual, take the middle of each run.
-    order = np.lexsort((relative, group))
-    starts = np.concatenate([[0], np.cumsum(size)[:-1]])
-    middle = (relative[order[starts + (size - 1) // 2]] + relative[order[starts + size // 2]]) / 2
-    inside = np.abs(relative - middle[group]) * np.sqrt(size[group] / np.maximum(size[group] - 1, 1))
-    return float(max(MIN_NOISE, 1.4826 * np.median(inside[many])))
-
-
-def _interval(cells: Cells, curve: Curve, noise: float) -> Interval:
-    """Half-widths: noise everywhere, and what leaving out each prompt size in turn gets wrong."""
-    distinct = np.unique(cells.p)
-    base = Z90 * noise
-    if len(distinct) < 4:
-        few = 0.25 if len(cells.y) < 8 else 0.1
-        return Interval(base=base, prompt=few, decode=few / 2, extrapolation=0.2)
-    errors: list[float] = []
-    for fold in np.array_split(distinct[1:-1], min(FOLDS, len(distinct) - 2)):
-        kept = ~np.isin(cells.p, fold)
-        rest = Cells(cells.p[kept], cells.o[kept], cells.y[kept], cells.weight[kept])
-        if len(rest.y) < 3 or len(np.unique(rest.o)) < 2:
-            continue
-        other = solve(rest, curve.tile, curve.fraction, candidate_knots(rest.p), iterations=2)
-        knots, _ = _bent_knots(rest, other)
-        there = Cells(cells.p[~kept], cells.o[~kept], cells.y[~kept], cells.weight[~kept])
-        xs, ys = np.array([k for k, _ in knots]), np.array([v for _, v in knots])
-        seconds = np.interp(effective(there.p, curve.tile, curve.fraction), xs, ys) + other.decode(there.p, there.o)
-        share = np.interp(effective(there.p, curve.tile, curve.fraction), xs, ys) / seconds
-        errors.extend(np.abs(np.log(seconds / there.y)) / np.maximum(share, 0.2))
-    prompt = float(np.quantile(errors, 0.9)) if errors else 0.1
-    if len(distinct) < FEW_SIZES:
-        prompt /= 2  # leaving one of few out doubles the gap it lay in, and with it the error between points
-    return Interval(base=base, prompt=prompt, decode=base, extrapolation=0.2)
+def _interval(cells: Cells, posterior: Posterior) -> Interval:
+    """Half-widths of the posterior over the prompt sizes measured; beyond one size, of what is physically possible."""
+    low, high = float(cells.p.min()), float(cells.p.max())
+    region = np.unique(np.round(np.geomspace(low + KNEE, high + KNEE, 40) - KNEE))
+    base, prompt, decode = posterior.half_widths(region)
+    if len(posterior.sizes) == 2:
+        # Between two sizes prompt time may stay flat or follow the chord: even odds for all that lies between.
+        rise = np.log(
+            np.maximum(posterior.curve.prompt(region), 1e-12) / max(float(posterior.curve.prompt(region)[0]), 1e-12)
+        )
+        prompt = float(np.hypot(prompt, Z90 * np.sqrt(np.mean(rise**2) / 3.0)))
+    if len(posterior.sizes) > 1:
+        return Interval(base=base, prompt=prompt, decode=decode, extrapolation=0.2)
+    # Constant prompt time was assumed; at most it grows with the prompt.
+    return Interval(base=base, prompt=max(prompt, ONE_SIZE), decode=decode, extrapolation=1.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tracewrap.runtime.fit_basis import Cells
+from tracewrap.runtime.fit_basis import Array, Cells
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 
 MIN_NOISE = 0.02
@@ -16,8 +16,8 @@ Z90 = 1.645
 
 def scaled_prior(
     cells: Cells, prior: RuntimeProfile, prior_sd: float
-) -> tuple[tuple[tuple[float, float], ...], dict[str, Any], Interval, float]:
-    """(knots, further profile values, interval, noise): posterior of log scale factors of prompt and decode time.
+) -> tuple[tuple[tuple[float, float], ...], dict[str, Any], Interval, float, Array]:
+    """(knots, further profile values, interval, noise, covariance): posterior of log scale factors of prompt and decode time.
 
     Each factor has a normal prior of mean 0 and deviation *prior_sd* on the log scale; measurements have relative noise. Gauss-Newton
     on log T; the posterior deviation of the factors is the interval's.
@@ -39,7 +39,8 @@ def scaled_prior(
             noise = max(MIN_NOISE, 1.4826 * float(np.median(np.abs(residual))))
         if np.max(np.abs(step)) < 1e-9:
             break
-    spread = np.sqrt(np.diag(np.linalg.inv(hessian)))
+    covariance: Array = np.linalg.inv(hessian).astype(np.float64)
+    spread = np.sqrt(np.diag(covariance))
     scale_prompt, scale_decode = np.exp(u)
     knots = tuple((x, y * float(scale_prompt)) for x, y in prior.prompt_knots)
     values: dict[str, Any] = {
@@ -56,4 +57,4 @@ def scaled_prior(
         decode=float(Z90 * np.hypot(spread[1], 0.5 * shape.decode / Z90)),
         extrapolation=max(0.1, shape.extrapolation),
     )
-    return knots, values, interval, noise
+    return knots, values, interval, noise, covariance
