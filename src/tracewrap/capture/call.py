@@ -118,7 +118,7 @@ def start(adapter: Adapter, client: object, path: str, body: Any, options: objec
     resource = getattr(ours, "resource", None)
     if adapter.owns_span is not None and options is not None and adapter.owns_span(client, options, resource):
         return None
-    endpoint = _endpoint(adapter, client)
+    endpoint = endpoint_of_client(adapter, client)
     attributes: dict[str, Any] = {semconv.OPERATION: request.operation, semconv.PROVIDER: endpoint.provider}
     name = request.operation
     if request.model is not None:
@@ -144,7 +144,7 @@ def _is_suppressed(context: Context) -> bool:
     return bool(context.get(_SUPPRESSED[0])) or bool(context.get(_SUPPRESSED[1]))
 
 
-def _endpoint(adapter: Adapter, client: object) -> Endpoint:
+def endpoint_of_client(adapter: Adapter, client: object) -> Endpoint:
     """Provider, address and port of *client*, remembered for as long as its base URL is the same object."""
     mark = getattr(client, "_base_url", None)  # identity is enough, and the public property is slow in openai 3
     if mark is None:

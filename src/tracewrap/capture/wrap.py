@@ -19,14 +19,9 @@ from typing import Any, TypeVar
 from tracewrap.capture import http_seams, import_hook, layers, transports
 from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
 from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
+from tracewrap.capture.result_lines import watched
 from tracewrap.capture.state import drop, logger, state
-from tracewrap.capture.streams import (
-    AsyncStreamReader,
-    StreamReader,
-    hook_close,
-    without_usage,
-    without_usage_async,
-)
+from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close, without_usage, without_usage_async
 from tracewrap.errors import UnsupportedClientError
 from tracewrap.vendors import adapters
 from tracewrap.vendors._adapter import Adapter, Request, Seam
@@ -274,7 +269,8 @@ def _recording(adapter: Adapter, seam: Seam, gate: list[bool], original: Any, re
             except Exception:
                 call = None
             if call is None:
-                return await original(*args, **kwargs)
+                result = await original(*args, **kwargs)
+                return watched(adapter, args[0], result, True) if gate[0] and adapter.read_line else result
             try:
                 result = await original(*args, **kwargs)
             except BaseException as error:
@@ -298,7 +294,8 @@ def _recording(adapter: Adapter, seam: Seam, gate: list[bool], original: Any, re
         except Exception:
             call = None
         if call is None:
-            return original(*args, **kwargs)
+            result = original(*args, **kwargs)
+            return watched(adapter, args[0], result, False) if gate[0] and adapter.read_line else result
         try:
             result = original(*args, **kwargs)
         except BaseException as error:

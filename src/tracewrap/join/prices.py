@@ -38,6 +38,8 @@ _PROVIDERS = {
     "moonshot_ai": "moonshotai",
     "x_ai": "x-ai",
 }
+_DISCOUNTED = ("batch",)
+"""Service tiers that cost less everywhere: the plain price would be wrong for them."""
 _PROBES: Mapping[str, Mapping[str, int]] = {
     "input": {"input_tokens": 10**6},
     "cached": {"input_tokens": 10**6, "cache_read_tokens": 10**6},
@@ -122,6 +124,11 @@ class PriceBook:
             rates += _rates(info.get_prices(moment, context), start, end)
         if not rates:
             return ListPrice((), reason=f"genai-prices {self.version} has no price per token for it")
+        if (
+            tier in _DISCOUNTED
+            and rates[0].usd == self._from_package(provider, model, None, since_ns, until_ns).rates[0].usd
+        ):
+            return ListPrice((), reason=f"genai-prices {self.version} does not know its price in tier {tier!r}")
         return ListPrice(tuple(rates), info.id, f"genai-prices {self.version}")
 
 

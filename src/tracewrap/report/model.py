@@ -8,6 +8,7 @@ One ``dict`` of plain JSON values, built by ``tracewrap.report.build``. Rules th
   number of calls it was computed from.
 * Runtime comparison (``denoised``, ``contention``, ``references``): complete generation calls with token counts, the last
   attempt of each. Partial, cancelled and failed calls are counted in ``calls`` and in their own columns, and left out of it.
+* A background call is only queued when its answer comes: it counts as partial. A batch's result has tokens and a price and no runtime.
 * ``raw`` covers every complete call with a runtime, generation or not, retries included.
 * Ratios of sums, not means of ratios: ``contention.share`` is (last attempts - denoised) / last attempts over the same calls.
 """

@@ -139,7 +139,8 @@ def joined_query(
     chosen = {
         "dim": "dim",
         "hour": f"CAST(floor({join_sql.dbl(f'start_time_ns - {since_ns}')} / {join_sql.dbl(3.6e12)}) AS INTEGER)",
-        "outcome": "CASE WHEN outcome = 'complete' THEN 0 WHEN outcome = 'partial' THEN 1 WHEN outcome = 'cancelled' THEN 2 ELSE 3 END",
+        "outcome": "CASE WHEN outcome = 'complete' THEN 0 WHEN outcome IN ('partial', 'background') THEN 1"
+        " WHEN outcome = 'cancelled' THEN 2 ELSE 3 END",
         "usage": "CASE WHEN usage_source IS NULL THEN 0 WHEN usage_source = 'estimated' THEN 2 ELSE 1 END",
         **{
             name: name

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from tracewrap.records import TokenUsage
+from tracewrap.records import Outcome, TokenUsage
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -103,6 +103,8 @@ class Adapter:
     """Keyword arguments of a ``batched`` seam -> path, body and items; each request below it begins with one of the items."""
     owns_span: Callable[[Any, Any, Any], bool] | None = None
     """(client, options, our spans' resource) -> whether the SDK's own span records the call and ours stands aside."""
+    read_line: Callable[[Any], tuple[Reply, Outcome, str | None] | None] | None = None
+    """A result line of one of the vendor's batches -> what came back, how it ended, error type; None: not a result."""
     unrecorded: str = ""
     """What the SDK can do and we never record, by name; logged once when its clients are wrapped or instrumented."""
     errors_by_status: Mapping[int, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tracewrap.records import TokenUsage
+from tracewrap.records import Outcome, TokenUsage
 from tracewrap.vendors._adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
 
 _REQUEST_ATTRIBUTES = (
@@ -87,6 +87,27 @@ def read_response(response: Any) -> Reply:
         finish_reasons=(reason,) if reason else (),
         service_tier=get(usage, "service_tier"),
     )
+
+
+_ENDS: Mapping[str, Outcome] = {
+    "succeeded": "complete",
+    "errored": "error",
+    "canceled": "cancelled",
+    "expired": "cancelled",
+}
+
+
+def read_line(line: Any) -> tuple[Reply, Outcome, str | None] | None:
+    """A line of a message batch's results. Its usage says ``service_tier: batch``, which has a price of its own."""
+    result = get(line, "result")
+    kind = get(result, "type")
+    if kind not in _ENDS:
+        return None
+    if kind == "succeeded":
+        reply = read_response(get(result, "message"))
+        return reply._replace(service_tier=reply.service_tier or "batch"), "complete", None
+    error = get(get(get(result, "error"), "error"), "type")
+    return Reply(service_tier="batch"), _ENDS[kind], str(error or kind)
 
 
 def read_stream(first: Any, last: Sequence[Any], count: int) -> Reply:
@@ -179,6 +200,7 @@ ADAPTER = Adapter(
     probe_request=probe_request,
     endpoints=("/messages", "/invoke", "/invoke-with-response-stream", ":rawPredict", ":streamRawPredict"),
     owns_span=owns_span,
-    unrecorded="message batches",
+    read_line=read_line,
+    unrecorded="message batches that are never read (results are recorded as they are read)",
     providers_by_class={**_BY_CLASS, **{f"Async{name}": provider for name, provider in _BY_CLASS.items()}},
 )
