@@ -86,22 +86,17 @@ def build(
     groupings = [_names(text) for text in group_by]
     keys = tuple(dict.fromkeys(name for names in groupings for name in names if name not in queries.DIMENSION_KEYS))
     span = period(day, since, until, timezone)
-    options: dict[str, Any] = {
-        "catalogs": reference_catalogs(references, catalog, profile_paths, stand_ins),
-        "denoised": catalog or load_catalog(*profile_paths, stand_ins=stand_ins),
-        "book": PriceBook(prices),
-        "engine": engine,
-        "memory_limit": memory_limit,
+    options = load_options(references, catalog, profile_paths, stand_ins, prices, engine, memory_limit, now_ns) | {
+        "timezone": timezone,
         "threads": threads,
-        "now_ns": time.time_ns() if now_ns is None else now_ns,
     }
     sources = [source] if isinstance(source, str) else list(source)
-    joined = load(sources, span, timezone=timezone, keys=keys, **options)
+    joined = load(sources, span, keys=keys, **options)
     report = assemble(joined, groupings, options["book"], top)
     history = None
     if drift_days > 0:
         before = Span(joined.span.since_ns - drift_days * 24 * HOUR_NS, joined.span.since_ns, timezone)
-        history = load(sources, before, timezone=timezone, **options)
+        history = load(sources, before, **options)
     report["drift"], report["drift_note"] = drift.events(joined, history)
     if scores is not None:
         stack, first = next(iter(options["catalogs"].items()))
@@ -126,6 +121,27 @@ def period(day: str | None, since: str | None, until: str | None, timezone: str)
         return None
     end = until or dt.datetime.now(dt.UTC).isoformat()
     return between(since or "1970-01-01", end, timezone)
+
+
+def load_options(
+    references: Sequence[str],
+    catalog: Catalog | None,
+    profile_paths: Sequence[str],
+    stand_ins: Mapping[str, str] | None,
+    prices: str | None,
+    engine: str,
+    memory_limit: str | None,
+    now_ns: int | None,
+) -> dict[str, Any]:
+    """Keyword arguments of ``load`` from those of ``build``."""
+    return {
+        "catalogs": reference_catalogs(references, catalog, profile_paths, stand_ins),
+        "denoised": catalog or load_catalog(*profile_paths, stand_ins=stand_ins),
+        "book": PriceBook(prices),
+        "engine": engine,
+        "memory_limit": memory_limit,
+        "now_ns": time.time_ns() if now_ns is None else now_ns,
+    }
 
 
 def reference_catalogs(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tracewrap.errors import ConfigurationError
-from tracewrap.join.catalog import Catalog, load_catalog
-from tracewrap.join.prices import PriceBook
+from tracewrap.join.catalog import Catalog
 from tracewrap.report import queries
 from tracewrap.report.equal_tokens import Shape
 from tracewrap.report.join_sql import dbl
 from tracewrap.report.model import Period
-from tracewrap.report.nightly import Joined, load, period, reference_catalogs
+from tracewrap.report.nightly import Joined, load, load_options, period
 from tracewrap.runtime.models import resolve_model
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
@@ -220,12 +218,7 @@ def open_side(
         period(selection.day, selection.since, selection.until, timezone),
         timezone=timezone,
         keys=tuple(name for name in selection.where if name not in queries.DIMENSION_KEYS),
-        catalogs=reference_catalogs(wanted, catalog, profile_paths, stand_ins),
-        denoised=catalog or load_catalog(*profile_paths, stand_ins=stand_ins),
-        book=PriceBook(prices),
-        engine=engine,
-        memory_limit=memory_limit,
-        now_ns=time.time_ns() if now_ns is None else now_ns,
+        **load_options(wanted, catalog, profile_paths, stand_ins, prices, engine, memory_limit, now_ns),
     )
     return Side(selection, joined)
 

@@ -13,18 +13,16 @@ the tokens a month from which a replica rented around the clock costs less than 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
 from tracewrap.errors import ConfigurationError, ProfileNotFoundError
-from tracewrap.join.catalog import Catalog, load_catalog
-from tracewrap.join.prices import PriceBook
+from tracewrap.join.catalog import Catalog
 from tracewrap.report.capability import points
 from tracewrap.report.figures import number
 from tracewrap.report.model import Period
-from tracewrap.report.nightly import Joined, load, period, reference_catalogs
+from tracewrap.report.nightly import Joined, load, load_options, period
 from tracewrap.runtime.cost import amortized_factor
 from tracewrap.runtime.gpus import get_gpu
 from tracewrap.runtime.models import get_model
@@ -147,12 +145,7 @@ def whatif(
         [source] if isinstance(source, str) else list(source),
         period(day, since, until, timezone),
         timezone=timezone,
-        catalogs=reference_catalogs(wanted, catalog, profile_paths, stand_ins),
-        denoised=catalog or load_catalog(*profile_paths, stand_ins=stand_ins),
-        book=PriceBook(prices),
-        engine=engine,
-        memory_limit=memory_limit,
-        now_ns=time.time_ns() if now_ns is None else now_ns,
+        **load_options(wanted, catalog, profile_paths, stand_ins, prices, engine, memory_limit, now_ns),
     )
     rows, missing = _rows(joined, batch, utilisation)
     calls, comparable = joined.engine.rows("SELECT count(*) AS n, sum(cmp) AS m FROM joined")[0]
