@@ -116,17 +116,6 @@ def joined_query(
 
     Comparable (``cmp``): a complete generation call with both token counts and a runtime; only such calls have estimates here.
     """
-    table = "calls" if floor_s is None else f"(SELECT * FROM calls WHERE raw_runtime_s >= {join_sql.dbl(floor_s)})"
-    match = " AND ".join(f"c.dim_{name} = m.dims_{name}" for name in DIMENSIONS)
-    billed_in, billed_out = (
-        "coalesce(c.billed_input_tokens, c.input_tokens)",
-        "coalesce(c.billed_output_tokens, c.output_tokens)",
-    )
-    source = f"SELECT c.*, m.*, {billed_in} AS b_in, {billed_out} AS b_out FROM {table} AS c JOIN dims AS m ON {match}"
-    price = f"SELECT * FROM ({source}) AS s LEFT JOIN prices AS r ON s.price = r.price_id" + (
-        " AND s.start_time_ns >= r.from_ns AND s.start_time_ns < r.until_ns"
-        " AND coalesce(s.b_in, 0) > r.above AND coalesce(s.b_in, 0) <= r.upto"
-    )
     comparable = "generation = 1 AND outcome = 'complete' AND input_tokens >= 0 AND output_tokens >= 0 AND raw_runtime_s IS NOT NULL"
     first = {
         "cmp": f"CASE WHEN {comparable} THEN 1 ELSE 0 END",
@@ -135,31 +124,7 @@ def joined_query(
         "usd": _list_cost(),
     }
     estimates = join_sql.merged([join_sql.estimate_stages(prefix, n_segments) for prefix in prefixes])
-    stages = [first, *estimates, *_split_stages()]
-    chosen = {
-        "dim": "dim",
-        "hour": f"CAST(floor({join_sql.dbl(f'start_time_ns - {since_ns}')} / {join_sql.dbl(3.6e12)}) AS INTEGER)",
-        "outcome": "CASE WHEN outcome = 'complete' THEN 0 WHEN outcome IN ('partial', 'background') THEN 1"
-        " WHEN outcome = 'cancelled' THEN 2 ELSE 3 END",
-        "usage": "CASE WHEN usage_source IS NULL THEN 0 WHEN usage_source = 'estimated' THEN 2 ELSE 1 END",
-        **{
-            name: name
-            for name in (
-                "input_tokens",
-                "output_tokens",
-                "cached_input_tokens",
-                "reasoning_output_tokens",
-                "attempts",
-                "retry_s",
-            )
-        },
-        "raw": "CASE WHEN outcome = 'complete' THEN raw_runtime_s END",
-        "ttfc": "CASE WHEN outcome = 'complete' THEN time_to_first_chunk_s END",
-        **{name: name for name in ("last", "cmp", "consumer", "admission", "verdict")},
-        "usd": "usd",
-        "future": f"CASE WHEN start_time_ns > {now_ns} THEN 1 ELSE 0 END",
-        "foreign_scope": "foreign_scope",
-    }
+    chosen = _joined_columns(since_ns, now_ns)
     for prefix in prefixes:
         chosen |= {name: name for name in (prefix, f"{prefix}_low", f"{prefix}_high", f"{prefix}_out")}
     chosen |= {f"k{i}": f"k{i}" for i in range(n_keys)}
@@ -167,7 +132,41 @@ def joined_query(
         chosen |= {name: name for name in ("trace_id", "span_id", "start_time_ns", "service")}
         chosen |= {"outcome_text": "outcome", "raw_all": "raw_runtime_s"}
     out = ", ".join(f"{sql} AS {name}" for name, sql in chosen.items())
-    return f"SELECT {out} FROM ({join_sql.stacked(price, stages)}) AS j"
+    return f"SELECT {out} FROM ({join_sql.stacked(_priced(floor_s), [first, *estimates, *_split_stages()])}) AS j"
+
+
+def _priced(floor_s: float | None) -> str:
+    """The calls (those that took at least *floor_s*), each beside its dim and the rate in force when it was made."""
+    table = "calls" if floor_s is None else f"(SELECT * FROM calls WHERE raw_runtime_s >= {join_sql.dbl(floor_s)})"
+    match = " AND ".join(f"c.dim_{name} = m.dims_{name}" for name in DIMENSIONS)
+    billed = (
+        "coalesce(c.billed_input_tokens, c.input_tokens) AS b_in,"
+        " coalesce(c.billed_output_tokens, c.output_tokens) AS b_out"
+    )
+    source = f"SELECT c.*, m.*, {billed} FROM {table} AS c JOIN dims AS m ON {match}"
+    return f"SELECT * FROM ({source}) AS s LEFT JOIN prices AS r ON s.price = r.price_id" + (
+        " AND s.start_time_ns >= r.from_ns AND s.start_time_ns < r.until_ns"
+        " AND coalesce(s.b_in, 0) > r.above AND coalesce(s.b_in, 0) <= r.upto"
+    )
+
+
+def _joined_columns(since_ns: int, now_ns: int) -> dict[str, str]:
+    """Columns of ``joined`` that every report has, estimates and keys aside."""
+    counts = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_output_tokens", "attempts", "retry_s")
+    return {
+        "dim": "dim",
+        "hour": f"CAST(floor({join_sql.dbl(f'start_time_ns - {since_ns}')} / {join_sql.dbl(3.6e12)}) AS INTEGER)",
+        "outcome": "CASE WHEN outcome = 'complete' THEN 0 WHEN outcome IN ('partial', 'background') THEN 1"
+        " WHEN outcome = 'cancelled' THEN 2 ELSE 3 END",
+        "usage": "CASE WHEN usage_source IS NULL THEN 0 WHEN usage_source = 'estimated' THEN 2 ELSE 1 END",
+        **{name: name for name in counts},
+        "raw": "CASE WHEN outcome = 'complete' THEN raw_runtime_s END",
+        "ttfc": "CASE WHEN outcome = 'complete' THEN time_to_first_chunk_s END",
+        **{name: name for name in ("last", "cmp", "consumer", "admission", "verdict")},
+        "usd": "usd",
+        "future": f"CASE WHEN start_time_ns > {now_ns} THEN 1 ELSE 0 END",
+        "foreign_scope": "foreign_scope",
+    }
 
 
 def _split_stages() -> list[dict[str, str]]:
