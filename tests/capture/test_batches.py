@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from made_days import write_log
-from tracewrap import report, testing, wrap
+from tracewrap import testing, wrap
 from tracewrap.capture import result_lines
-from tracewrap.join.catalog import Catalog
-from tracewrap.join.prices import PriceBook
 
 anthropic = pytest.importorskip("anthropic")
 httpx = pytest.importorskip("httpx2") if int(anthropic.__version__.split(".")[0]) >= 2 else pytest.importorskip("httpx")
@@ -117,15 +113,3 @@ def test_broken_recording_changes_nothing(recorded: testing.Recording, monkeypat
     monkeypatch.setattr(result_lines, "endpoint_of_client", broken)
     assert [line.custom_id for line in client().messages.batches.results("msgbatch_1")] == ["a", "b", "c"]
     assert recorded() == []
-
-
-def test_a_batch_price_is_not_guessed(recorded: testing.Recording, tmp_path: Path) -> None:
-    """The plain price would be double: where the price list does not know the tier, the call is unpriced, and not compared."""
-    list(client().messages.batches.results("msgbatch_1"))
-    log = write_log(tmp_path / "log.jsonl", recorded())
-    built = report.build(str(log), catalog=Catalog(), now_ns=2**62)
-    assert (built["totals"]["complete_calls"], built["totals"]["raw"]["n"]) == (1, 0)
-    assert (built["coverage"]["comparable_calls"], built["totals"]["failed_calls"]) == (0, 1)
-    if PriceBook().version is not None:
-        assert built["totals"]["list_cost_usd"] is None
-        assert any("tier 'batch'" in gap["reason"] for gap in built["unpriced"])

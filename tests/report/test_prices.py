@@ -135,3 +135,22 @@ def test_missing_file_and_no_model(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_price_file(str(tmp_path / "none.toml"))
     assert PriceBook().find("openai", [], None, 0, 1).reason == "the spans name no model"
+
+
+def test_a_batch_price_is_not_guessed(tmp_path: Path) -> None:
+    """The plain price would be double: where the list does not know the tier, the call is unpriced; without a runtime, not compared."""
+    one = call(
+        1,
+        provider="anthropic",
+        request_model="claude-sonnet-4-5",
+        response_model="claude-sonnet-4-5",
+        usage=TokenUsage(40, 34),
+        service_tier="batch",
+        raw_runtime_s=None,
+    )
+    log = write_log(tmp_path / "log.jsonl", [one])
+    built = report.build(str(log), catalog=Catalog(), now_ns=2**62)
+    assert (built["totals"]["complete_calls"], built["totals"]["raw"]["n"]) == (1, 0)
+    assert built["coverage"]["comparable_calls"] == 0
+    assert built["totals"]["list_cost_usd"] is None
+    assert any("tier 'batch'" in gap["reason"] for gap in built["unpriced"])
