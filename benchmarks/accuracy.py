@@ -24,12 +24,12 @@ from time import process_time
 import numpy as np
 
 from tracewrap.errors import FitError, TracewrapError
-from tracewrap.runtime.design import Point, design
-from tracewrap.runtime.fit import fit
-from tracewrap.runtime.gpus import load_gpus
-from tracewrap.runtime.models import load_models
-from tracewrap.runtime.roofline import estimate_profile
-from tracewrap.runtime.roofline_stacks import load_stacks
+from tracewrap.runtime.fit.design import Point, design
+from tracewrap.runtime.fit.fitting import fit
+from tracewrap.runtime.roofline.architectures import load_models
+from tracewrap.runtime.roofline.estimating import estimate_profile
+from tracewrap.runtime.roofline.gpus import load_gpus
+from tracewrap.runtime.roofline.stacks import load_stacks
 from tracewrap.runtime.samples import Sample
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "helm-efficiency" / "megatron_a100.csv"

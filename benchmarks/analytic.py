@@ -23,13 +23,13 @@ from calibrate_stacks import StackSet, stack_sets
 from calibration import PRIOR, Row, Table, errors, fit, hold_out, models_of, predict, qwen, tabulate
 from numpy.typing import NDArray
 
-from tracewrap.runtime.fit import Sample
-from tracewrap.runtime.fit import fit as refine
-from tracewrap.runtime.gpus import get_gpu
-from tracewrap.runtime.models import get_model
+from tracewrap.runtime.fit.fitting import Sample
+from tracewrap.runtime.fit.fitting import fit as refine
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.roofline import estimate_profile
-from tracewrap.runtime.roofline_terms import Constants
+from tracewrap.runtime.roofline.architectures import get_model
+from tracewrap.runtime.roofline.estimating import estimate_profile
+from tracewrap.runtime.roofline.gpus import get_gpu
+from tracewrap.runtime.roofline.terms import Constants
 
 PURE = Constants(
     bandwidth_efficiency=1.0,

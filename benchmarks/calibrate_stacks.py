@@ -35,10 +35,10 @@ from calibration import (
 )
 from scipy.optimize import minimize_scalar
 
-from tracewrap.runtime.gpus import load_gpus
-from tracewrap.runtime.models import get_model
-from tracewrap.runtime.roofline import make_setup
-from tracewrap.runtime.roofline_terms import Constants, decode_step_s, prefill_terms
+from tracewrap.runtime.roofline.architectures import get_model
+from tracewrap.runtime.roofline.estimating import make_setup
+from tracewrap.runtime.roofline.gpus import load_gpus
+from tracewrap.runtime.roofline.terms import Constants, decode_step_s, prefill_terms
 
 LIB = "LLM-Inference-Bench (argonne-lcf@4211f5d), batch 1, input = output = 256..2048 tokens, consistent rows"
 QWEN = "Qwen2.5 speed benchmark (QwenLM/Qwen3@010c37c), A100 80GB, 2048 tokens out, up to 32k in, default settings"

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from tracewrap.runtime.architecture import Architecture
-from tracewrap.runtime.gpus import load_gpus
-from tracewrap.runtime.models import get_model
-from tracewrap.runtime.roofline import make_setup
-from tracewrap.runtime.roofline_terms import Constants, decode_terms, prefill_terms
+from tracewrap.runtime.roofline.architecture import Architecture
+from tracewrap.runtime.roofline.architectures import get_model
+from tracewrap.runtime.roofline.estimating import make_setup
+from tracewrap.runtime.roofline.gpus import load_gpus
+from tracewrap.runtime.roofline.terms import Constants, decode_terms, prefill_terms
 
 ARGONNE_GPUS = {
     "Nvidia A100 GPU": "a100-sxm-40gb",

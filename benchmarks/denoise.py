@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from tracewrap.join.denoiser import MAX_CALLS, Denoiser
+from tracewrap.learn.learner import MAX_CALLS, Denoiser
 from tracewrap.records import Call, TokenUsage
-from tracewrap.runtime.denoise import Observation, denoise
-from tracewrap.runtime.denoise_basis import quantile_fit
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.quiet.basis import quantile_fit
+from tracewrap.runtime.quiet.denoise import Observation, denoise
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 API = SHARED / "helm-efficiency" / "api_calls.csv"

@@ -19,8 +19,8 @@ import sys
 import numpy as np
 from accuracy import DATA, Ours, errors, leave_one_prompt_out, load, own_design
 
-from tracewrap.runtime import fit as fit_module
-from tracewrap.runtime import fit_basis
+from tracewrap.runtime.fit import basis as fit_basis
+from tracewrap.runtime.fit import fitting as fit_module
 from tracewrap.runtime.samples import Sample
 
 NINE = fit_basis.FRACTIONS

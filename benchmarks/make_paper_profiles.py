@@ -16,9 +16,9 @@ import statistics
 from collections.abc import Mapping
 from pathlib import Path
 
+from tracewrap.formats.helm import profile_from_helm, read_helm
 from tracewrap.runtime.files import reference_folder
-from tracewrap.runtime.fit import Sample, fit
-from tracewrap.runtime.helm import profile_from_helm, read_helm
+from tracewrap.runtime.fit.fitting import Sample, fit
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack, save_stack
 

@@ -34,11 +34,11 @@ from tracewrap import load_catalog, wrap
 from tracewrap.capture.call import OpenCall
 from tracewrap.capture.state import state
 from tracewrap.capture.streams import StreamReader
-from tracewrap.join.denoiser import Denoiser
-from tracewrap.join.exporter import JoiningExporter
-from tracewrap.vendors._adapter import Request
-from tracewrap.vendors._providers import Endpoint
+from tracewrap.estimate.exporter import JoiningExporter
+from tracewrap.learn.learner import Denoiser
+from tracewrap.vendors.adapter import Request
 from tracewrap.vendors.openai import ADAPTER
+from tracewrap.vendors.providers import Endpoint
 
 CHUNKS = 200
 TARGETS = {

@@ -19,7 +19,7 @@ import pytest
 
 from made_days import call, write_log
 from tracewrap.records import TokenUsage
-from tracewrap.report.checks import read_limits
+from tracewrap.report.questions.checks import read_limits
 
 NIGHTLY = Path(__file__).resolve().parents[1] / "examples" / "nightly"
 YESTERDAY = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tracewrap.join.catalog import load_catalog
+from tracewrap.estimate.catalog import load_catalog
 from tracewrap.runtime.files import reference_folder
-from tracewrap.runtime.models import load_models
+from tracewrap.runtime.roofline.architectures import load_models
 from tracewrap.runtime.stack import ReferenceStack, load_stack
 
 STACK = "a100-sxm-80gb_megatron-fp16"

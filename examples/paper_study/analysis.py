@@ -9,13 +9,13 @@ from typing import Any
 
 from paper_data import SHAPES, Data, Measured, Scenario, short
 
+from tracewrap.formats.helm import profile_from_helm, read_helm
 from tracewrap.records import Estimate
 from tracewrap.runtime.cost import idealized_cost
-from tracewrap.runtime.denoise import Observation, denoise
-from tracewrap.runtime.design import Point, design
-from tracewrap.runtime.fit import Sample, fit
-from tracewrap.runtime.helm import profile_from_helm, read_helm
+from tracewrap.runtime.fit.design import Point, design
+from tracewrap.runtime.fit.fitting import Sample, fit
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.quiet.denoise import Observation, denoise
 from tracewrap.runtime.stack import ReferenceStack
 
 Row = dict[str, Any]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from tracewrap.runtime.drawing import Chart, svg
+from tracewrap.formats.profile_drawing import Chart, svg
 
 Row = dict[str, Any]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracewrap.runtime.drawing import COLOURS
+from tracewrap.formats.profile_drawing import COLOURS
 
 # model in the measurements -> model on the reference stack, factor on seconds
 LOGS = {

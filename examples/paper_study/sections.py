@@ -9,7 +9,7 @@ from analysis import Row, by_model
 from page import difference, figure, grid, section, table
 from paper_data import Data, colour, short
 
-from tracewrap.runtime.drawing import COLOURS, Chart, Point, Series
+from tracewrap.formats.profile_drawing import COLOURS, Chart, Point, Series
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
 

@@ -9,7 +9,7 @@ from page import difference, figure, grid, section, table
 from paper_data import colour, short
 from sections import DARK, starred
 
-from tracewrap.runtime.drawing import Chart, Series
+from tracewrap.formats.profile_drawing import Chart, Series
 
 
 def capability(points: dict[str, list[Row]], usd: float) -> str:

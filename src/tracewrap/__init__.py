@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tracewrap.capture.wrap import instrument, uninstrument, wrap
     from tracewrap.errors import TracewrapError
-    from tracewrap.join.catalog import load_catalog
-    from tracewrap.join.exporter import JoiningExporter
-    from tracewrap.join.joiner import join
+    from tracewrap.estimate.catalog import load_catalog
+    from tracewrap.estimate.exporter import JoiningExporter
+    from tracewrap.estimate.joiner import join
     from tracewrap.pipeline import configure, flush
     from tracewrap.records import Call, JoinedCall
     from tracewrap.runtime.profile import RuntimeProfile
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "Call": "records",
     "JoinedCall": "records",
-    "JoiningExporter": "join.exporter",
+    "JoiningExporter": "estimate.exporter",
     "ReferenceStack": "runtime.stack",
     "RuntimeProfile": "runtime.profile",
     "TracewrapError": "errors",
     "configure": "pipeline",
     "flush": "pipeline",
     "instrument": "capture.wrap",
-    "join": "join",
-    "load_catalog": "join.catalog",
+    "join": "estimate.joiner",
+    "load_catalog": "estimate.catalog",
     "uninstrument": "capture.wrap",
     "wrap": "capture.wrap",
 }
@@ -61,7 +61,7 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'tracewrap' has no attribute {name!r}")
     module = importlib.import_module(f"tracewrap.{home}")
-    value = module if home == name else getattr(module, name)
+    value = getattr(module, name)
     globals()[name] = value
     return value
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from tracewrap.join.catalog import Catalog
-    from tracewrap.join.list_cost import Pricer
+    from tracewrap.estimate.catalog import Catalog
+    from tracewrap.prices.list_cost import Pricer
 
 logger = logging.getLogger("tracewrap")
 
@@ -191,7 +191,7 @@ def catalog_loader(chosen: Settings) -> Callable[[], Catalog]:
 
     @functools.cache
     def load() -> Catalog:
-        from tracewrap.join.catalog import load_catalog
+        from tracewrap.estimate.catalog import load_catalog
 
         return load_catalog(*chosen.profiles, references=chosen.references, stand_ins=chosen.stand_ins)
 
@@ -203,7 +203,7 @@ def price_loader(chosen: Settings) -> Callable[[], Pricer | None]:
 
     @functools.cache
     def load() -> Pricer | None:
-        from tracewrap.join.list_cost import load_pricer
+        from tracewrap.prices.list_cost import load_pricer
 
         return load_pricer(chosen.prices)
 
@@ -237,7 +237,7 @@ def _learner(chosen: Settings) -> Any:
 
     if find_spec("numpy") is None or find_spec("scipy") is None:
         return None
-    from tracewrap.join.denoiser import Denoiser
+    from tracewrap.learn.learner import Denoiser
 
     learner = Denoiser(folder=chosen.span_log)
     if chosen.span_log is not None:
@@ -254,8 +254,8 @@ def _attach(
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    from tracewrap.join.exporter import JoiningExporter
-    from tracewrap.join.fanout import Fanout
+    from tracewrap.estimate.exporter import JoiningExporter
+    from tracewrap.estimate.fanout import Fanout
 
     processor = BatchSpanProcessor(JoiningExporter(Fanout(sinks), load, prices=prices, learner=learner))
     theirs = trace.get_tracer_provider()
@@ -275,8 +275,8 @@ def _inline(
     """Join on the caller's thread, before the span ends: estimates reach any exporter of the user's own."""
 
     def enrich(span: Any, attributes: dict[str, Any]) -> Mapping[str, Any]:
-        from tracewrap.join.joiner import join_attributes
-        from tracewrap.join.list_cost import put_list_cost
+        from tracewrap.estimate.joiner import join_attributes
+        from tracewrap.prices.list_cost import put_list_cost
 
         known = {**(getattr(span, "attributes", None) or {}), **attributes}
         known.update(join_attributes(known, load()))

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from tracewrap import semconv
 from tracewrap.capture.state import state
-from tracewrap.join.exporter import call_of
+from tracewrap.estimate.exporter import call_of
 from tracewrap.records import Call
 
 

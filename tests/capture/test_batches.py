@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tracewrap import testing, wrap
-from tracewrap.capture import result_lines
+from tracewrap.capture.seams import vendor_batches as result_lines
 
 anthropic = pytest.importorskip("anthropic")
 httpx = pytest.importorskip("httpx2") if int(anthropic.__version__.split(".")[0]) >= 2 else pytest.importorskip("httpx")

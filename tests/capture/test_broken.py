@@ -126,7 +126,7 @@ def _run(wrapped: bool) -> list[object]:
 
 def _modules() -> list[types.ModuleType]:
     names = [f"tracewrap.capture.{info.name}" for info in pkgutil.iter_modules(tracewrap.capture.__path__)]
-    names += ["tracewrap.vendors.openai", "tracewrap.vendors._adapter", "tracewrap.vendors._providers"]
+    names += ["tracewrap.vendors.openai", "tracewrap.vendors.adapter", "tracewrap.vendors.providers"]
     return [importlib.import_module(name) for name in names] + [semconv]
 
 

@@ -193,7 +193,7 @@ def test_what_is_never_recorded_is_logged(caplog: pytest.LogCaptureFixture, monk
 NEW_VENDOR = '''
 """Acme's wire format."""
 from tracewrap.records import TokenUsage
-from tracewrap.vendors._adapter import Adapter, Reply, Request, Seam, get
+from tracewrap.vendors.adapter import Adapter, Reply, Request, Seam, get
 
 def read_request(path, body):
     return Request("chat", body.get("m"), bool(body.get("live"))) if path == "/talk" else None

@@ -220,7 +220,7 @@ def test_disabled_sdk(monkeypatch: pytest.MonkeyPatch, vendor: FakeVendor) -> No
 def test_instrumentors(vendor: FakeVendor, recorded: testing.Recording) -> None:
     """The entry points' classes instrument and uninstrument one vendor each, with the provider they are given."""
     from tracewrap.capture.state import state
-    from tracewrap.instrumentors import AnthropicInstrumentor, CohereInstrumentor
+    from tracewrap.start.instrumentors import AnthropicInstrumentor, CohereInstrumentor
 
     state.tracer = None
     first, second = CohereInstrumentor(), AnthropicInstrumentor()
@@ -239,7 +239,7 @@ def test_exporter_entry_point() -> None:
     """tracewrap_otlp is a span exporter class that needs no argument."""
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from tracewrap.instrumentors import JoinedOTLPExporter
+    from tracewrap.start.instrumentors import JoinedOTLPExporter
 
     assert issubclass(JoinedOTLPExporter, SpanExporter)
     JoinedOTLPExporter().shutdown()

@@ -119,7 +119,7 @@ def test_the_reference_script_measures_what_it_is_told(
 
 def test_the_reference_models_can_all_be_measured() -> None:
     """Every model the script lists is shipped and can be built."""
-    from tracewrap.profiler.blueprint_config import find_model
+    from tracewrap.profiler.decoder.blueprint_config import find_model
 
     models = runpy.run_path(str(ROOT / "examples" / "measure_reference.py"))["MODELS"]
     sizes = {name: find_model(name)[0].parameters for name in models}

@@ -9,7 +9,7 @@ import pytest
 
 import fake_vendor
 from tracewrap.cli import main
-from tracewrap.profiler.probe import Prober
+from tracewrap.profiler.probe.probe import Prober
 from tracewrap.runtime.files import load_profile
 
 TRUTH = fake_vendor.Timing(overhead_s=0.02, prompt_s_per_token=5e-5, seconds_per_output_token=0.002)

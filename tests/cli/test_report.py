@@ -14,9 +14,10 @@ import pytest
 from made_days import DAY_NS, call, line, span, write_log
 from tracewrap import report
 from tracewrap.cli import main
-from tracewrap.join.catalog import Catalog
+from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import TokenUsage
-from tracewrap.report import render, render_text
+from tracewrap.report.render import formats as render
+from tracewrap.report.render import text as render_text
 from tracewrap.runtime.files import save_profile
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack, save_stack

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from tracewrap.profiler.blocks import Experts, FeedForward, Linear, Norm
-from tracewrap.profiler.decoder import Decoder, Layer
+from tracewrap.profiler.decoder.blocks import Experts, FeedForward, Linear, Norm
+from tracewrap.profiler.decoder.decoder import Decoder, Layer
 
 State = Mapping[str, Tensor]
 

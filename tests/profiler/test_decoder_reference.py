@@ -13,8 +13,8 @@ transformers = pytest.importorskip("transformers")
 
 from reference_weights import copy_weights  # noqa: E402
 
-from tracewrap.profiler.blueprint_config import blueprint_from_config  # noqa: E402
-from tracewrap.profiler.decoder import Decoder  # noqa: E402
+from tracewrap.profiler.decoder.blueprint_config import blueprint_from_config  # noqa: E402
+from tracewrap.profiler.decoder.decoder import Decoder  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -12,18 +12,18 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tracewrap.errors import ConfigurationError, SourceError  # noqa: E402
-from tracewrap.profiler import device as devices  # noqa: E402
-from tracewrap.profiler import measure as measuring  # noqa: E402
-from tracewrap.profiler.attention import BLOCK  # noqa: E402
-from tracewrap.profiler.blocks import Experts, Linear  # noqa: E402
-from tracewrap.profiler.blueprint import Blueprint, Rope, blueprint_from_architecture  # noqa: E402
-from tracewrap.profiler.decoder import Decoder  # noqa: E402
-from tracewrap.profiler.depth import Depths, choose_depths, memory_needed  # noqa: E402
-from tracewrap.profiler.generation import Generation, Steps, Timer  # noqa: E402
-from tracewrap.profiler.measure import Setup, mean_watts, measure, steady  # noqa: E402
-from tracewrap.profiler.profiles import gpu_id  # noqa: E402
+from tracewrap.profiler.decoder import device as devices  # noqa: E402
+from tracewrap.profiler.decoder import measure as measuring  # noqa: E402
+from tracewrap.profiler.decoder.attention import BLOCK  # noqa: E402
+from tracewrap.profiler.decoder.blocks import Experts, Linear  # noqa: E402
+from tracewrap.profiler.decoder.blueprint import Blueprint, Rope, blueprint_from_architecture  # noqa: E402
+from tracewrap.profiler.decoder.decoder import Decoder  # noqa: E402
+from tracewrap.profiler.decoder.depth import Depths, choose_depths, memory_needed  # noqa: E402
+from tracewrap.profiler.decoder.generation import Generation, Steps, Timer  # noqa: E402
+from tracewrap.profiler.decoder.machine_profile import gpu_id  # noqa: E402
+from tracewrap.profiler.decoder.measure import Setup, mean_watts, measure, steady  # noqa: E402
 from tracewrap.profiler.statistics import points_of, quiet_value, values_of  # noqa: E402
-from tracewrap.runtime.models import load_models  # noqa: E402
+from tracewrap.runtime.roofline.architectures import load_models  # noqa: E402
 
 TINY = Blueprint(
     id="tiny",

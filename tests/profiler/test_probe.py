@@ -17,10 +17,10 @@ import pytest
 import fake_vendor
 from tracewrap.capture.probing import open_probe
 from tracewrap.errors import ConfigurationError, UnsupportedClientError
-from tracewrap.profiler.budget import Budget, TokenPrice
-from tracewrap.profiler.probe import WARM_UP, Probed, ProbePlan, Prober, expect, open_samples
-from tracewrap.profiler.prompt_text import PromptWriter
-from tracewrap.profiler.rate_limits import headers_of, passes, wait_for
+from tracewrap.profiler.probe.budget import Budget, TokenPrice
+from tracewrap.profiler.probe.probe import WARM_UP, Probed, ProbePlan, Prober, expect, open_samples
+from tracewrap.profiler.probe.prompt_text import PromptWriter
+from tracewrap.profiler.probe.rate_limits import headers_of, passes, wait_for
 from tracewrap.records import Call, TokenUsage
 
 POINTS = ((40, 1), (40, 8), (200, 1), (200, 8))

@@ -16,9 +16,9 @@ from made_days import call, write_log
 from tracewrap import report
 from tracewrap.cli import main
 from tracewrap.errors import ConfigurationError
-from tracewrap.join.catalog import Catalog
+from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import TokenUsage
-from tracewrap.report.capability import read_scores
+from tracewrap.report.figures.capability import read_scores
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack
 

@@ -13,12 +13,12 @@ import pytest
 from made_days import call, write_log
 from tracewrap.cli import main
 from tracewrap.errors import ConfigurationError
-from tracewrap.join.catalog import Catalog
+from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import Call, TokenUsage
-from tracewrap.report.compare import Comparison, Measure, compare
-from tracewrap.report.equal_tokens import Sums, fit_shape, share_difference
-from tracewrap.report.equal_tokens import compare as compare_sums
-from tracewrap.report.selection import Selection
+from tracewrap.report.questions.compare import Comparison, Measure, compare
+from tracewrap.report.questions.equal_tokens import Sums, fit_shape, share_difference
+from tracewrap.report.questions.equal_tokens import compare as compare_sums
+from tracewrap.report.questions.selection import Selection
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from made_days import DAY_NS, call, write_log
 from tracewrap import report
-from tracewrap.join.catalog import Catalog
+from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import Call, TokenUsage
 from tracewrap.runtime.profile import RuntimeProfile
 

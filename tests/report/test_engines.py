@@ -11,9 +11,9 @@ import pytest
 
 from made_days import DAY_NS, call, write_log
 from tracewrap import report
-from tracewrap.join.catalog import Catalog
+from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import TokenUsage
-from tracewrap.report.engine import transpile
+from tracewrap.report.tables.engines import transpile
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack
 from tracewrap.sources.compact import compact

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from made_days import call, write_log
-from tracewrap.join.catalog import Catalog
-from tracewrap.join.joiner import join_call
-from tracewrap.join.prices import PriceBook
+from tracewrap.estimate.catalog import Catalog
+from tracewrap.estimate.joiner import join_call
+from tracewrap.prices.book import PriceBook
 from tracewrap.records import Call, TokenUsage
-from tracewrap.report import join_sql, nightly, queries
+from tracewrap.report import building as nightly
+from tracewrap.report.tables import join_sql, queries
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
 from tracewrap.sources import connect

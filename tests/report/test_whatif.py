@@ -14,9 +14,9 @@ import pytest
 from made_days import call, write_log
 from tracewrap.cli import main
 from tracewrap.errors import ConfigurationError
-from tracewrap.join.catalog import Catalog
+from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import TokenUsage
-from tracewrap.report.whatif import STACKS, WhatIf, whatif
+from tracewrap.report.questions.whatif import STACKS, WhatIf, whatif
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack
 

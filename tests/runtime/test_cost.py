@@ -7,9 +7,9 @@ import pytest
 from tracewrap.errors import ConfigurationError
 from tracewrap.records import Estimate
 from tracewrap.runtime.cost import amortized, idealized_cost, idealized_energy, wall_watts
-from tracewrap.runtime.gpus import get_gpu
-from tracewrap.runtime.models import get_model
-from tracewrap.runtime.roofline import batch_slowdown
+from tracewrap.runtime.roofline.architectures import get_model
+from tracewrap.runtime.roofline.estimating import batch_slowdown
+from tracewrap.runtime.roofline.gpus import get_gpu
 
 TWO_SECONDS = Estimate(2.0, 1.8, 2.2, "analytic", "p")
 

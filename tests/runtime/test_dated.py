@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracewrap.runtime.dated import daily_levels, denoise_levels
-from tracewrap.runtime.denoise import Observation
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.quiet.dated import daily_levels, denoise_levels
+from tracewrap.runtime.quiet.denoise import Observation
 
 TRUTH = RuntimeProfile(id="t", model="m", prompt_knots=((0, 0.1), (2000, 0.5)), d0=0.01)
 

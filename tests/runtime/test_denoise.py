@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tracewrap.records import Call, TokenUsage
-from tracewrap.runtime.denoise import Observation, denoise
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.quiet.denoise import Observation, denoise
 
 TRUTH = RuntimeProfile(id="t", model="m", prompt_knots=((1, 0.18), (150, 0.18), (8000, 1.75)), d0=0.012)
 

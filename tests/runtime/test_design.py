@@ -8,7 +8,7 @@ import pytest
 
 from tracewrap.cli import main
 from tracewrap.errors import ConfigurationError
-from tracewrap.runtime.design import TokenPrices, design
+from tracewrap.runtime.fit.design import TokenPrices, design
 from tracewrap.runtime.profile import RuntimeProfile
 
 PRICES = TokenPrices(2.5, 10.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tracewrap.errors import FitError
-from tracewrap.runtime.design import Point, design
-from tracewrap.runtime.fit import fit
+from tracewrap.runtime.fit.design import Point, design
+from tracewrap.runtime.fit.fitting import fit
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.samples import Sample
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tracewrap.errors import ProfileFormatError, ProfileNotFoundError
-from tracewrap.runtime.gpus import get_gpu, load_gpus
+from tracewrap.runtime.roofline.gpus import get_gpu, load_gpus
 
 TDP = {"v100-sxm-32gb": 300, "a100-sxm-80gb": 400, "a100-pcie-80gb": 300, "h100-sxm": 700, "h100-pcie": 350}
 TDP |= {"h200-sxm": 700, "h20": 400, "b200": 1000, "l4": 72, "l40s": 350, "mi300x": 750, "t4": 70, "rtx-4090": 450}

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tracewrap.runtime.drift import Change, DayLevel, find_changes, segments
+from tracewrap.runtime.quiet.drift import Change, DayLevel, find_changes, segments
 
 
 def _days(levels: list[float]) -> list[DayLevel]:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
-from tracewrap.runtime.architecture import Architecture
-from tracewrap.runtime.models import get_model, load_models, read_config, resolve_model
+from tracewrap.runtime.roofline.architecture import Architecture
+from tracewrap.runtime.roofline.architectures import get_model, load_models, read_config, resolve_model
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 CONFIG: dict[str, Any] = {

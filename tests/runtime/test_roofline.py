@@ -15,11 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
-from tracewrap.runtime.architecture import BYTES_PER_VALUE, Architecture
-from tracewrap.runtime.gpus import get_gpu, load_gpus
-from tracewrap.runtime.models import get_model, load_models
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.roofline import (
+from tracewrap.runtime.roofline.architecture import BYTES_PER_VALUE, Architecture
+from tracewrap.runtime.roofline.architectures import get_model, load_models
+from tracewrap.runtime.roofline.estimating import (
     USABLE_MEMORY,
     default_stack_ids,
     estimate_by_name,
@@ -29,8 +28,9 @@ from tracewrap.runtime.roofline import (
     reference_stack,
     resolve_precision,
 )
-from tracewrap.runtime.roofline_stacks import find_stack, load_stacks
-from tracewrap.runtime.roofline_terms import Constants, Setup, decode_step_s, kv_bytes, prefill_s, weight_bytes
+from tracewrap.runtime.roofline.gpus import get_gpu, load_gpus
+from tracewrap.runtime.roofline.stacks import find_stack, load_stacks
+from tracewrap.runtime.roofline.terms import Constants, Setup, decode_step_s, kv_bytes, prefill_s, weight_bytes
 
 IDEAL = Constants(
     bandwidth_efficiency=1.0,
@@ -250,7 +250,7 @@ def test_the_default_reference_is_a_current_h100_stack() -> None:
 def test_profiles_need_only_the_standard_library() -> None:
     """Making and evaluating an analytic profile loads no numpy."""
     code = (
-        "import sys; from tracewrap.runtime.roofline import estimate_by_name as e;"
+        "import sys; from tracewrap.runtime.roofline.estimating import estimate_by_name as e;"
         "e('llama-3.1-8b', 'h100-sxm:vllm').estimate(10, 10); sys.exit('numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

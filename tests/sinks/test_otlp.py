@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from tracewrap import JoiningExporter, semconv
-from tracewrap.join.catalog import Catalog
+from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import Call, TokenUsage
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack

@@ -15,7 +15,7 @@ import pytest
 from made_days import DAY_NS, attributes, call, span
 from tracewrap import report
 from tracewrap.errors import SourceError
-from tracewrap.join.catalog import Catalog
+from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import Call, TokenUsage
 from tracewrap.sources import ReadStatus, read_calls
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracewrap.vendors._providers import Endpoint, endpoint_of
+from tracewrap.vendors.providers import Endpoint, endpoint_of
 
 
 @pytest.mark.parametrize(

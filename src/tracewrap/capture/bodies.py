@@ -14,7 +14,7 @@ from typing import Any
 
 from tracewrap.capture.call import OpenCall
 from tracewrap.capture.streams import AsyncStreamReader, Reader, StreamReader, hook_close
-from tracewrap.vendors._adapter import KEPT_CHUNKS, Adapter, Reply
+from tracewrap.vendors.adapter import KEPT_CHUNKS, Adapter, Reply
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 _MAX_LINE_BYTES = 4 * 1024 * 1024

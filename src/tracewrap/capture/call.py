@@ -23,8 +23,8 @@ from tracewrap.capture.counting import with_counted_input
 from tracewrap.capture.others import open_span_of
 from tracewrap.capture.state import drop, state, tracer
 from tracewrap.records import Outcome
-from tracewrap.vendors._adapter import Adapter, Reply, Request
-from tracewrap.vendors._providers import Endpoint, endpoint_of
+from tracewrap.vendors.adapter import Adapter, Reply, Request
+from tracewrap.vendors.providers import Endpoint, endpoint_of
 
 CURRENT: ContextVar[OpenCall | None] = ContextVar("tracewrap_current_call", default=None)
 """The call whose SDK method is running: HTTP attempts below it are added to it instead of becoming spans."""

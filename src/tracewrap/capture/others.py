@@ -14,7 +14,7 @@ from typing import Any
 from opentelemetry import trace
 
 from tracewrap import semconv
-from tracewrap.vendors._adapter import Request
+from tracewrap.vendors.adapter import Request
 
 _adopted: weakref.WeakSet[Any] = weakref.WeakSet()
 _KINDS = {"LLM": ("chat", "text_completion"), "EMBEDDING": ("embeddings",)}

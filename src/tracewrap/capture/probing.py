@@ -20,7 +20,7 @@ from tracewrap.capture.wrap import wrap
 from tracewrap.errors import UnsupportedClientError
 from tracewrap.records import Call
 from tracewrap.vendors import adapters
-from tracewrap.vendors._adapter import Adapter
+from tracewrap.vendors.adapter import Adapter
 
 # Where the SDKs keep the method that ``Adapter.probe_request`` makes arguments for; streaming ones that are their own come second.
 _METHODS = (("chat.completions.create", None), ("messages.create", None), ("chat", "chat_stream"))

@@ -18,7 +18,7 @@ from typing import Any
 from tracewrap.capture.call import OpenCall, finish, outcome_of
 from tracewrap.capture.state import drop
 from tracewrap.records import Outcome
-from tracewrap.vendors._adapter import KEPT_CHUNKS, Reply
+from tracewrap.vendors.adapter import KEPT_CHUNKS, Reply
 
 
 class Reader:

@@ -16,16 +16,18 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
-from tracewrap.capture import http_seams, import_hook, layers, transports
+from tracewrap.capture import import_hook, layers
 from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
 from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
-from tracewrap.capture.result_lines import watched
+from tracewrap.capture.seams import http as http_seams
+from tracewrap.capture.seams import transports
+from tracewrap.capture.seams.vendor_batches import watched
 from tracewrap.capture.state import drop, logger, state
 from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close, without_usage, without_usage_async
 from tracewrap.errors import UnsupportedClientError
 from tracewrap.vendors import adapters
-from tracewrap.vendors._adapter import Adapter, Request, Seam
-from tracewrap.vendors._providers import STREAM_USAGE_PROVIDERS
+from tracewrap.vendors.adapter import Adapter, Request, Seam
+from tracewrap.vendors.providers import STREAM_USAGE_PROVIDERS
 
 Client = TypeVar("Client")
 Reference = weakref.ref[Any] | None

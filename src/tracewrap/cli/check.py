@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Judge and print a line a limit."""
     from tracewrap import report
-    from tracewrap.report.checks import groupings, judge, read_limits
+    from tracewrap.report.questions.checks import groupings, judge, read_limits
 
     limits = read_limits(args.limits)
     groups = groupings(limits) or ["model"]

@@ -23,9 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print. 0 done, 2 usage or data error."""
-    from tracewrap.report.compare import compare
-    from tracewrap.report.render_compare import render_comparison
-    from tracewrap.report.selection import Selection
+    from tracewrap.report.questions.compare import compare
+    from tracewrap.report.questions.selection import Selection
+    from tracewrap.report.render.compare import render_comparison
 
     options = source_options(args)
     period = {name: options.pop(name) for name in ("day", "since", "until")}

@@ -144,7 +144,7 @@ def write_page(outcome: Outcome) -> Path | None:
     if find_spec("jinja2") is None or find_spec("duckdb") is None:
         return None
     from tracewrap.report import build
-    from tracewrap.report.html import render
+    from tracewrap.report.render.html import render
     from tracewrap.runtime.files import write_whole
 
     report = build(str(outcome.folder / "calls"), catalog=outcome.catalog, group_by=("model", "deployment"))

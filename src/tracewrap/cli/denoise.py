@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracewrap.errors import FitError, SourceError, missing_extra
-from tracewrap.runtime.drift import DAY_S
+from tracewrap.runtime.quiet.drift import DAY_S
 
 if TYPE_CHECKING:
-    from tracewrap.runtime.dated import Level
-    from tracewrap.runtime.denoise import Observation
     from tracewrap.runtime.profile import RuntimeProfile
+    from tracewrap.runtime.quiet.dated import Level
+    from tracewrap.runtime.quiet.denoise import Observation
 
 SUMMARY = "a quiet-day profile from recorded calls or samples"
 
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Group by deployment, denoise, write the profile; exit 1 when nothing can be estimated."""
     try:
-        from tracewrap.runtime.dated import denoise_levels
+        from tracewrap.runtime.quiet.dated import denoise_levels
     except ImportError:
         raise missing_extra("denoise", "fit") from None
     from tracewrap.runtime.files import save_profile
@@ -89,7 +89,7 @@ def _groups(args: argparse.Namespace) -> Mapping[str, tuple[str, list[Observatio
 
 
 def _from_calls(source: str, model: str | None) -> Iterator[tuple[str, str, Observation]]:
-    from tracewrap.runtime.denoise import Observation
+    from tracewrap.runtime.quiet.denoise import Observation
     from tracewrap.sources import read_calls
 
     for call in read_calls(source):
@@ -99,7 +99,7 @@ def _from_calls(source: str, model: str | None) -> Iterator[tuple[str, str, Obse
 
 
 def _from_csv(path: str, model: str | None) -> Iterator[tuple[str, str, Observation]]:
-    from tracewrap.runtime.denoise import Observation
+    from tracewrap.runtime.quiet.denoise import Observation
     from tracewrap.runtime.samples import read_samples
 
     firsts = _column(path, "time_to_first_chunk_s", model)

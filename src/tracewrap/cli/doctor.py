@@ -193,7 +193,7 @@ def _reachable(url: str, timeout_s: float) -> Finding:
 
 def _profiles() -> Iterator[Finding]:
     from tracewrap.errors import TracewrapError
-    from tracewrap.join.catalog import load_catalog
+    from tracewrap.estimate.catalog import load_catalog
     from tracewrap.pipeline import settings
 
     chosen = settings()

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the points."""
     _check(args)
     try:
-        from tracewrap.runtime.design import Point, TokenPrices, design
+        from tracewrap.runtime.fit.design import Point, TokenPrices, design
     except ImportError:
         raise missing_extra("profile design", "fit") from None
     from tracewrap.runtime.files import load_profile

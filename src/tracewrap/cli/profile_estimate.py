@@ -8,8 +8,8 @@ import json
 
 from tracewrap.errors import missing_extra
 from tracewrap.runtime.files import save_profile
-from tracewrap.runtime.gpus import get_gpu, load_gpus
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.roofline.gpus import get_gpu, load_gpus
 
 NORMAL_90 = 1.645  # standard deviations that a 90% interval reaches
 SUMMARY = "analytic profile of any model on any GPU, from its architecture and a software stack's fitted constants"
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _estimate(args: argparse.Namespace) -> RuntimeProfile:
-    from tracewrap.runtime.models import get_model, read_config
-    from tracewrap.runtime.roofline import estimate_profile
+    from tracewrap.runtime.roofline.architectures import get_model, read_config
+    from tracewrap.runtime.roofline.estimating import estimate_profile
 
     gpu = get_gpu(args.gpu, load_gpus(args.gpus_file))
     model = read_config(args.config) if args.config else get_model(args.model)
@@ -60,7 +60,7 @@ def _refine(prior: RuntimeProfile, path: str) -> RuntimeProfile:
     from tracewrap.runtime.samples import read_samples
 
     try:
-        from tracewrap.runtime.fit import fit
+        from tracewrap.runtime.fit.fitting import fit
     except ModuleNotFoundError as error:
         raise missing_extra("profile estimate --samples", "fit") from error
     deviation = max(0.1, prior.interval.base / NORMAL_90)

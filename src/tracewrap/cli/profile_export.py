@@ -7,9 +7,9 @@ import json
 import sys
 
 from tracewrap.errors import ConfigurationError
+from tracewrap.formats.helm import agreement, helm_from_profile, helm_json
+from tracewrap.formats.profile_files import Shelved, find_profiles, is_called
 from tracewrap.runtime.files import write_whole
-from tracewrap.runtime.helm import agreement, helm_from_profile, helm_json
-from tracewrap.runtime.shelf import Shelved, find_profiles, is_called
 
 SUMMARY = "write profiles in another project's format"
 

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, fit, write the profile whole, print the summary."""
     try:
-        from tracewrap.runtime.fit import fit
+        from tracewrap.runtime.fit.fitting import fit
     except ImportError:
         raise missing_extra("profile fit", "fit") from None
     from tracewrap.runtime.files import load_profile, save_profile

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tracewrap.cli.tables import table
 from tracewrap.errors import ProfileNotFoundError
+from tracewrap.formats.helm import profile_from_helm, read_helm
 from tracewrap.runtime.files import save_profile, to_json
-from tracewrap.runtime.helm import profile_from_helm, read_helm
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack, save_stack
 

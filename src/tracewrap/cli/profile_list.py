@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tracewrap.cli.tables import table
+from tracewrap.formats.profile_files import Shelved, read_profiles, shipped_stack_files
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.shelf import Shelved, read_profiles, shipped_stack_files
 
 SUMMARY = "shipped and local profiles: model, stack, GPUs, provenance, samples, fit quality"
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{stack or 'profiles of no stack'} ({mine[0]['gpu'] or 'GPU unknown'})")
         print(table([heads, *([_cell(row[c]) for c in columns] for row in mine)]), end="\n\n")
     if not args.paths and args.stack is None:
-        from tracewrap.runtime.roofline_stacks import load_stacks
+        from tracewrap.runtime.roofline.stacks import load_stacks
 
         print(f"analytic, for any model on any GPU (tracewrap profile estimate): {', '.join(load_stacks())}")
     return 0

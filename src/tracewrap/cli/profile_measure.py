@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from tracewrap.errors import ConfigurationError, missing_extra
 
 if TYPE_CHECKING:
-    from tracewrap.profiler.blueprint import Blueprint
-    from tracewrap.profiler.measure import Measured, Setup
+    from tracewrap.profiler.decoder.blueprint import Blueprint
+    from tracewrap.profiler.decoder.measure import Measured, Setup
     from tracewrap.runtime.profile import RuntimeProfile
 
 SUMMARY = "measure a model with random weights on this machine; a run that was stopped goes on where it was"
@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     """Measure, fit, write the profile."""
     _check(args)
     try:
-        from tracewrap.profiler.blueprint_config import find_model
-        from tracewrap.profiler.measure import measure
-        from tracewrap.profiler.profiles import measured_profile
+        from tracewrap.profiler.decoder.blueprint_config import find_model
+        from tracewrap.profiler.decoder.machine_profile import measured_profile
+        from tracewrap.profiler.decoder.measure import measure
         from tracewrap.profiler.sample_file import samples_path
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "numpy", "scipy"):
@@ -88,7 +88,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _setup(args: argparse.Namespace, blueprint: Blueprint) -> Setup:
-    from tracewrap.profiler.measure import Setup
+    from tracewrap.profiler.decoder.measure import Setup
 
     return Setup(
         blueprint=blueprint,
@@ -103,7 +103,7 @@ def _setup(args: argparse.Namespace, blueprint: Blueprint) -> Setup:
 
 def design_points(args: argparse.Namespace, blueprint: Blueprint) -> list[tuple[int, int]]:
     """The points to measure, within the model's context."""
-    from tracewrap.runtime.design import design
+    from tracewrap.runtime.fit.design import design
 
     most = args.max_input_tokens or _MOST_TOKENS["cpu" if args.device == "cpu" else "cuda"]
     points = [(p.input_tokens, p.output_tokens) for p in design(args.n, max_input_tokens=min(most, blueprint.context))]

@@ -12,8 +12,8 @@ from tracewrap.errors import ConfigurationError, missing_extra
 
 if TYPE_CHECKING:
     from tracewrap.capture.probing import Probe
-    from tracewrap.profiler.budget import TokenPrice
-    from tracewrap.profiler.probe import Expected, Probed, ProbePlan
+    from tracewrap.profiler.probe.budget import TokenPrice
+    from tracewrap.profiler.probe.probe import Expected, Probed, ProbePlan
     from tracewrap.profiler.sample_file import SampleFile
 
 SUMMARY = "measure a black-box API through its client; shows what it will cost first, and goes on where it was stopped"
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     except ImportError:
         raise missing_extra("profile probe", "fit") from None
     from tracewrap.capture.probing import open_probe
-    from tracewrap.profiler.budget import Budget
-    from tracewrap.profiler.probe import Prober, expect, open_samples
+    from tracewrap.profiler.probe.budget import Budget
+    from tracewrap.profiler.probe.probe import Prober, expect, open_samples
     from tracewrap.profiler.sample_file import samples_path
 
     budget = Budget(usd=args.budget_usd, tokens=args.budget_tokens, minutes=args.budget_minutes)
@@ -118,8 +118,8 @@ def _client(args: argparse.Namespace) -> Any:
 
 
 def _plan(args: argparse.Namespace, probe: Probe) -> ProbePlan:
-    from tracewrap.profiler.probe import ProbePlan
-    from tracewrap.runtime.design import design
+    from tracewrap.profiler.probe.probe import ProbePlan
+    from tracewrap.runtime.fit.design import design
 
     return ProbePlan(
         model=args.model,
@@ -134,7 +134,7 @@ def _plan(args: argparse.Namespace, probe: Probe) -> ProbePlan:
 
 
 def _price(args: argparse.Namespace, provider: str) -> TokenPrice | None:
-    from tracewrap.profiler.budget import TokenPrice, list_price
+    from tracewrap.profiler.probe.budget import TokenPrice, list_price
 
     if args.usd_per_mtok_in is not None:
         return TokenPrice(args.usd_per_mtok_in, args.usd_per_mtok_out, "given")
@@ -171,7 +171,7 @@ def _show(text: str) -> None:
 
 
 def _finish(args: argparse.Namespace, plan: ProbePlan, file: SampleFile, done: Probed, price: TokenPrice | None) -> int:
-    from tracewrap.profiler.api_profile import api_profile
+    from tracewrap.profiler.probe.api_profile import api_profile
     from tracewrap.runtime.files import save_profile
 
     if sys.stderr.isatty():

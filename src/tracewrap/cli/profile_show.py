@@ -10,11 +10,11 @@ from typing import Any
 from tracewrap.cli.profile_list import facts, fit_errors
 from tracewrap.cli.tables import table
 from tracewrap.errors import ConfigurationError
-from tracewrap.runtime import drawing
-from tracewrap.runtime.drawing import Chart, Point, Series
+from tracewrap.formats import profile_drawing as drawing
+from tracewrap.formats.profile_drawing import Chart, Point, Series
+from tracewrap.formats.profile_files import Shelved, find_profiles, pick
 from tracewrap.runtime.files import write_whole
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.shelf import Shelved, find_profiles, pick
 
 SUMMARY = "one profile as table and drawing: prompt time against input tokens, residuals of the samples"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tracewrap.cli.profile_list import fit_errors
 from tracewrap.errors import TracewrapError
+from tracewrap.formats.profile_files import read_profiles
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.shelf import read_profiles
 
 SUMMARY = "check profile and stack files: schema, monotone, finite; exit 0 all good, 1 above --max-error, 2 a bad file"
 

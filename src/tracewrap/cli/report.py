@@ -111,7 +111,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build the report once, write every format asked for. 0 done, 2 usage or data error."""
     from tracewrap import report
-    from tracewrap.report import render
+    from tracewrap.report.render import formats as render
 
     chosen = "json" if args.json else args.format
     formats = {path: chosen or render.format_of(path) for path in args.output}
@@ -155,7 +155,8 @@ def parse_stand_ins(pairs: list[str]) -> dict[str, str]:
 
 
 def _show(built: object, name: str, trace_url: str | None) -> None:
-    from tracewrap.report import render, render_table
+    from tracewrap.report.render import formats as render
+    from tracewrap.report.render import table as render_table
 
     if name == "table" and sys.stdout.isatty():
         from rich.console import Console

@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _environment(args: argparse.Namespace, folder: str) -> dict[str, str]:
-    import tracewrap.bootstrap
+    import tracewrap.start
 
     environment = dict(os.environ)
-    bootstrap = str(Path(tracewrap.bootstrap.__file__).parent)
+    bootstrap = str(Path(tracewrap.start.__file__).parent)
     paths = [bootstrap, *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     environment["TRACEWRAP_SPAN_LOG"] = os.path.abspath(folder)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from tracewrap.errors import ConfigurationError, SourceError, missing_extra
 
 if TYPE_CHECKING:
-    from tracewrap.report.live import Figures
+    from tracewrap.live.follow import Figures
 
 SUMMARY = "live view of the calls that programs write to a span-log folder"
 SCHEMA = "tracewrap.top/1"
@@ -116,7 +116,7 @@ class View:
     """A source, followed, and the frame of any moment."""
 
     def __init__(self, path: Path, window_s: float, group_by: str, sort: str) -> None:
-        from tracewrap.report.live import Follower, Window
+        from tracewrap.live.follow import Follower, Window
 
         self.path, self.group_by, self.sort = path, group_by, sort
         self.follower = Follower(path)

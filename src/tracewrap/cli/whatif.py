@@ -28,8 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compute and print. 0 done, 2 usage or data error."""
-    from tracewrap.report.render_whatif import render_whatif
-    from tracewrap.report.whatif import whatif
+    from tracewrap.report.questions.whatif import whatif
+    from tracewrap.report.render.whatif import render_whatif
 
     found = whatif(args.source, batch=args.batch, utilisation=args.utilisation, **source_options(args))
     print(json.dumps(found, indent=1, allow_nan=False) + "\n" if args.json else render_whatif(found), end="")

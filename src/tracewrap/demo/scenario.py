@@ -17,14 +17,14 @@ from tracewrap.capture.wrap import wrap
 from tracewrap.demo.rival import competing
 from tracewrap.demo.server import MODEL, serving
 from tracewrap.errors import TracewrapError
-from tracewrap.join.catalog import Catalog
-from tracewrap.join.joiner import join_call
+from tracewrap.estimate.catalog import Catalog
+from tracewrap.estimate.joiner import join_call
 from tracewrap.pipeline import configure, shutdown
 from tracewrap.records import Call, JoinedCall
-from tracewrap.runtime.denoise import Observation, denoise
 from tracewrap.runtime.files import to_json, write_whole
-from tracewrap.runtime.fit import fit
+from tracewrap.runtime.fit.fitting import fit
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.quiet.denoise import Observation, denoise
 from tracewrap.runtime.samples import Sample
 from tracewrap.runtime.stack import Price, ReferenceStack
 

@@ -1,6 +1,6 @@
 """Reports: queries over the calls table, the join as SQL, figures, and every format of them."""
 
-from tracewrap.report.model import SCHEMA, Report
-from tracewrap.report.nightly import build
+from tracewrap.report.building import build
+from tracewrap.report.schema import SCHEMA, Report
 
 __all__ = ["SCHEMA", "Report", "build"]

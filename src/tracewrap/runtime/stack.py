@@ -5,7 +5,7 @@ A stack file is JSON, schema ``tracewrap.stack/1``:
     {"schema": "tracewrap.stack/1", "id": ..., "gpu": key of gpus.toml, "software": {...}, "precision": ...,
      "batch_size": 1, "profiles": {model: tracewrap.profile/1 object, ...}}
 
-Price and power come from gpus.toml (``tracewrap.runtime.gpus``) unless the file or the user overrides them.
+Price and power come from gpus.toml (``tracewrap.runtime.roofline.gpus``) unless the file or the user overrides them.
 """
 
 from __future__ import annotations

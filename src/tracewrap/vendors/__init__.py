@@ -7,7 +7,7 @@ import logging
 import pkgutil
 from functools import cache
 
-from tracewrap.vendors._adapter import Adapter
+from tracewrap.vendors.adapter import Adapter
 
 
 @cache

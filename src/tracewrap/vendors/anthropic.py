@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracewrap.records import Outcome, TokenUsage
-from tracewrap.vendors._adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
+from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
 
 _REQUEST_ATTRIBUTES = (
     ("temperature", "gen_ai.request.temperature", float),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracewrap.records import TokenUsage
-from tracewrap.vendors._adapter import NOTHING, Adapter, Reply, Request, Seam, get
+from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, get
 
 _OPERATIONS = {
     "v1/chat": "chat",

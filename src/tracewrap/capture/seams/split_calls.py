@@ -1,0 +1,131 @@
+"""Seams of kind ``batched``: one call of the user's that the SDK splits into several requests.
+
+The requests may be sent from an executor's threads, which inherit no context: a request is known to belong to an open batch of its client
+by its first item, which is the very object the caller passed.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from time import perf_counter
+from typing import Any
+
+from tracewrap.capture.call import OpenCall, fail, finish, leave, start
+from tracewrap.capture.state import drop
+from tracewrap.vendors.adapter import Adapter, Seam
+
+_open: dict[int, list[_Batch]] = {}
+"""id of a client -> the batches that are open on it."""
+_FIELDS = ("texts", "images", "input", "inputs")
+
+
+def batch_call(client: object, body: Mapping[str, Any]) -> OpenCall | None:
+    """The call of the batch open on *client* that the request with *body* is part of."""
+    batches = _open.get(id(client))
+    if not batches:
+        return None
+    first = next((items[0] for name in _FIELDS if isinstance(items := body.get(name), list | tuple) and items), None)
+    return next((batch.call for batch in batches if id(first) in batch.items), None)
+
+
+def note_part(adapter: Adapter, args: tuple[Any, ...], kwargs: Mapping[str, Any], response: Any) -> None:
+    """A request that is not recorded by itself was answered: if it is part of a batch, its headers are the batch's latest."""
+    if not _open or adapter.sdk_arguments is None:
+        return
+    found = adapter.sdk_arguments(args, kwargs)
+    call = None if found is None else batch_call(args[0], found[1])
+    if call is not None:
+        call.response = response
+
+
+class _Batch:
+    """One open batch: its call, and the mark by which its requests are known."""
+
+    __slots__ = ("call", "client", "items")
+
+    def __init__(self, call: OpenCall, client: object, items: Any):
+        self.call = call
+        self.client = client
+        self.items = frozenset(map(id, items))
+        call.sent = -len(items)  # its requests are no attempts
+        _open.setdefault(id(client), []).append(self)
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """The method returned *result* or raised *error*."""
+        now = perf_counter()
+        leave(self.call)
+        batches = _open.get(id(self.client), [])
+        if self in batches:
+            batches.remove(self)
+        if not batches:
+            _open.pop(id(self.client), None)
+        if error is not None:
+            fail(self.call, error)
+            return
+        try:
+            finish(self.call, self.call.adapter.read_response(result), ended=now)
+        except Exception:
+            drop("reading an answer")
+
+
+def maker(adapter: Adapter, seam: Seam, gate: list[bool]) -> Any:
+    """Maker of the replacement for the method of *seam*, of a class or (reference given) of an instance."""
+    return functools.partial(_batched_async if seam.is_async else _batched, adapter, seam, gate)
+
+
+def _begin(adapter: Adapter, seam: Seam, gate: list[bool], owner: Any, kwargs: Mapping[str, Any]) -> _Batch | None:
+    with suppress(Exception):
+        found = adapter.batch_of(kwargs) if gate[0] and adapter.batch_of is not None else None
+        if found is not None:
+            client = operator.attrgetter(seam.via)(owner) if seam.via else owner
+            call = start(adapter, client, found[0], found[1])
+            return None if call is None else _Batch(call, client, found[2])
+    return None
+
+
+def _batched(adapter: Adapter, seam: Seam, gate: list[bool], original: Any, reference: weakref.ref[Any] | None) -> Any:
+    @functools.wraps(original)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if reference is not None:
+            args = (reference(), *args)
+        batch = _begin(adapter, seam, gate, args[0], kwargs)
+        if batch is None:
+            return original(*args, **kwargs)
+        try:
+            result = original(*args, **kwargs)
+        except BaseException as error:
+            with suppress(Exception):
+                batch.end(error=error)
+            raise
+        with suppress(Exception):
+            batch.end(result)
+        return result
+
+    return method
+
+
+def _batched_async(
+    adapter: Adapter, seam: Seam, gate: list[bool], original: Any, reference: weakref.ref[Any] | None
+) -> Any:
+    @functools.wraps(original)
+    async def method(*args: Any, **kwargs: Any) -> Any:
+        if reference is not None:
+            args = (reference(), *args)
+        batch = _begin(adapter, seam, gate, args[0], kwargs)
+        if batch is None:
+            return await original(*args, **kwargs)
+        try:
+            result = await original(*args, **kwargs)
+        except BaseException as error:
+            with suppress(Exception):
+                batch.end(error=error)
+            raise
+        with suppress(Exception):
+            batch.end(result)
+        return result
+
+    return method

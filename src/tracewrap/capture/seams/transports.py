@@ -1,0 +1,175 @@
+"""Bare HTTP: httpx and httpx2 clients and transports, sync and async, for whatever speaks one of the known wire formats.
+
+    client = tracewrap.wrap(httpx.Client())                                  # the same client
+    client = httpx2.Client(transport=tracewrap.wrap(httpx2.HTTPTransport()))  # or one layer below it
+
+A request is looked at only if its URL ends like an inference endpoint and its body is JSON that asks a model something; everything else
+passes untouched. Bodies are read as their consumer reads them. Below an SDK call that is being recorded, a request is one more attempt
+of that call and no span of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import weakref
+from contextlib import suppress
+from time import perf_counter
+from typing import Any
+
+from tracewrap.capture.bodies import Body, is_event_stream, tee
+from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
+from tracewrap.capture.seams.http import refused
+from tracewrap.capture.state import drop
+from tracewrap.vendors import adapters
+from tracewrap.vendors.adapter import Adapter
+
+_PROMPTS = ("messages", "input", "prompt", "message", "texts", "query", "images", "inputs")
+_MODEL_IN_PATH = ("/deployments/", "/model/", "/models/")
+_SENDERS = (
+    ("Client", "send", False),
+    ("AsyncClient", "send", True),
+    ("BaseTransport", "handle_request", False),
+    ("AsyncBaseTransport", "handle_async_request", True),
+)
+
+
+def senders_of(client: object) -> list[tuple[str, Any]]:
+    """(method, maker of its replacement) of an HTTP client or transport; empty for anything else."""
+    found = []
+    for module in ("httpx", "httpx2"):
+        for name, method, is_async in _SENDERS:
+            cls = getattr(sys.modules.get(module), name, None)
+            if cls is not None and isinstance(client, cls):
+                found.append((method, sending_async if is_async else sending))
+    return found
+
+
+def begin_request(owner: object, request: Any) -> OpenCall | None:
+    """Begin recording *request*, an httpx or httpx2 one. None: no inference call, or part of one that is being recorded."""
+    if request.method != "POST":
+        return None
+    path = request.url.path
+    known = [adapter for adapter in adapters() if path.rstrip("/").endswith(adapter.endpoints)]
+    if not known:
+        return None
+    current = CURRENT.get()
+    if current is not None and current.live:
+        current.sending()
+        return None
+    body = _body_of(request)
+    if body is None or not any(name in body for name in _PROMPTS):
+        return None
+    if "model" not in body and not any(part in path for part in _MODEL_IN_PATH) and not _is_v1(path):
+        return None
+    return _start(known, owner, request, body)
+
+
+def _start(known: list[Adapter], owner: object, request: Any, body: Any) -> OpenCall | None:
+    for adapter in known:
+        call = start(adapter, _Server(request.url), request.url.path, body)
+        if call is not None:
+            call.client = owner
+            return call
+    return None
+
+
+def _is_v1(path: str) -> bool:
+    """Cohere's first endpoints have a default model."""
+    return path.endswith(("/v1/chat", "/v1/generate", "/v1/embed", "/v1/rerank"))
+
+
+class _Server:
+    """What ``start`` reads of a client: where it sends."""
+
+    __slots__ = ("__weakref__", "base_url")
+
+    def __init__(self, url: Any):
+        self.base_url = url
+
+
+def _body_of(request: Any) -> dict[str, Any] | None:
+    """The JSON object *request* carries; None if it carries something else or streams its body."""
+    try:
+        body = json.loads(request.content)
+    except Exception:  # a streamed body is not read for us
+        return None
+    return body if type(body) is dict else None
+
+
+def received(call: OpenCall, response: Any, is_async: bool) -> None:
+    """The headers of *response* are here; perhaps its body too."""
+    try:
+        now = perf_counter()
+        leave(call)
+        call.response = response
+        if refused(call, response, now):
+            return
+        events = is_event_stream(response)
+        if hasattr(response, "_content"):
+            body = Body(call.adapter, events=events)
+            body.feed(response.content)
+            finish(call, body.reply(), ended=now)
+        else:
+            tee(call, response, is_async=is_async, events=events)
+    except Exception:
+        drop("response")
+
+
+def _failed(call: OpenCall, error: BaseException) -> None:
+    leave(call)
+    fail(call, error)
+
+
+def sending(original: Any, reference: weakref.ref[Any] | None) -> Any:
+    """Replacement of a sync client's ``send`` or a transport's ``handle_request``."""
+
+    def send(*args: Any, **kwargs: Any) -> Any:
+        if reference is not None:
+            args = (reference(), *args)
+        try:
+            call = _begun(args, kwargs)
+        except Exception:
+            call = None
+        if call is None:
+            return original(*args, **kwargs)
+        try:
+            response = original(*args, **kwargs)
+        except BaseException as error:
+            with suppress(Exception):
+                _failed(call, error)
+            raise
+        with suppress(Exception):
+            received(call, response, False)
+        return response
+
+    return send
+
+
+def sending_async(original: Any, reference: weakref.ref[Any] | None) -> Any:
+    """Replacement of an async client's ``send`` or a transport's ``handle_async_request``."""
+
+    async def send(*args: Any, **kwargs: Any) -> Any:
+        if reference is not None:
+            args = (reference(), *args)
+        try:
+            call = _begun(args, kwargs)
+        except Exception:
+            call = None
+        if call is None:
+            return await original(*args, **kwargs)
+        try:
+            response = await original(*args, **kwargs)
+        except BaseException as error:
+            with suppress(Exception):
+                _failed(call, error)
+            raise
+        with suppress(Exception):
+            received(call, response, True)
+        return response
+
+    return send
+
+
+def _begun(args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
+    return begin_request(args[0], args[1] if len(args) > 1 else kwargs["request"])

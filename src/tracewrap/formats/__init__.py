@@ -1,0 +1,1 @@
+"""Other projects' files, and profile files on disk: found, listed, drawn."""

@@ -1,0 +1,1 @@
+"""Denoised profiles learned from the program's own calls, in the background."""

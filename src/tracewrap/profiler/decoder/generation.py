@@ -1,0 +1,145 @@
+"""One generation on a decoder, timed: prompt pass, then one step a token, each token feeding the next on the device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tracewrap.profiler.decoder.decoder import Decoder
+
+
+class Timing(NamedTuple):
+    """Seconds of one generation: all of it, and up to the first output token."""
+
+    runtime_s: float
+    first_token_s: float
+
+
+class Steps:
+    """Decode steps of *decoder*; on CUDA each (cache blocks, depth) is captured once and replayed."""
+
+    def __init__(self, decoder: Decoder, graphs: bool) -> None:
+        self.decoder = decoder
+        self.graphs = graphs
+        self.token = torch.zeros(1, dtype=torch.long, device=decoder.device)
+        self.position = torch.zeros(1, dtype=torch.long, device=decoder.device)
+        self._captured: dict[tuple[int, int | None], Any] = {}
+        self._pool: Any = None
+
+    def begin(self, logits: Tensor, tokens: int) -> None:
+        """Start after a prompt of *tokens* tokens that ended in *logits*."""
+        with torch.inference_mode():
+            self.token.copy_(logits.argmax().view(1))
+            self.position.fill_(tokens)
+
+    def advance(self, context: int, depth: int | None) -> None:
+        """Generate one token whose step reads *context* tokens, itself included."""
+        blocks = self.decoder.blocks_for(context)
+        if self.graphs:
+            self._captured[blocks, depth].replay()
+        else:
+            self._step(blocks, depth)
+
+    def prepare(self, first: int, last: int, depth: int | None) -> None:
+        """Capture what steps that read *first* to *last* tokens need; nothing to do without graphs."""
+        if not self.graphs:
+            return
+        for blocks in range(self.decoder.blocks_for(first), self.decoder.blocks_for(last) + 1):
+            if (blocks, depth) not in self._captured:
+                self._captured[blocks, depth] = self._capture(blocks, depth, first)
+
+    def _step(self, blocks: int, depth: int | None) -> None:
+        with torch.inference_mode():
+            logits = self.decoder.step(self.token, self.position, blocks, depth)
+            self.token.copy_(logits.argmax().view(1))
+            self.position.add_(1)
+
+    def _capture(self, blocks: int, depth: int | None, first: int) -> Any:
+        self.position.fill_(first - 1)
+        side = torch.cuda.Stream(self.decoder.device)
+        side.wait_stream(torch.cuda.current_stream(self.decoder.device))
+        with torch.cuda.stream(side):  # libraries choose kernels and allocate on first use, which capture forbids
+            for _ in range(2):
+                self._step(blocks, depth)
+        torch.cuda.current_stream(self.decoder.device).wait_stream(side)
+        torch.cuda.synchronize(self.decoder.device)
+        self.position.fill_(first - 1)
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            self._step(blocks, depth)
+        return graph
+
+
+class Timer:
+    """Marks on the device's own clock (CUDA events) or on this process's (``wall`` or ``cpu`` seconds)."""
+
+    def __init__(self, device: torch.device, clock: str = "wall") -> None:
+        self.device = device
+        self.clock = clock
+        self._now: Callable[[], float] = time.process_time if clock == "cpu" else time.perf_counter
+
+    def mark(self) -> Any:
+        """Now, in the order of the device's work."""
+        if self.device.type != "cuda":
+            return self._now()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def finish(self) -> None:
+        """Wait until the device has done everything."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def seconds(self, start: Any, end: Any) -> float:
+        """Seconds between two marks; on CUDA only after ``finish``."""
+        if self.device.type != "cuda":
+            return float(end - start)
+        return float(start.elapsed_time(end)) / 1000.0
+
+
+class Generation:
+    """Runs timed generations on one decoder. *graphs*: replay captured steps (CUDA)."""
+
+    def __init__(self, decoder: Decoder, timer: Timer, graphs: bool, seed: int = 0) -> None:
+        self.decoder = decoder
+        self.timer = timer
+        self.steps = Steps(decoder, graphs)
+        self._random = torch.Generator().manual_seed(seed)
+
+    def prompt(self, tokens: int) -> Tensor:
+        """Random token ids (tokens,) on the device."""
+        ids = torch.randint(0, self.decoder.blueprint.vocab, (tokens,), generator=self._random)
+        return ids.to(self.decoder.device)
+
+    def run(self, input_tokens: int, output_tokens: int, depth: int | None = None) -> Timing:
+        """Generate *output_tokens* (at least 1) after a random prompt; the first comes from the prompt pass."""
+        prompt, timer = self.prompt(input_tokens), self.timer
+        if output_tokens > 1:
+            self.steps.prepare(input_tokens + 1, input_tokens + output_tokens - 1, depth)
+        timer.finish()
+        start = timer.mark()
+        self.steps.begin(self.decoder.prefill(prompt, depth), input_tokens)
+        first = timer.mark()
+        for i in range(1, output_tokens):
+            self.steps.advance(input_tokens + i, depth)
+        end = timer.mark()
+        timer.finish()
+        return Timing(timer.seconds(start, end), timer.seconds(start, first))
+
+    def generate(self, prompt: Tensor, output_tokens: int, depth: int | None = None) -> list[int]:
+        """The token ids generated after *prompt*, greedily; untimed."""
+        if output_tokens > 1:
+            self.steps.prepare(len(prompt) + 1, len(prompt) + output_tokens - 1, depth)
+        self.steps.begin(self.decoder.prefill(prompt, depth), len(prompt))
+        out = [int(self.steps.token)]
+        for i in range(1, output_tokens):
+            self.steps.advance(len(prompt) + i, depth)
+            out.append(int(self.steps.token))
+        return out

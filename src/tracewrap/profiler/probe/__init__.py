@@ -1,0 +1,1 @@
+"""Measuring an API within a budget."""

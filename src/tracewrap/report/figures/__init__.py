@@ -1,0 +1,1 @@
+"""The figures of a report, from the results of its queries."""

@@ -1,0 +1,158 @@
+"""From rows of aggregates to the report's figures: absent stays absent, every ratio from sums over the same calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tracewrap.report.schema import (
+    Contention,
+    EstimatedRuntimes,
+    Group,
+    Interval,
+    ReferenceFigures,
+    Runtimes,
+    SplitSeconds,
+)
+
+Row = Mapping[str, Any]
+Provenances = Mapping[str, Mapping[str, int]]
+
+
+def number(value: Any) -> float | None:
+    """*value* as a finite float; None for NULL and NaN."""
+    return None if value is None or not math.isfinite(float(value)) else float(value)
+
+
+def ratio(above: float | None, below: float | None) -> float | None:
+    """above / below; None when either is unknown or below is 0."""
+    return None if above is None or not below else above / below
+
+
+def _four(values: Any) -> tuple[float | None, float | None, float | None, float | None]:
+    """p50, p90, p99, p95, as ``engine`` orders them."""
+    found = [number(value) for value in values] if values else []
+    return (found[0], found[1], found[2], found[3]) if len(found) == 4 else (None, None, None, None)
+
+
+def _runtimes(row: Row, name: str) -> Runtimes:
+    p50, p90, p99, p95 = _four(row.get(f"q_{name}"))
+    n = int(row[f"{name}_n"] or 0)
+    total = number(row[f"{name}_sum"]) if n else None
+    return {"n": n, "sum_s": total, "p50_s": p50, "p90_s": p90, "p95_s": p95, "p99_s": p99}
+
+
+def _estimated(row: Row, prefix: str, provenance: Mapping[str, int]) -> EstimatedRuntimes:
+    plain = _runtimes(row, prefix)
+    known = plain["n"] > 0
+    return {
+        "n": plain["n"],
+        "sum_s": plain["sum_s"],
+        "sum_low_s": number(row[f"{prefix}_low"]) if known else None,
+        "sum_high_s": number(row[f"{prefix}_high"]) if known else None,
+        "p50_s": plain["p50_s"],
+        "p90_s": plain["p90_s"],
+        "p95_s": plain["p95_s"],
+        "p99_s": plain["p99_s"],
+        "provenance": dict(provenance),
+        "extrapolated_calls": int(row[f"{prefix}_out"] or 0),
+    }
+
+
+def _contention(row: Row) -> Contention:
+    n = int(row["d_n"] or 0)
+    last, value = (number(row["last_sum"]), number(row["d_sum"])) if n else (None, None)
+    low, high = (number(row["d_low"]), number(row["d_high"])) if n else (None, None)
+
+    def left(estimate: float | None) -> float | None:
+        return None if last is None or estimate is None else last - estimate
+
+    return {
+        "n": n,
+        "last_attempt_sum_s": last,
+        "seconds": left(value),
+        "seconds_low": left(high),
+        "seconds_high": left(low),
+        "share": ratio(left(value), last),
+        "share_low": ratio(left(high), last),
+        "share_high": ratio(left(low), last),
+    }
+
+
+def _split(row: Row) -> SplitSeconds:
+    n = int(row["d_n"] or 0)
+    raw, last, quiet = (number(row[name]) if n else None for name in ("split_raw", "last_sum", "d_sum"))
+    admission = number(row["split_admission"]) if row["split_admission_n"] else None
+    known = raw is not None and last is not None and quiet is not None
+    return {
+        "n": n,
+        "raw_s": raw,
+        "retries_s": raw - last if known else None,  # type: ignore[operator]
+        "admission_s": admission,
+        "contention_s": last - quiet if known else None,  # type: ignore[operator]
+        "model_s": None if quiet is None else quiet - (admission or 0.0),
+        "consumer_s": number(row["split_consumer"]) if n else None,
+        "calls": {name: int(row[f"verdict_{name}"] or 0) for name in ("us", "provider", "model", "unknown")},
+    }
+
+
+def _interval(row: Row, name: str) -> Interval:
+    n = int(row[f"{name}_n"] or 0)
+    value, low, high = (
+        (number(row[name]), number(row[f"{name}_low"]), number(row[f"{name}_high"])) if n else (None, None, None)
+    )
+    return {"n": n, "value": value, "low": low, "high": high}
+
+
+def _reference(row: Row, prefix: str, stack: str, provenance: Mapping[str, int]) -> ReferenceFigures:
+    both = {name: number(row[f"{prefix}_both_{name}"]) for name in ("d", "i", "d_low", "d_high", "i_low", "i_high")}
+    beside = int(row[f"{prefix}_beside_n"] or 0)
+    listed = number(row[f"{prefix}_beside_list"]) if beside else None
+    return {
+        "stack": stack,
+        "idealized": _estimated(row, prefix, provenance),
+        "serving_ratio": {
+            "n": int(row[f"{prefix}_both_n"] or 0),
+            "value": ratio(both["d"], both["i"]),
+            "low": ratio(both["d_low"], both["i_high"]),
+            "high": ratio(both["d_high"], both["i_low"]),
+        },
+        "idealized_cost_usd": _interval(row, f"{prefix}_cost"),
+        "list_cost_usd": listed,
+        "list_cost_calls": beside,
+        "list_to_idealized": ratio(listed, number(row[f"{prefix}_beside_cost"])),
+        "idealized_energy_j": _interval(row, f"{prefix}_energy"),
+    }
+
+
+def group(key: Mapping[str, str | None], row: Row, stacks: Sequence[str], provenances: Provenances) -> Group:
+    """One group's figures from a row of ``rollup_figures`` with quantiles beside it."""
+    calls, usage = int(row["calls"] or 0), int(row["reported"] or 0) + int(row["estimated"] or 0)
+    priced = int(row["usd_n"] or 0)
+    return {
+        "key": dict(key),
+        "calls": calls,
+        "complete_calls": int(row["complete"] or 0),
+        "partial_calls": int(row["partial"] or 0),
+        "cancelled_calls": int(row["cancelled"] or 0),
+        "failed_calls": int(row["failed"] or 0),
+        "error_share": int(row["failed"] or 0) / calls if calls else None,
+        "input_tokens": int(row["input_tokens"] or 0),
+        "output_tokens": int(row["output_tokens"] or 0),
+        "cached_input_tokens": int(row["cached_input_tokens"] or 0),
+        "reasoning_output_tokens": int(row["reasoning_output_tokens"] or 0),
+        "usage_calls": usage,
+        "attempts": int(row["attempts"] or 0),
+        "retried_calls": int(row["retried"] or 0),
+        "retry_s": float(row["retry_s"] or 0.0),
+        "raw": _runtimes(row, "raw"),
+        "time_to_first_chunk": _runtimes(row, "ttfc"),
+        "denoised": _estimated(row, "d", provenances.get("d", {})),
+        "contention": _contention(row),
+        "split": _split(row),
+        "references": [_reference(row, f"i{i}", name, provenances.get(f"i{i}", {})) for i, name in enumerate(stacks)],
+        "list_cost_usd": number(row["usd_sum"]) if priced else None,
+        "priced_calls": priced,
+        "unpriced_calls": max(usage - priced, 0),
+    }

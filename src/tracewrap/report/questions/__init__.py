@@ -1,0 +1,1 @@
+"""Questions about calls besides the report: compare, what-if, checks."""

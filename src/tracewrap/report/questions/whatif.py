@@ -1,0 +1,332 @@
+"""What if: this traffic on other reference stacks, its cost there beside its list cost.
+
+Two kinds of cost, never mixed. **Batch 1**: the idealized runtime, one call after another, as in the paper. **Amortised**: the same
+calls in batches of a stated size on hardware busy for a stated share of the time:
+
+    amortized_cost_usd = idealized_cost_usd x slowdown / (batch x utilisation)
+
+A batch shares the reading of weights, not the computing of prompts: ``slowdown`` is 1 x batch for a call's prompt share and
+``roofline.batch_slowdown`` for its decode share. Each kind has its own capacity of one replica (tokens a month) and its own break-even:
+the tokens a month from which a replica rented around the clock costs less than the list price of this traffic's mix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from tracewrap.errors import ConfigurationError, ProfileNotFoundError
+from tracewrap.estimate.catalog import Catalog
+from tracewrap.report.building import Joined, load, load_options, period
+from tracewrap.report.figures.capability import points
+from tracewrap.report.figures.group import number
+from tracewrap.report.schema import Period
+from tracewrap.runtime.cost import amortized_factor
+from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.roofline.architectures import get_model
+from tracewrap.runtime.roofline.estimating import batch_slowdown
+from tracewrap.runtime.roofline.gpus import get_gpu
+from tracewrap.runtime.stack import ReferenceStack
+
+SCHEMA = "tracewrap.whatif/1"
+STACKS: tuple[str, ...] = tuple(
+    f"{gpu}:vllm" for gpu in ("l4", "l40s", "a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200", "mi300x")
+)
+"""The reference stacks compared when none is named."""
+HOURS_A_MONTH = 730.0
+
+
+class Rental(TypedDict):
+    """A replica rented around the clock, in one kind of use. None: unknown."""
+
+    cost_usd: float | None
+    """What the calls of the period cost in this kind of use."""
+    capacity_tokens_month: float | None
+    """Tokens of this mix, input and output, that one replica can take in a month."""
+    break_even_tokens_month: float | None
+    """Tokens a month at which a replica costs what their list price is; None also where one replica cannot take that many."""
+    replicas: int | None
+    """Replicas that the period's traffic, kept up for a month, needs."""
+    usd_month: float | None
+
+
+class Row(TypedDict):
+    """One model on one stack. Costs and tokens are over the ``calls`` that have a profile there."""
+
+    model: str | None
+    stack: str
+    n_gpus: int
+    provenance: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    idealized_runtime_s: float
+    idealized_low_s: float
+    idealized_high_s: float
+    idealized_energy_j: float | None
+    usd_per_gpu_hour: float | None
+    price_source: str | None
+    price_date: str | None
+    list_cost_usd: float | None
+    list_usd_month: float | None
+    """List cost of the period's traffic, kept up for a month."""
+    tokens_month: float
+    idealized_cost_low_usd: float | None
+    idealized_cost_high_usd: float | None
+    batch_1: Rental
+    amortized: Rental | None
+    slowdown: float | None
+    amortized_reason: str | None
+    """Why ``amortized`` is None."""
+
+
+class Missing(TypedDict):
+    """A model without a profile on a stack."""
+
+    model: str | None
+    stack: str
+    calls: int
+
+
+class WhatIf(TypedDict):
+    """``tracewrap.whatif/1``."""
+
+    schema: str
+    period: Period
+    calls: int
+    comparable_calls: int
+    batch: float
+    utilisation: float
+    rows: list[Row]
+    missing: list[Missing]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """One model's comparable calls on one stack, added up."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    runtime_s: tuple[float, float, float]
+    list_cost_usd: float | None
+    listed_tokens: int
+
+
+def whatif(
+    source: str | Sequence[str],
+    *,
+    batch: float = 8.0,
+    utilisation: float = 0.5,
+    references: Sequence[str] = (),
+    day: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    timezone: str = "UTC",
+    catalog: Catalog | None = None,
+    profile_paths: Sequence[str] = (),
+    stand_ins: Mapping[str, str] | None = None,
+    prices: str | None = None,
+    engine: str = "duckdb",
+    memory_limit: str | None = None,
+    now_ns: int | None = None,
+) -> WhatIf:
+    """The comparable calls of *source* on each of *references* (none: ``STACKS``). Other arguments as ``report.build``.
+
+    *batch*: calls in flight together on one replica; *utilisation*: share of the time it is busy, in (0, 1]. Raises what
+    ``report.build`` raises, and ConfigurationError for an impossible batch or utilisation.
+    """
+    amortized_factor(batch, utilisation)
+    wanted = tuple(references) or (STACKS if catalog is None else tuple(stack.id for stack in catalog.stacks))
+    joined = load(
+        [source] if isinstance(source, str) else list(source),
+        period(day, since, until, timezone),
+        timezone=timezone,
+        **load_options(wanted, catalog, profile_paths, stand_ins, prices, engine, memory_limit, now_ns),
+    )
+    rows, missing = _rows(joined, batch, utilisation)
+    calls, comparable = joined.engine.rows("SELECT count(*) AS n, sum(cmp) AS m FROM joined")[0]
+    return {
+        "schema": SCHEMA,
+        "period": joined.span.describe(),
+        "calls": int(calls),
+        "comparable_calls": int(comparable or 0),
+        "batch": batch,
+        "utilisation": utilisation,
+        "rows": sorted(
+            rows, key=lambda row: (-row["calls"], str(row["model"]), row["batch_1"]["cost_usd"] or math.inf)
+        ),
+        "missing": missing,
+        "notes": [note for status in joined.statuses for note in status.notes],
+    }
+
+
+def _rows(joined: Joined, batch: float, utilisation: float) -> tuple[list[Row], list[Missing]]:
+    rows: list[Row] = []
+    missing: dict[tuple[str | None, str], int] = {}
+    hours = (joined.span.until_ns - joined.span.since_ns) / 3.6e12
+    for i, name in enumerate(joined.stacks):
+        found: dict[tuple[str | None, str], tuple[ReferenceStack, RuntimeProfile, dict[int, _Traffic]]] = {}
+        for dim, traffic in _traffic(joined, f"i{i}").items():
+            kind = joined.dims[dim]
+            idealized = kind.idealized[i]
+            if idealized is None:
+                key = (kind.deployment.model, name)
+                missing[key] = missing.get(key, 0) + traffic.calls
+                continue
+            stack, profile = idealized
+            found.setdefault((kind.deployment.model, profile.id), (stack, profile, {}))[2][dim] = traffic
+        rows += [
+            _row(
+                model,
+                stack,
+                profile,
+                _added(list(parts.values())),
+                points(joined, list(parts)),
+                hours,
+                batch,
+                utilisation,
+            )
+            for (model, _), (stack, profile, parts) in found.items()
+        ]
+    return rows, [{"model": model, "stack": stack, "calls": n} for (model, stack), n in missing.items()]
+
+
+def _traffic(joined: Joined, p: str) -> dict[int, _Traffic]:
+    """Comparable calls by dim, with their estimates of prefix *p* where the stack has a profile."""
+    tokens = "input_tokens + output_tokens"
+    rows = joined.engine.rows(
+        f"SELECT dim, count(*) AS n, sum(input_tokens) AS a, sum(output_tokens) AS b, sum({p}) AS x, sum({p}_low) AS l,"
+        f" sum({p}_high) AS h, sum(usd) AS u, count(usd) AS k, sum(CASE WHEN usd IS NOT NULL THEN {tokens} ELSE 0 END) AS t"
+        f" FROM joined WHERE cmp = 1 GROUP BY dim ORDER BY dim"
+    )
+    return {
+        int(dim): _Traffic(
+            int(n),
+            int(a),
+            int(b),
+            (float(x or 0.0), float(low or 0.0), float(high or 0.0)),
+            number(usd) if priced else None,
+            int(listed),
+        )
+        for dim, n, a, b, x, low, high, usd, priced, listed in rows
+    }
+
+
+def _added(parts: Sequence[_Traffic]) -> _Traffic:
+    listed = [part.list_cost_usd for part in parts if part.list_cost_usd is not None]
+    return _Traffic(
+        sum(part.calls for part in parts),
+        sum(part.input_tokens for part in parts),
+        sum(part.output_tokens for part in parts),
+        (
+            sum(part.runtime_s[0] for part in parts),
+            sum(part.runtime_s[1] for part in parts),
+            sum(part.runtime_s[2] for part in parts),
+        ),
+        sum(listed) if listed else None,
+        sum(part.listed_tokens for part in parts),
+    )
+
+
+def _row(
+    model: str | None,
+    stack: ReferenceStack,
+    profile: RuntimeProfile,
+    traffic: _Traffic,
+    at: Sequence[tuple[float, float, int]],
+    hours: float,
+    batch: float,
+    utilisation: float,
+) -> Row:
+    n_gpus, price = profile.n_gpus or 1, stack.price
+    runtime, low, high = traffic.runtime_s
+    usd_hour = None if price is None else n_gpus * price.usd_per_gpu_hour
+    tokens = traffic.input_tokens + traffic.output_tokens
+    slowdown, reason = _slowdown(stack, profile, model, at, batch)
+    per_token = (
+        traffic.list_cost_usd / traffic.listed_tokens if traffic.list_cost_usd and traffic.listed_tokens else None
+    )
+    use = _Use(tokens, runtime, usd_hour, per_token, tokens / hours * HOURS_A_MONTH)
+    return {
+        "model": model,
+        "stack": stack.id,
+        "n_gpus": n_gpus,
+        "provenance": profile.provenance,
+        "calls": traffic.calls,
+        "input_tokens": traffic.input_tokens,
+        "output_tokens": traffic.output_tokens,
+        "idealized_runtime_s": runtime,
+        "idealized_low_s": low,
+        "idealized_high_s": high,
+        "idealized_energy_j": None if stack.watts is None else runtime * n_gpus * stack.watts,
+        "usd_per_gpu_hour": None if price is None else price.usd_per_gpu_hour,
+        "price_source": None if price is None else price.source,
+        "price_date": None if price is None else price.date,
+        "list_cost_usd": traffic.list_cost_usd,
+        "list_usd_month": None if per_token is None else per_token * use.tokens_month,
+        "tokens_month": use.tokens_month,
+        "idealized_cost_low_usd": None if usd_hour is None else low * usd_hour / 3600.0,
+        "idealized_cost_high_usd": None if usd_hour is None else high * usd_hour / 3600.0,
+        "batch_1": use.rental(1.0),
+        "amortized": None if slowdown is None else use.rental(amortized_factor(batch, utilisation, slowdown)),
+        "slowdown": slowdown,
+        "amortized_reason": reason,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What a kind of use is computed from."""
+
+    tokens: int
+    runtime_s: float
+    usd_hour: float | None
+    list_usd_per_token: float | None
+    tokens_month: float
+
+    def rental(self, factor: float) -> Rental:
+        """A use in which a call occupies a replica for *factor* times its idealized runtime."""
+        # The factor holds the idle time: a replica gives tokens / (runtime x factor) a second around the clock.
+        capacity = self.tokens / (self.runtime_s * factor) * 3600.0 * HOURS_A_MONTH if self.runtime_s > 0 else None
+        month = None if self.usd_hour is None else self.usd_hour * HOURS_A_MONTH
+        even = month / self.list_usd_per_token if month is not None and self.list_usd_per_token else None
+        replicas = None if not capacity else max(1, math.ceil(self.tokens_month / capacity - 1e-9))
+        return {
+            "cost_usd": None if self.usd_hour is None else self.runtime_s * factor * self.usd_hour / 3600.0,
+            "capacity_tokens_month": capacity,
+            "break_even_tokens_month": even if even is not None and capacity is not None and even <= capacity else None,
+            "replicas": replicas,
+            "usd_month": None if month is None or replicas is None else replicas * month,
+        }
+
+
+def _slowdown(
+    stack: ReferenceStack,
+    profile: RuntimeProfile,
+    model: str | None,
+    at: Sequence[tuple[float, float, int]],
+    batch: float,
+) -> tuple[float | None, str | None]:
+    """(how much longer a call takes in a batch than alone, why that is unknown)."""
+    total = sum(profile.runtime(p, o) * n for p, o, n in at)
+    if not total:
+        return None, "no comparable call"
+    decode = sum(profile.decode_time(p, o) * n for p, o, n in at)
+    steps = sum(max(o - 1, 0) * n for _, o, n in at)
+    context = sum((p + o / 2) * max(o - 1, 0) * n for p, o, n in at) / steps if steps else 1.0
+    try:
+        longer = batch_slowdown(
+            get_model(profile.model),
+            get_gpu(stack.gpu),
+            batch,
+            context=context,
+            n_gpus=profile.n_gpus,
+            stack=stack.id.partition(":")[2] or None,
+        )
+    except (ConfigurationError, ProfileNotFoundError) as error:
+        return None, str(error)
+    return min(batch, max(1.0, batch * (1 - decode / total) + longer * decode / total)), None

@@ -1,0 +1,74 @@
+"""What-if as text."""
+
+from __future__ import annotations
+
+from tracewrap.report.questions.whatif import Rental, Row, WhatIf
+from tracewrap.report.render.text import ABSENT, bounds, count, ratio, seconds, tokens, usd
+
+
+def render_whatif(found: WhatIf) -> str:
+    """A block a model: batch 1 and amortised apart, list price beside both."""
+    period = found["period"]
+    lines = [
+        f"{count(found['comparable_calls'])} comparable of {count(found['calls'])} calls"
+        f" from {period['since']} to {period['until']}"
+    ]
+    lines += [f"! {note}" for note in found["notes"]]
+    for model in dict.fromkeys(row["model"] for row in found["rows"]):
+        rows = [row for row in found["rows"] if row["model"] == model]
+        lines += ["", *_model(model, rows, found["batch"], found["utilisation"])]
+    if found["missing"]:
+        lines += ["", "no profile of the model on the stack (unknown, or too large for it):"]
+        for model in dict.fromkeys(gap["model"] for gap in found["missing"]):
+            gaps = [gap for gap in found["missing"] if gap["model"] == model]
+            lines.append(
+                f"  {model or ABSENT} ({count(gaps[0]['calls'])} calls): {', '.join(g['stack'] for g in gaps)}"
+            )
+        lines.append("a closed model needs a stand-in: --stand-in CLOSED=OPEN")
+    return "\n".join(lines) + "\n"
+
+
+def _model(model: str | None, rows: list[Row], batch: float, utilisation: float) -> list[str]:
+    first = rows[0]
+    listed = "unpriced" if first["list_cost_usd"] is None else f"list cost {usd(first['list_cost_usd'])}"
+    month = "" if first["list_usd_month"] is None else f", a month at this rate {usd(first['list_usd_month'])}"
+    out = [f"{model or ABSENT}: {count(first['calls'])} calls, {listed}{month}", ""]
+    out += _table(
+        "batch 1: one call after another",
+        [
+            (row, row["batch_1"], bounds(usd, row["idealized_cost_low_usd"], row["idealized_cost_high_usd"]))
+            for row in rows
+        ],
+    )
+    shared: list[tuple[Row, Rental | None, str]] = [
+        (row, row["amortized"], f" (slowdown {ratio(row['slowdown'])})") for row in rows if row["amortized"]
+    ]
+    out += ["", *_table(f"amortised: batch {batch:g}, busy {utilisation:.0%} of the time", shared)]
+    return out + [
+        f"  {row['stack']}: no amortised cost: {row['amortized_reason']}" for row in rows if row["amortized"] is None
+    ]
+
+
+def _table(title: str, uses: list[tuple[Row, Rental | None, str]]) -> list[str]:
+    head = ("  " + title, "GPUs", "idealized", "cost", "break-even a month", "capacity a month", "replicas a month")
+    rows: list[tuple[str, ...]] = [head]
+    for row, use, beside in uses:
+        if use is not None:
+            even = use["break_even_tokens_month"]
+            rows.append(
+                (
+                    f"  {row['stack']}",
+                    str(row["n_gpus"]),
+                    seconds(row["idealized_runtime_s"]),
+                    usd(use["cost_usd"]) + beside,
+                    "never" if even is None and row["list_cost_usd"] and use["cost_usd"] else _tokens(even),
+                    _tokens(use["capacity_tokens_month"]),
+                    ABSENT if use["replicas"] is None else f"{use['replicas']} for {usd(use['usd_month'])}",
+                )
+            )
+    widths = [max(len(cells[i]) for cells in rows) for i in range(len(head))]
+    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(cells, widths, strict=True)).rstrip() for cells in rows]
+
+
+def _tokens(value: float | None) -> str:
+    return ABSENT if value is None else f"{tokens(round(value))} tokens"

@@ -1,0 +1,1 @@
+"""What a report computes over: loading, engines, the join as SQL, queries."""

@@ -1,0 +1,1 @@
+"""Fitting a runtime profile from few queries, and designing the queries."""

@@ -1,0 +1,1 @@
+"""Analytic profiles: architectures, GPUs and stacks to seconds."""

@@ -1,0 +1,218 @@
+"""Architecture from a Hugging Face ``config.json``.
+
+Understands the field names of the Llama, Qwen, Mistral, Gemma, Phi, Cohere, gpt-oss, DeepSeek, GLM, Kimi, Mixtral,
+GPT-NeoX, GPT-J, Falcon and BLOOM families and of multimodal wrappers (``text_config``). A missing or impossible field
+raises ConfigurationError naming it; nothing is filled in by guess but what the format itself leaves out by rule.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tracewrap.errors import ConfigurationError
+from tracewrap.runtime.roofline.architecture import Architecture
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "hidden": ("hidden_size", "n_embd", "d_model"),
+    "heads": ("num_attention_heads", "n_head"),
+    "vocab": ("vocab_size",),
+    "context": ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length"),
+}
+_UNGATED = {"gpt2", "gptj", "gpt_neox", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode", "mpt", "nemotron"}
+_TIED_BY_DEFAULT = {
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gemma3_text",
+    "gemma4",
+    "gemma4_text",
+    "cohere",
+    "cohere2",
+    "gpt2",
+    "bloom",
+    "opt",
+}
+_QKV_BIAS = {"qwen2", "qwen2_moe", "gpt2", "gpt_neox", "opt", "bloom", "phi"}
+_PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float8_e4m3fn": "fp8"}
+_QUANTIZED = {"fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "gptq": "int4", "fbgemm_fp8": "fp8"}
+
+
+def read_config(path: str | os.PathLike[str], model_id: str | None = None) -> Architecture:
+    """The architecture in the ``config.json`` at *path* (the file or the folder that holds it)."""
+    file = Path(path)
+    file = file / "config.json" if file.is_dir() else file
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{file}: not valid JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{file}: holds a JSON {type(data).__name__}, an object was expected")
+    name = model_id or data.get("_name_or_path") or file.resolve().parent.name or "config"
+    return architecture_from_config(data, str(name), where=str(file))
+
+
+def architecture_from_config(config: Mapping[str, Any], model_id: str, where: str = "config") -> Architecture:
+    """The architecture of a parsed ``config.json``; *where* names the file in error messages."""
+    text = config.get("text_config") or {}
+    if not isinstance(text, Mapping):
+        raise ConfigurationError(f"{where}: text_config is {text!r}, must be an object")
+    reader = _Reader({**config, **text}, where)
+    kind = str(reader.values.get("model_type", ""))
+    values: dict[str, Any] = {field: reader.whole(*names) for field, names in _NAMES.items()}
+    values["kv_heads"] = _kv_heads(reader, kind, values["heads"])
+    values["tied"] = bool(reader.values.get("tie_word_embeddings", kind in _TIED_BY_DEFAULT))
+    values["gated"] = kind not in _UNGATED
+    values["attention_bias"] = bool(reader.values.get("attention_bias", kind in _QKV_BIAS))
+    values["precision"] = _precision(reader)
+    values |= _attention(reader, values) | _experts(reader, values) | _linear(reader, kind, values)
+    try:
+        return Architecture(id=model_id, family=kind, source=where, **values)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
+
+
+class _Reader:
+    """Fields of a configuration, with errors that name file, field and value."""
+
+    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+        self.values = values
+        self.where = where
+
+    def optional(self, *names: str) -> int | None:
+        """The first of *names* that is there, as a whole number above zero; None when none is."""
+        for name in names:
+            value = self.values.get(name)
+            if value is not None:
+                if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                    raise ConfigurationError(f"{self.where}: {name} is {value!r}, must be a whole number of at least 1")
+                return value
+        return None
+
+    def whole(self, *names: str) -> int:
+        """The first of *names* that is there; ConfigurationError when none is."""
+        value = self.optional(*names)
+        if value is None:
+            raise ConfigurationError(f"{self.where}: field {names[0]!r} is missing; add it to the configuration")
+        return value
+
+
+def _kv_heads(reader: _Reader, kind: str, heads: int) -> int:
+    if kind == "falcon" and reader.values.get("multi_query") and not reader.values.get("new_decoder_architecture"):
+        return 1
+    return reader.optional("num_key_value_heads", "num_kv_heads") or heads
+
+
+def _precision(reader: _Reader) -> str:
+    quantization = reader.values.get("quantization_config")
+    if isinstance(quantization, Mapping):
+        narrow = _quantized(quantization)
+        if narrow is not None:
+            return narrow
+    dtype = str(reader.values.get("torch_dtype") or reader.values.get("dtype") or "bfloat16").removeprefix("torch.")
+    if dtype not in _PRECISIONS:
+        raise ConfigurationError(f"{reader.where}: torch_dtype is {dtype!r}, must be one of {', '.join(_PRECISIONS)}")
+    return _PRECISIONS[dtype]
+
+
+def _quantized(quantization: Mapping[str, Any]) -> str | None:
+    """The weight precision of a ``quantization_config``: by bits and kind where it says so, else by method."""
+    groups = quantization.get("config_groups")
+    first = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None
+    weights = first.get("weights") if isinstance(first, Mapping) else None
+    if isinstance(weights, Mapping):
+        names = {(8, "float"): "fp8", (8, "int"): "int8", (4, "int"): "int4", (4, "float"): "nvfp4"}
+        return names.get((weights.get("num_bits", 0), str(weights.get("type", "int"))))
+    if quantization.get("bits") == 8 or quantization.get("load_in_8bit"):
+        return "int8"
+    if quantization.get("load_in_4bit"):
+        return "int4"
+    return _QUANTIZED.get(str(quantization.get("quant_method", "")))
+
+
+def _attention(reader: _Reader, values: Mapping[str, Any]) -> dict[str, Any]:
+    kv_lora = reader.optional("kv_lora_rank")
+    if kv_lora is not None:
+        return {
+            "attention": "mla",
+            "kv_lora": kv_lora,
+            "q_lora": reader.optional("q_lora_rank") or 0,
+            "head_dim": reader.whole("qk_nope_head_dim"),
+            "rope_dim": reader.whole("qk_rope_head_dim"),
+            "v_head_dim": reader.whole("v_head_dim"),
+        }
+    head_dim = reader.optional("head_dim", "attention_head_dim")
+    if head_dim is None:
+        if values["hidden"] % values["heads"]:
+            raise ConfigurationError(
+                f"{reader.where}: num_attention_heads is {values['heads']}, must divide hidden_size ({values['hidden']})"
+            )
+        head_dim = values["hidden"] // values["heads"]
+    return {"head_dim": head_dim, **_window(reader, values["layers"])}
+
+
+def _window(reader: _Reader, layers: int) -> dict[str, Any]:
+    """Sliding-window fields: which layers read the whole context."""
+    if reader.values.get("use_sliding_window") is False:
+        return {}
+    window = reader.optional("sliding_window", "attention_chunk_size")
+    kinds = reader.values.get("layer_types")
+    if window is None:
+        return {}
+    if isinstance(kinds, list):
+        full = sum(kind == "full_attention" for kind in kinds)
+        return {"attention": "sliding", "window": window, "full_layers": full} if full < len(kinds) else {}
+    pattern = reader.optional("sliding_window_pattern", "_sliding_window_pattern")
+    if pattern is not None:
+        return {"attention": "sliding", "window": window, "full_layers": layers // pattern}
+    if reader.values.get("model_type") == "gemma2":
+        return {"attention": "sliding", "window": window, "full_layers": layers // 2}
+    return {"attention": "sliding", "window": window, "full_layers": 0}
+
+
+def _experts(reader: _Reader, values: Mapping[str, Any]) -> dict[str, Any]:
+    experts = reader.optional("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+    if experts is None or experts == 1:
+        return {"ffn": _ffn(reader, values)}
+    width = reader.optional("moe_intermediate_size", "expert_ffn_hidden_size") or reader.whole("intermediate_size")
+    shared_width = reader.optional("shared_expert_intermediate_size")
+    shared = shared_width or (reader.optional("n_shared_experts", "num_shared_experts") or 0) * width
+    step = reader.optional("interleave_moe_layer_step", "decoder_sparse_step") or 1
+    dense = reader.optional("first_k_dense_replace") or (values["layers"] - values["layers"] // step)
+    if reader.values.get("model_type") in ("llama4", "llama4_text"):
+        shared = width
+    return {
+        "experts": experts,
+        "active_experts": reader.whole("num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk"),
+        "expert_ffn": width,
+        "shared_ffn": shared,
+        "dense_layers": dense,
+        "ffn": (reader.optional("intermediate_size_mlp", "intermediate_size") or 0) if dense else 0,
+    }
+
+
+def _ffn(reader: _Reader, values: Mapping[str, Any]) -> int:
+    width = reader.optional("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
+    if width is None and values["gated"]:
+        raise ConfigurationError(f"{reader.where}: field 'intermediate_size' is missing; add it to the configuration")
+    return width or 4 * int(values["hidden"])
+
+
+def _linear(reader: _Reader, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Gated linear-attention layers (Qwen3-Next and its successors)."""
+    key_heads = reader.optional("linear_num_key_heads")
+    if key_heads is None:
+        return {}
+    interval = reader.optional("full_attention_interval") or 4
+    return {
+        "linear_layers": int(values["layers"]) - int(values["layers"]) // interval,
+        "linear_key_dim": key_heads * reader.whole("linear_key_head_dim"),
+        "linear_value_dim": reader.whole("linear_num_value_heads") * reader.whole("linear_value_head_dim"),
+        "attention_gate": True,
+    }

@@ -1,0 +1,325 @@
+"""The one codec between ``Call``, ``JoinedCall`` and span attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from tracewrap.records import Call, Estimate, JoinedCall, Outcome, TokenUsage, UsageSource
+from tracewrap.semconv.names import (
+    ACCEPTED_PREDICTION,
+    ATTEMPTS,
+    AUDIO_INPUT,
+    AUDIO_OUTPUT,
+    CACHE_READ,
+    CACHE_WRITE,
+    CACHE_WRITE_OLD,
+    CONSUMER,
+    CONTENTION_SECONDS,
+    CONTENTION_SHARE,
+    COST_IDEALIZED,
+    COST_LIST,
+    ENERGY_IDEALIZED,
+    ERROR_TYPE,
+    EXTRAPOLATED,
+    FINISH_REASONS,
+    IMAGE_INPUT,
+    INPUT_TOKENS,
+    JOIN_STATUS,
+    OPENAI_SERVICE_TIER,
+    OPERATION,
+    OUTCOME,
+    OUTPUT_TOKENS,
+    PROCESSED_INPUT,
+    PROCESSED_OUTPUT,
+    PROFILE_DENOISED,
+    PROFILE_IDEALIZED,
+    PROMPT_CACHED,
+    PROVENANCE,
+    PROVIDER,
+    REASONING,
+    REFERENCE_STACK,
+    REJECTED_PREDICTION,
+    REQUEST_ID,
+    REQUEST_MODEL,
+    REQUEST_STREAM,
+    RESPONSE_ID,
+    RESPONSE_MODEL,
+    RETRY,
+    RUNTIME_DENOISED,
+    RUNTIME_IDEALIZED,
+    RUNTIME_RAW,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+    SERVER_PROCESSING,
+    SERVICE_NAME,
+    SERVICE_TIER,
+    SERVING_RATIO,
+    TIME_TO_FIRST_CHUNK,
+    USAGE_SOURCE,
+)
+
+_USAGE_NAMES: tuple[tuple[str, str], ...] = (
+    ("cached_input_tokens", CACHE_READ),
+    ("cache_write_input_tokens", CACHE_WRITE),
+    ("reasoning_output_tokens", REASONING),
+    ("audio_input_tokens", AUDIO_INPUT),
+    ("audio_output_tokens", AUDIO_OUTPUT),
+    ("image_input_tokens", IMAGE_INPUT),
+    ("accepted_prediction_output_tokens", ACCEPTED_PREDICTION),
+    ("rejected_prediction_output_tokens", REJECTED_PREDICTION),
+)
+READ_NAMES = frozenset(
+    {
+        *(name for _, name in _USAGE_NAMES),
+        *(OPERATION, PROVIDER, REQUEST_MODEL, REQUEST_STREAM, RESPONSE_MODEL, RESPONSE_ID, FINISH_REASONS),
+        *(TIME_TO_FIRST_CHUNK, INPUT_TOKENS, OUTPUT_TOKENS, CACHE_WRITE_OLD, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE),
+        *(RUNTIME_RAW, CONSUMER, ATTEMPTS, RETRY, OUTCOME, USAGE_SOURCE, PROCESSED_INPUT, PROCESSED_OUTPUT, REQUEST_ID),
+        *(SERVICE_TIER, SERVER_PROCESSING, SERVICE_NAME),
+    }
+)
+"""Attributes that a field of ``Call`` holds; every other one, ``tracewrap.*`` aside, becomes a tag."""
+_DERIVED = ("tracewrap.",)
+
+
+def put_usage(attributes: dict[str, Any], usage: TokenUsage) -> None:
+    """Write the token counts of *usage* into span *attributes*; absent counts stay absent."""
+    billed = usage.billed_input_tokens is not None or usage.billed_output_tokens is not None
+    if billed:
+        _put(attributes, INPUT_TOKENS, usage.billed_input_tokens)
+        _put(attributes, OUTPUT_TOKENS, usage.billed_output_tokens)
+        _put(attributes, PROCESSED_INPUT, usage.input_tokens)
+        _put(attributes, PROCESSED_OUTPUT, usage.output_tokens)
+    else:
+        if usage.input_tokens is not None:
+            attributes[INPUT_TOKENS] = usage.input_tokens
+        if usage.output_tokens is not None:
+            attributes[OUTPUT_TOKENS] = usage.output_tokens
+    if usage.cached_input_tokens is not None:
+        attributes[CACHE_READ] = usage.cached_input_tokens
+    if usage.reasoning_output_tokens is not None:
+        attributes[REASONING] = usage.reasoning_output_tokens
+    if usage.cache_write_input_tokens is not None:
+        attributes[CACHE_WRITE] = usage.cache_write_input_tokens
+    if usage.audio_input_tokens is not None:
+        attributes[AUDIO_INPUT] = usage.audio_input_tokens
+    if usage.audio_output_tokens is not None:
+        attributes[AUDIO_OUTPUT] = usage.audio_output_tokens
+    if usage.image_input_tokens is not None:
+        attributes[IMAGE_INPUT] = usage.image_input_tokens
+    if usage.accepted_prediction_output_tokens is not None:
+        attributes[ACCEPTED_PREDICTION] = usage.accepted_prediction_output_tokens
+    if usage.rejected_prediction_output_tokens is not None:
+        attributes[REJECTED_PREDICTION] = usage.rejected_prediction_output_tokens
+    attributes[USAGE_SOURCE] = usage.source
+
+
+def call_attributes(call: Call) -> dict[str, Any]:
+    """Span attributes of *call*: what ``call_from_attributes`` reads back (ids, times and resource are the span's own)."""
+    attributes: dict[str, Any] = {OPERATION: call.operation, PROVIDER: call.provider}
+    _put(attributes, REQUEST_MODEL, call.request_model)
+    _put(attributes, RESPONSE_MODEL, call.response_model)
+    _put(attributes, SERVER_ADDRESS, call.server_address)
+    _put(attributes, SERVER_PORT, call.server_port)
+    if call.stream:
+        attributes[REQUEST_STREAM] = True
+    if call.usage is not None:
+        put_usage(attributes, call.usage)
+    _put(attributes, RUNTIME_RAW, call.raw_runtime_s)
+    _put(attributes, TIME_TO_FIRST_CHUNK, call.time_to_first_chunk_s)
+    _put(attributes, CONSUMER, call.consumer_s)
+    attributes[ATTEMPTS] = call.attempts
+    if call.retry_s:
+        attributes[RETRY] = call.retry_s
+    attributes[OUTCOME] = call.outcome
+    _put(attributes, ERROR_TYPE, call.error_type)
+    _put(attributes, RESPONSE_ID, call.response_id)
+    _put(attributes, REQUEST_ID, call.request_id)
+    _put(attributes, SERVICE_TIER, call.service_tier)
+    _put(attributes, SERVER_PROCESSING, call.server_processing_s)
+    if call.finish_reasons:
+        attributes[FINISH_REASONS] = call.finish_reasons
+    attributes.update(call.tags)
+    return attributes
+
+
+def call_from_attributes(
+    attributes: Mapping[str, Any],
+    *,
+    trace_id: str,
+    span_id: str,
+    start_time_ns: int,
+    end_time_ns: int | None = None,
+    parent_span_id: str | None = None,
+    service_name: str | None = None,
+    scope_name: str | None = None,
+    failed: bool = False,
+    tags: Mapping[str, str] | None = None,
+    keep_tags: bool = True,
+) -> Call | None:
+    """The call that a span describes, or None when it is not a span of an LLM request.
+
+    Spans of other instrumentors that follow the GenAI conventions are read too: raw runtime is then the span's duration. ``tags``:
+    resource attributes to keep for grouping; span attributes that no field holds are added as text,
+    unless ``keep_tags`` is False.
+    """
+    operation, provider = attributes.get(OPERATION), attributes.get(PROVIDER) or attributes.get("gen_ai.system")
+    if not isinstance(operation, str) or not isinstance(provider, str):
+        return None
+    raw = _float(attributes.get(RUNTIME_RAW))
+    if raw is None and end_time_ns is not None and end_time_ns > start_time_ns:
+        raw = (end_time_ns - start_time_ns) / 1e9
+    error = _text(attributes.get(ERROR_TYPE)) or ("_OTHER" if failed else None)
+    outcome = attributes.get(OUTCOME) or ("error" if error else "complete")
+    finish = attributes.get(FINISH_REASONS) or ()
+    extra = dict(tags or {})
+    for name, value in attributes.items() if keep_tags else ():
+        if name not in READ_NAMES and not name.startswith(_DERIVED):
+            extra[name] = value if isinstance(value, str) else str(value)
+    return Call(
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_span_id=parent_span_id,
+        start_time_ns=start_time_ns,
+        provider=provider,
+        operation=operation,
+        service_name=service_name,
+        scope_name=scope_name,
+        request_model=_text(attributes.get(REQUEST_MODEL)),
+        response_model=_text(attributes.get(RESPONSE_MODEL)),
+        server_address=_text(attributes.get(SERVER_ADDRESS)),
+        server_port=_int(attributes.get(SERVER_PORT)),
+        stream=attributes.get(REQUEST_STREAM) in (True, "true"),
+        usage=_usage(attributes),
+        raw_runtime_s=raw,
+        time_to_first_chunk_s=_float(attributes.get(TIME_TO_FIRST_CHUNK)),
+        consumer_s=_float(attributes.get(CONSUMER)),
+        attempts=_int(attributes.get(ATTEMPTS)) or 1,
+        retry_s=_float(attributes.get(RETRY)) or 0.0,
+        outcome=cast(Outcome, outcome),
+        error_type=error,
+        response_id=_text(attributes.get(RESPONSE_ID)),
+        request_id=_text(attributes.get(REQUEST_ID)),
+        service_tier=_text(attributes.get(SERVICE_TIER) or attributes.get(OPENAI_SERVICE_TIER)),
+        finish_reasons=(finish,) if isinstance(finish, str) else tuple(str(reason) for reason in finish),
+        server_processing_s=_float(attributes.get(SERVER_PROCESSING)),
+        tags=extra,
+    )
+
+
+class HasEstimates(Protocol):
+    """The estimates of a call, joined or about to be."""
+
+    @property
+    def denoised_runtime(self) -> Estimate | None: ...
+    @property
+    def idealized_runtime(self) -> Estimate | None: ...
+    @property
+    def idealized_cost(self) -> Estimate | None: ...
+    @property
+    def idealized_energy(self) -> Estimate | None: ...
+    @property
+    def reference_stack(self) -> str | None: ...
+    @property
+    def status(self) -> str: ...
+
+
+def joined_attributes(joined: JoinedCall) -> dict[str, Any]:
+    """Attributes that the join adds to a span: estimates with intervals, profile ids, provenance, status."""
+    attributes = estimate_attributes(joined, joined.call.last_attempt_s, joined.prompt_cached)
+    _put(attributes, COST_LIST, joined.list_cost_usd)
+    return attributes
+
+
+def estimate_attributes(found: HasEstimates, last_attempt_s: float | None, prompt_cached: bool) -> dict[str, Any]:
+    """Attributes of the estimates *found* for a call whose last attempt took *last_attempt_s* seconds."""
+    attributes: dict[str, Any] = {JOIN_STATUS: found.status}
+    denoised, idealized = found.denoised_runtime, found.idealized_runtime
+    if denoised is not None:
+        _put_estimate(attributes, RUNTIME_DENOISED, denoised)
+        attributes[PROFILE_DENOISED] = denoised.profile_id
+        if last_attempt_s is not None:
+            contention = last_attempt_s - denoised.value
+            attributes[CONTENTION_SECONDS] = contention
+            if last_attempt_s:
+                attributes[CONTENTION_SHARE] = contention / last_attempt_s
+    if idealized is not None:
+        _put_estimate(attributes, RUNTIME_IDEALIZED, idealized)
+        attributes[PROFILE_IDEALIZED] = idealized.profile_id
+        attributes[PROVENANCE] = idealized.provenance
+        _put(attributes, REFERENCE_STACK, found.reference_stack)
+        if denoised is not None and idealized.value:
+            attributes[SERVING_RATIO] = denoised.value / idealized.value
+        if found.idealized_cost is not None:
+            _put_estimate(attributes, COST_IDEALIZED, found.idealized_cost)
+        if found.idealized_energy is not None:
+            _put_estimate(attributes, ENERGY_IDEALIZED, found.idealized_energy)
+    if (denoised is not None and denoised.extrapolated) or (idealized is not None and idealized.extrapolated):
+        attributes[EXTRAPOLATED] = True
+    if prompt_cached and (denoised is not None or idealized is not None):
+        attributes[PROMPT_CACHED] = True
+    return attributes
+
+
+def _put_estimate(attributes: dict[str, Any], name: str, estimate: Estimate) -> None:
+    attributes[name] = estimate.value
+    attributes[f"{name}.low"] = estimate.low
+    attributes[f"{name}.high"] = estimate.high
+
+
+def _put(attributes: dict[str, Any], name: str, value: Any) -> None:
+    if value is not None:
+        attributes[name] = value
+
+
+def _usage(attributes: Mapping[str, Any]) -> TokenUsage | None:
+    read = attributes.get
+    first, second = read(INPUT_TOKENS), read(OUTPUT_TOKENS)
+    processed_in, processed_out = read(PROCESSED_INPUT), read(PROCESSED_OUTPUT)
+    if first is None and second is None and processed_in is None and processed_out is None:
+        return None
+    separate = processed_in is not None or processed_out is not None
+    source = read(USAGE_SOURCE)
+    return TokenUsage(
+        input_tokens=_int(processed_in if separate else first),
+        output_tokens=_int(processed_out if separate else second),
+        cached_input_tokens=_int(read(CACHE_READ)),
+        cache_write_input_tokens=_int(read(CACHE_WRITE) if CACHE_WRITE in attributes else read(CACHE_WRITE_OLD)),
+        reasoning_output_tokens=_int(read(REASONING)),
+        audio_input_tokens=_int(read(AUDIO_INPUT)),
+        audio_output_tokens=_int(read(AUDIO_OUTPUT)),
+        image_input_tokens=_int(read(IMAGE_INPUT)),
+        accepted_prediction_output_tokens=_int(read(ACCEPTED_PREDICTION)),
+        rejected_prediction_output_tokens=_int(read(REJECTED_PREDICTION)),
+        billed_input_tokens=_int(first) if separate else None,
+        billed_output_tokens=_int(second) if separate else None,
+        source=cast(UsageSource, source) if source in ("reported", "estimated") else "reported",
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _int(value: Any) -> int | None:
+    """A whole number of any spelling (ClickHouse and OTLP-JSON keep them as text); None otherwise."""
+    if value is None or type(value) is int:
+        return value
+    number = _float(value)
+    return int(number) if number is not None and number == int(number) else None
+
+
+def _float(value: Any) -> float | None:
+    if type(value) is float:
+        return value if abs(value) < _LARGEST else None
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if abs(number) < _LARGEST else None
+
+
+_LARGEST = 1e300
+"""Infinities and NaN compare false with it: they count as absent."""
