@@ -1,4 +1,4 @@
-"""The plain records that flow between the rooms: TokenUsage, Call, Estimate, JoinedCall.
+"""The plain records that flow between the rooms: TokenUsage, CallRecord, Call, Estimate, JoinedCall.
 
 Frozen, slotted, plain values; no record reaches back to what made it. Units are suffixes. Absent is ``None``.
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 UsageSource = Literal["reported", "estimated"]
 Provenance = Literal["measured", "few_shot", "analytic_calibrated", "analytic", "assumed"]
@@ -49,6 +49,63 @@ class TokenUsage(NamedTuple):
     billed_input_tokens: int | None = None
     billed_output_tokens: int | None = None
     source: UsageSource = "reported"
+
+
+class CallRecord:
+    """What capture leaves of one call for the background: the call's facts under their wire names. Handed on, it stays as it is.
+
+    It exists for every call, whatever the program's tracing keeps. Not a dataclass: one is made a call on the caller's thread.
+    """
+
+    __slots__ = (
+        "attributes",
+        "end_time_ns",
+        "failure",
+        "name",
+        "parent_span_id",
+        "program_span",
+        "resource",
+        "sampled",
+        "span_id",
+        "start_time_ns",
+        "trace_id",
+        "trace_state",
+    )
+
+    def __init__(
+        self,
+        trace_id: int,
+        span_id: int,
+        parent_span_id: int | None,
+        sampled: bool,
+        trace_state: str | None,
+        program_span: bool,
+        resource: Mapping[str, Any] | None,
+        name: str,
+        start_time_ns: int,
+        end_time_ns: int,
+        attributes: dict[str, Any],
+        failure: str | None,
+    ) -> None:
+        self.trace_id = trace_id
+        """Of the program's trace where there is one."""
+        self.span_id = span_id
+        self.parent_span_id = parent_span_id
+        self.sampled = sampled
+        """Whether the call's span is exported as a trace; logged, counted and learned it is in any case."""
+        self.trace_state = trace_state
+        """W3C tracestate header; its ``ot=th:`` tells with what probability the trace was sampled."""
+        self.program_span = program_span
+        """A tracer provider of the program's carries a span of this call: its own pipeline exports it."""
+        self.resource = resource
+        """Resource attributes of that provider; None: the pipeline's own resource."""
+        self.name = name
+        self.start_time_ns = start_time_ns
+        self.end_time_ns = end_time_ns
+        self.attributes = attributes
+        """Names of ``semconv`` -> text, number, truth value or tuple of text."""
+        self.failure = failure
+        """Status description of a failed call, free of message content; None: not failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 from opentelemetry import trace
 
 from tracewrap import semconv
+from tracewrap.records import CallRecord
 
 logger = logging.getLogger("tracewrap")
 logger.addHandler(logging.NullHandler())
@@ -20,10 +21,12 @@ Enrich = Callable[[Any, dict[str, Any]], Mapping[str, Any]]
 class State:
     """Mutable set-up of this process: tracer, inline join, policy for stream usage, failure count."""
 
-    __slots__ = ("broken", "enrich", "stream_usage", "tracer")
+    __slots__ = ("broken", "enrich", "record", "stream_usage", "tracer")
 
     def __init__(self) -> None:
         self.tracer: trace.Tracer | None = None
+        self.record: Callable[[CallRecord], None] | None = None
+        """Where finished calls go: the pipeline's queue; never blocks, never raises. None: no pipeline is set up."""
         self.enrich: Enrich | None = None
         """Inline join: (span, attributes) -> attributes to add before the span ends."""
         self.stream_usage = os.environ.get("TRACEWRAP_STREAM_USAGE", "auto")
