@@ -31,7 +31,18 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline": {"capture", "estimate", "prices", "learn", "sinks", "semconv", "errors"},
     "start": {"capture", "pipeline", "estimate", "sinks", "semconv", "errors"},
     "testing": {"capture", "estimate", "records", "semconv"},
-    "demo": {"capture", "estimate", "sinks", "sources", "report", "runtime", "records", "semconv", "errors", "pipeline"},
+    "demo": {
+        "capture",
+        "estimate",
+        "sinks",
+        "sources",
+        "report",
+        "runtime",
+        "records",
+        "semconv",
+        "errors",
+        "pipeline",
+    },
 }
 """Room -> rooms it may import. cli and the package's own __init__ may import all."""
 
