@@ -12,8 +12,8 @@ from tracewrap.estimate.catalog import Catalog
 from tracewrap.estimate.joiner import join_call
 from tracewrap.prices.book import PriceBook
 from tracewrap.records import Call, TokenUsage
-from tracewrap.report import building as nightly
 from tracewrap.report.tables import join_sql, queries
+from tracewrap.report.tables.loading import load
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
 from tracewrap.sources import connect
@@ -61,7 +61,7 @@ def test_estimates_equal_the_scalar_profile() -> None:
         ]
         connection.executemany(f"INSERT INTO t VALUES ({', '.join('?' * (3 + len(names)))})", rows)
         sql = join_sql.stacked("SELECT * FROM t", join_sql.estimate_stages("d", n))
-        found = connection.execute(f"SELECT i, p, o, d, d_low, d_high, d_out FROM ({sql})").fetchall()
+        found = connection.execute(f"SELECT i, p, o, d_s, d_low_s, d_high_s, d_extrapolated FROM ({sql})").fetchall()
     assert len(found) == 1250
     for i, p, o, value, low, high, outside in found:
         expected = profiles[i].estimate(p, o)
@@ -108,11 +108,13 @@ def test_joined_table_equals_the_live_join(tmp_path: Path) -> None:
     )
     catalog = Catalog(stacks=stacks, denoised=denoised)
     log = write_log(tmp_path / "log.jsonl", calls)
-    joined = nightly.load(
-        [str(log)], None, catalogs={"default": catalog}, denoised=catalog, book=PriceBook(), now_ns=2**62
-    )
+    joined = load([str(log)], None, catalogs={"default": catalog}, denoised=catalog, book=PriceBook(), now_ns=2**62)
     sql = queries.joined_query(joined.prefixes, joined.n_segments, 0, joined.span.since_ns, 2**62, ids=True)
-    fields = ("span_id", "d", "d_low", "d_high", "i0", "i0_low", "i0_high", "last")
+    fields = (
+        "span_id",
+        *(f"{prefix}_{part}" for prefix in ("denoised", "idealized_0") for part in ("s", "low_s", "high_s")),
+        "last_attempt_s",
+    )
     found = {row[0]: row[1:] for row in joined.engine.rows(f"SELECT {', '.join(fields)} FROM ({sql}) AS t")}
     assert len(found) == len(calls)
     compared = 0

@@ -10,7 +10,6 @@ import csv
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
@@ -18,9 +17,7 @@ from tracewrap.estimate.joiner import cost_and_energy
 from tracewrap.records import Estimate
 from tracewrap.report.schema import Capability, ScoredModel
 from tracewrap.report.tables.join_sql import dbl
-
-if TYPE_CHECKING:
-    from tracewrap.report.building import Joined
+from tracewrap.report.tables.loading import Joined
 
 MEASURES = ("idealized_runtime_s", "idealized_cost_usd", "idealized_energy_j")
 CELLS_AN_OCTAVE = 8
@@ -83,7 +80,7 @@ def points(joined: Joined, dims: Sequence[int] | None = None) -> list[tuple[floa
     chosen = "" if dims is None else f"AND dim IN ({', '.join(map(str, dims))})"
     rows = joined.engine.rows(
         f"SELECT {cell(p)} AS a, {cell(o)} AS b, avg({dbl(p)}) AS p, avg({dbl(o)}) AS o, count(*) AS n"
-        f" FROM joined WHERE cmp = 1 {chosen} GROUP BY {cell(p)}, {cell(o)}"
+        f" FROM joined WHERE comparable = 1 {chosen} GROUP BY {cell(p)}, {cell(o)}"
     )
     return sorted((float(p), float(o), int(n)) for _, _, p, o, n in rows)
 

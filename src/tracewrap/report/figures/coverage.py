@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tracewrap.prices.book import PriceBook
 from tracewrap.report.schema import Coverage, Group, Missing, Prices, ProfileUsed, ReferenceUsed, Unprofiled
 from tracewrap.report.tables import queries
-
-if TYPE_CHECKING:
-    from tracewrap.prices.book import PriceBook
-    from tracewrap.report.building import Joined
+from tracewrap.report.tables.loading import Joined
 
 
 def coverage(joined: Joined, totals: Group) -> Coverage:
@@ -19,7 +17,7 @@ def coverage(joined: Joined, totals: Group) -> Coverage:
     row = dict(zip(names, joined.engine.rows(_sum_all(joined))[0], strict=True))
     count = {
         name: int(row[name] or 0)
-        for name in ("cmp", "reported", "estimated", "cached_n", "out_n", "foreign_scope", "future")
+        for name in ("comparable", "reported", "estimated", "prompt_cached", "extrapolated", "foreign_scope", "future")
     }
     calls, usage = totals["calls"], count["reported"] + count["estimated"]
     idealized = {figures["stack"]: figures["idealized"]["n"] for figures in totals["references"]}
@@ -35,11 +33,11 @@ def coverage(joined: Joined, totals: Group) -> Coverage:
         "priced_calls": totals["priced_calls"],
         "unpriced_calls": totals["unpriced_calls"],
         "generation_calls": sum(dim.calls for dim in joined.dims if dim.generation),
-        "comparable_calls": count["cmp"],
+        "comparable_calls": count["comparable"],
         "denoised_calls": totals["denoised"]["n"],
         "idealized_calls": idealized,
-        "extrapolated_calls": count["out_n"],
-        "prompt_cached_calls": count["cached_n"],
+        "extrapolated_calls": count["extrapolated"],
+        "prompt_cached_calls": count["prompt_cached"],
         "wrong_clock_calls": count["future"],
         "other_instrumentation_calls": count["foreign_scope"],
         "priced_share": _share(totals["priced_calls"], calls),

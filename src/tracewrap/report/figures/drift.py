@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from tracewrap.report.figures.group import number
 from tracewrap.report.schema import Drift
-from tracewrap.report.tables.period import HOUR_NS, from_ns
+from tracewrap.report.tables.loading import Joined
+from tracewrap.report.tables.period import DAY_NS, from_ns
 from tracewrap.runtime.quiet.drift import (
     MIN_CALLS,
     MIN_DAYS,
@@ -25,16 +25,12 @@ from tracewrap.runtime.quiet.drift import (
     find_changes,
 )
 
-if TYPE_CHECKING:
-    from tracewrap.report.building import Joined
-
 # The 90% quantile of the negative is the negative of the 10% quantile.
 _KEYS = "provider, model, deployment, CAST(floor(hour / 24) AS INTEGER)"
 _QUERY = (
-    f"SELECT {_KEYS} AS day, count(d) AS n, quantiles4(ln(d / last)) AS q"
-    f" FROM joined AS j JOIN labels AS l ON j.dim = l.label_dim WHERE d > 0 AND last > 0 GROUP BY {_KEYS}"
+    f"SELECT {_KEYS} AS day, count(denoised_s) AS n, quantiles4(ln(denoised_s / last_attempt_s)) AS levels"
+    f" FROM joined AS j JOIN labels AS l ON j.dim = l.label_dim WHERE denoised_s > 0 AND last_attempt_s > 0 GROUP BY {_KEYS}"
 )
-_DAY_NS = 24 * HOUR_NS
 
 Key = tuple[str, str | None, str]
 
@@ -63,7 +59,7 @@ def events(joined: Joined, history: Joined | None = None) -> tuple[list[Drift], 
 
 def _days(part: Joined, joined: Joined) -> Mapping[Key, list[DayLevel]]:
     """Levels of *part* by deployment; days are numbered from the first of *joined*."""
-    offset = (part.span.since_ns - joined.span.since_ns) // _DAY_NS
+    offset = (part.span.since_ns - joined.span.since_ns) // DAY_NS
     out: dict[Key, list[DayLevel]] = defaultdict(list)
     for provider, model, deployment, index, n, quantiles in part.engine.rows(_QUERY):
         _, tenth, _, twentieth = (number(value) for value in quantiles)
@@ -76,7 +72,7 @@ def _days(part: Joined, joined: Joined) -> Mapping[Key, list[DayLevel]]:
 def _event(joined: Joined, key: Key, days: list[DayLevel], change: Change) -> Drift:
     provider, model, deployment = key
     before = [day for day in days if day.day < change.since_day]
-    since = from_ns(joined.span.since_ns + change.since_day * _DAY_NS, joined.span.tz).date().isoformat()
+    since = from_ns(joined.span.since_ns + change.since_day * DAY_NS, joined.span.tz).date().isoformat()
     words = f"{100 * abs(change.ratio - 1):.0f}% {'slower' if change.ratio > 1 else 'faster'}"
     return {
         "provider": provider,

@@ -15,6 +15,8 @@ from tracewrap.report.schema import (
     Runtimes,
     SplitSeconds,
 )
+from tracewrap.report.tables.loading import prefixes_of
+from tracewrap.report.tables.queries import DENOISED
 
 Row = Mapping[str, Any]
 Provenances = Mapping[str, Mapping[str, int]]
@@ -37,9 +39,9 @@ def _four(values: Any) -> tuple[float | None, float | None, float | None, float 
 
 
 def _runtimes(row: Row, name: str) -> Runtimes:
-    p50, p90, p99, p95 = _four(row.get(f"q_{name}"))
+    p50, p90, p99, p95 = _four(row.get(f"{name}_quantiles"))
     n = int(row[f"{name}_n"] or 0)
-    total = number(row[f"{name}_sum"]) if n else None
+    total = number(row[f"{name}_sum_s"]) if n else None
     return {"n": n, "sum_s": total, "p50_s": p50, "p90_s": p90, "p95_s": p95, "p99_s": p99}
 
 
@@ -49,21 +51,21 @@ def _estimated(row: Row, prefix: str, provenance: Mapping[str, int]) -> Estimate
     return {
         "n": plain["n"],
         "sum_s": plain["sum_s"],
-        "sum_low_s": number(row[f"{prefix}_low"]) if known else None,
-        "sum_high_s": number(row[f"{prefix}_high"]) if known else None,
+        "sum_low_s": number(row[f"{prefix}_low_sum_s"]) if known else None,
+        "sum_high_s": number(row[f"{prefix}_high_sum_s"]) if known else None,
         "p50_s": plain["p50_s"],
         "p90_s": plain["p90_s"],
         "p95_s": plain["p95_s"],
         "p99_s": plain["p99_s"],
         "provenance": dict(provenance),
-        "extrapolated_calls": int(row[f"{prefix}_out"] or 0),
+        "extrapolated_calls": int(row[f"{prefix}_extrapolated"] or 0),
     }
 
 
 def _contention(row: Row) -> Contention:
-    n = int(row["d_n"] or 0)
-    last, value = (number(row["last_sum"]), number(row["d_sum"])) if n else (None, None)
-    low, high = (number(row["d_low"]), number(row["d_high"])) if n else (None, None)
+    n = int(row["denoised_n"] or 0)
+    last, value = (number(row["last_attempt_sum_s"]), number(row["denoised_sum_s"])) if n else (None, None)
+    low, high = (number(row["denoised_low_sum_s"]), number(row["denoised_high_sum_s"])) if n else (None, None)
 
     def left(estimate: float | None) -> float | None:
         return None if last is None or estimate is None else last - estimate
@@ -81,9 +83,11 @@ def _contention(row: Row) -> Contention:
 
 
 def _split(row: Row) -> SplitSeconds:
-    n = int(row["d_n"] or 0)
-    raw, last, quiet = (number(row[name]) if n else None for name in ("split_raw", "last_sum", "d_sum"))
-    admission = number(row["split_admission"]) if row["split_admission_n"] else None
+    n = int(row["denoised_n"] or 0)
+    raw, last, quiet = (
+        number(row[name]) if n else None for name in ("split_raw_s", "last_attempt_sum_s", "denoised_sum_s")
+    )
+    admission = number(row["split_admission_s"]) if row["split_admission_n"] else None
     known = raw is not None and last is not None and quiet is not None
     return {
         "n": n,
@@ -92,7 +96,7 @@ def _split(row: Row) -> SplitSeconds:
         "admission_s": admission,
         "contention_s": last - quiet if known else None,  # type: ignore[operator]
         "model_s": None if quiet is None else quiet - (admission or 0.0),
-        "consumer_s": number(row["split_consumer"]) if n else None,
+        "consumer_s": number(row["split_held_s"]) if n else None,
         "calls": {name: int(row[f"verdict_{name}"] or 0) for name in ("us", "provider", "model", "unknown")},
     }
 
@@ -106,22 +110,25 @@ def _interval(row: Row, name: str) -> Interval:
 
 
 def _reference(row: Row, prefix: str, stack: str, provenance: Mapping[str, int]) -> ReferenceFigures:
-    both = {name: number(row[f"{prefix}_both_{name}"]) for name in ("d", "i", "d_low", "d_high", "i_low", "i_high")}
+    both = {
+        name: number(row[f"{prefix}_both_{name}"])
+        for name in (f"{part}_{value}" for part in ("denoised", "idealized") for value in ("s", "low_s", "high_s"))
+    }
     beside = int(row[f"{prefix}_beside_n"] or 0)
-    listed = number(row[f"{prefix}_beside_list"]) if beside else None
+    listed = number(row[f"{prefix}_beside_list_usd"]) if beside else None
     return {
         "stack": stack,
         "idealized": _estimated(row, prefix, provenance),
         "serving_ratio": {
             "n": int(row[f"{prefix}_both_n"] or 0),
-            "value": ratio(both["d"], both["i"]),
-            "low": ratio(both["d_low"], both["i_high"]),
-            "high": ratio(both["d_high"], both["i_low"]),
+            "value": ratio(both["denoised_s"], both["idealized_s"]),
+            "low": ratio(both["denoised_low_s"], both["idealized_high_s"]),
+            "high": ratio(both["denoised_high_s"], both["idealized_low_s"]),
         },
         "idealized_cost_usd": _interval(row, f"{prefix}_cost"),
         "list_cost_usd": listed,
         "list_cost_calls": beside,
-        "list_to_idealized": ratio(listed, number(row[f"{prefix}_beside_cost"])),
+        "list_to_idealized": ratio(listed, number(row[f"{prefix}_beside_cost_usd"])),
         "idealized_energy_j": _interval(row, f"{prefix}_energy"),
     }
 
@@ -129,7 +136,7 @@ def _reference(row: Row, prefix: str, stack: str, provenance: Mapping[str, int])
 def group(key: Mapping[str, str | None], row: Row, stacks: Sequence[str], provenances: Provenances) -> Group:
     """One group's figures from a row of ``rollup_figures`` with quantiles beside it."""
     calls, usage = int(row["calls"] or 0), int(row["reported"] or 0) + int(row["estimated"] or 0)
-    priced = int(row["usd_n"] or 0)
+    priced = int(row["priced"] or 0)
     return {
         "key": dict(key),
         "calls": calls,
@@ -147,12 +154,15 @@ def group(key: Mapping[str, str | None], row: Row, stacks: Sequence[str], proven
         "retried_calls": int(row["retried"] or 0),
         "retry_s": float(row["retry_s"] or 0.0),
         "raw": _runtimes(row, "raw"),
-        "time_to_first_chunk": _runtimes(row, "ttfc"),
-        "denoised": _estimated(row, "d", provenances.get("d", {})),
+        "time_to_first_chunk": _runtimes(row, "first_chunk"),
+        "denoised": _estimated(row, DENOISED, provenances.get(DENOISED, {})),
         "contention": _contention(row),
         "split": _split(row),
-        "references": [_reference(row, f"i{i}", name, provenances.get(f"i{i}", {})) for i, name in enumerate(stacks)],
-        "list_cost_usd": number(row["usd_sum"]) if priced else None,
+        "references": [
+            _reference(row, prefix, name, provenances.get(prefix, {}))
+            for prefix, name in zip(prefixes_of(stacks)[1:], stacks, strict=True)
+        ],
+        "list_cost_usd": number(row["list_cost_usd"]) if priced else None,
         "priced_calls": priced,
         "unpriced_calls": max(usage - priced, 0),
     }

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tracewrap.report.figures.group import number, ratio
 from tracewrap.report.schema import CallRow
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.join_sql import dbl
+from tracewrap.report.tables.loading import Joined
 from tracewrap.report.tables.period import from_ns
-
-if TYPE_CHECKING:
-    from tracewrap.report.building import Joined
 
 _FIELDS = (
     *(
@@ -26,8 +24,10 @@ _FIELDS = (
         "output_tokens",
         "attempts",
     ),
-    *("raw_all", "last", "d", "d_low", "d_high", "usd"),
+    *("any_raw_s", "last_attempt_s", "denoised_s", "denoised_low_s", "denoised_high_s", "list_cost_usd"),
 )
+
+_WAIT = "last_attempt_s - denoised_s"
 
 
 def calls(joined: Joined, top: int) -> tuple[list[CallRow], list[CallRow]]:
@@ -35,12 +35,14 @@ def calls(joined: Joined, top: int) -> tuple[list[CallRow], list[CallRow]]:
     slowest = _floor(
         joined, f"SELECT raw_runtime_s FROM calls WHERE raw_runtime_s IS NOT NULL ORDER BY 1 DESC LIMIT {int(top)}"
     )
-    contended = _floor(joined, f"SELECT last - d AS x FROM joined WHERE d IS NOT NULL ORDER BY 1 DESC LIMIT {int(top)}")
+    contended = _floor(
+        joined, f"SELECT {_WAIT} AS wait_s FROM joined WHERE denoised_s IS NOT NULL ORDER BY 1 DESC LIMIT {int(top)}"
+    )
     floors = [floor for floor in (slowest, contended) if floor is not None]
     if not floors or top < 1:
         return [], []
     # A call waits no longer than it takes, so the calls of both lists take at least the smaller floor.
-    fields = [*_FIELDS, *joined.prefixes[1:2]]
+    fields = [*_FIELDS, *(f"{prefix}_s" for prefix in joined.prefixes[1:2])]
     sql = queries.joined_query(
         joined.prefixes,
         joined.n_segments,
@@ -51,7 +53,7 @@ def calls(joined: Joined, top: int) -> tuple[list[CallRow], list[CallRow]]:
         floor_s=min(floors),
     )
     lists = []
-    for order, known in (("raw_all", slowest), ("last - d", contended)):
+    for order, known in (("any_raw_s", slowest), (_WAIT, contended)):
         where = "1 = 0" if known is None else f"{order} >= {dbl(known)}"
         found = joined.engine.rows(
             f"SELECT {', '.join(fields)} FROM ({sql}) AS w WHERE {where} ORDER BY {order} DESC, trace_id, span_id LIMIT {int(top)}"
@@ -67,7 +69,7 @@ def _floor(joined: Joined, sql: str) -> float | None:
 
 def _call(joined: Joined, row: Mapping[str, Any]) -> CallRow:
     deployment = joined.dims[row["dim"]].deployment
-    last, quiet = number(row["last"]), number(row["d"])
+    last, quiet = number(row["last_attempt_s"]), number(row["denoised_s"])
     contention = None if last is None or quiet is None else last - quiet
     return {
         "trace_id": row["trace_id"],
@@ -81,15 +83,15 @@ def _call(joined: Joined, row: Mapping[str, Any]) -> CallRow:
         "input_tokens": _whole(row["input_tokens"]),
         "output_tokens": _whole(row["output_tokens"]),
         "attempts": int(row["attempts"]),
-        "raw_runtime_s": number(row["raw_all"]),
+        "raw_runtime_s": number(row["any_raw_s"]),
         "last_attempt_s": last,
         "denoised_runtime_s": quiet,
-        "denoised_low_s": number(row["d_low"]),
-        "denoised_high_s": number(row["d_high"]),
+        "denoised_low_s": number(row["denoised_low_s"]),
+        "denoised_high_s": number(row["denoised_high_s"]),
         "contention_s": contention,
         "contention_share": ratio(contention, last),
-        "idealized_runtime_s": number(row.get("i0")),
-        "list_cost_usd": number(row["usd"]),
+        "idealized_runtime_s": number(row.get("idealized_0_s")),
+        "list_cost_usd": number(row["list_cost_usd"]),
     }
 
 

@@ -69,19 +69,21 @@ def compare(a: Selection, b: Selection, **options: Any) -> Comparison:
     first, second = open_side(a, **options), open_side(b, **options)
     per_octave = 2 if min(first.comparable, second.comparable) >= FINE_CALLS else 1
     across = _stratify(first, second, per_octave)
-    cells = first.cells("raw", per_octave), second.cells("raw", per_octave)
+    cells = first.cells("raw_s", per_octave), second.cells("raw_s", per_octave)
     shared = cells[0].keys() & cells[1].keys()
     at = [_pooled(cells[0][cell], cells[1][cell]) for cell in sorted(shared)]
     matched = [int(sum(side[cell].n for cell in shared)) for side in cells]
     found = [
-        _calls("raw_runtime_s", first, second, "raw", per_octave),
-        _calls("raw_runtime_typical_s", first, second, "raw", per_octave, log=True),
-        _calls("time_to_first_chunk_s", first, second, "ttfc", per_octave),
+        _calls("raw_runtime_s", first, second, "raw_s", per_octave),
+        _calls("raw_runtime_typical_s", first, second, "raw_s", per_octave, log=True),
+        _calls("time_to_first_chunk_s", first, second, "first_chunk_s", per_octave),
         _profiles("denoised_runtime_s", first.denoised, second.denoised, at, matched),
-        _share("contention_share", first, second, "last - d", "last", "d IS NOT NULL"),
+        _share(
+            "contention_share", first, second, "last_attempt_s - denoised_s", "last_attempt_s", "denoised_s IS NOT NULL"
+        ),
         _profiles("idealized_runtime_s", first.idealized, second.idealized, at, matched),
         _profiles("idealized_cost_usd", first.idealized_cost, second.idealized_cost, at, matched),
-        _calls("list_cost_usd", first, second, "usd", per_octave),
+        _calls("list_cost_usd", first, second, "list_cost_usd", per_octave),
         _share("error_share", first, second, "CASE WHEN outcome = 3 THEN 1 ELSE 0 END", "1", "1 = 1"),
     ]
     facts = [_facts(side, n) for side, n in zip((first, second), matched, strict=True)]
@@ -112,7 +114,7 @@ def _stratify(a: Side, b: Side, per_octave: int) -> tuple[str, ...]:
         ids = {kind: i for i, kind in enumerate(dict.fromkeys(kind for side in kinds for kind in side.values()))}
         for side, kind in zip((a, b), kinds, strict=True):
             side.stratify({dim: ids[found] for dim, found in kind.items()})
-        if a.cells("raw", per_octave).keys() & b.cells("raw", per_octave).keys():
+        if a.cells("raw_s", per_octave).keys() & b.cells("raw_s", per_octave).keys():
             return tuple(name for name in mixed if name in kept)
     return ()
 

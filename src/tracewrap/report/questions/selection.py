@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
-from tracewrap.report.building import Joined, load, load_options, period
 from tracewrap.report.questions.equal_tokens import Shape
 from tracewrap.report.schema import Period
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.join_sql import dbl
+from tracewrap.report.tables.loading import Joined, load, load_options, period
+from tracewrap.report.tables.period import DAY_NS
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.roofline.architectures import resolve_model
 from tracewrap.runtime.stack import ReferenceStack
@@ -20,8 +21,6 @@ from tracewrap.runtime.stack import ReferenceStack
 BLOCKS = 24
 """Blocks of time that a side's calls are cut into: as few as can be told apart, because contention outlasts short ones."""
 _OWN_KEYS = ("day", "since", "until", "reference")
-_DAY_NS = 24 * 3_600 * 10**9
-"""No block is longer than a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +84,20 @@ class Side:
         self.period: Period = joined.span.describe()
         joined.engine.materialize("side", _side_query(joined, selection.where))
         first, last, calls, comparable = self._rows(
-            "SELECT min(start_time_ns) AS a, max(start_time_ns) AS b, count(*) AS n, sum(cmp) AS m FROM side"
+            "SELECT min(start_time_ns) AS a, max(start_time_ns) AS b, count(*) AS n, sum(comparable) AS m FROM side"
         )[0]
         self.calls, self.comparable = int(calls), int(comparable or 0)
         if not self.calls:
             between = f"{self.period['since']} and {self.period['until']}"
             raise ConfigurationError(f"{selection.text!r} selects no call between {between}; widen it or name another")
         self._first = int(first)
-        self._block = min(_DAY_NS, max((int(last) - int(first)) // BLOCKS, 1))
+        self._block = min(
+            DAY_NS,  # no block is longer than a day
+            max((int(last) - int(first)) // BLOCKS, 1),
+        )
         self._dims = [
-            (joined.dims[int(dim)], int(n)) for dim, n in self._rows("SELECT dim, sum(cmp) AS n FROM side GROUP BY dim")
+            (joined.dims[int(dim)], int(n))
+            for dim, n in self._rows("SELECT dim, sum(comparable) AS n FROM side GROUP BY dim")
         ]
         self._strata: dict[int, int] = {}
         self.stratify({dim.dim: 0 for dim, _ in self._dims})
@@ -132,7 +135,7 @@ class Side:
         cell = _cell(per_octave)
         rows = self._rows(
             f"SELECT {cell} AS cell, avg(p) AS p, avg(o) AS o, avg({column}) AS x, count({column}) AS n FROM {_STRATIFIED}"
-            f" WHERE cmp = 1 AND {column} > {dbl(0)} GROUP BY {cell}"
+            f" WHERE comparable = 1 AND {column} > {dbl(0)} GROUP BY {cell}"
         )
         return {
             int(cell): Cell(int(cell) // 1_000_000, float(p), float(o), float(x), float(n)) for cell, p, o, x, n in rows
@@ -145,7 +148,7 @@ class Side:
         rows = self._rows(
             f"SELECT {cell} AS cell, {block} AS block, count({column}) AS n,"
             f" sum({f'ln({relative})' if log else relative}) AS x"
-            f" FROM {_STRATIFIED} WHERE cmp = 1 AND {column} > {dbl(0)} GROUP BY {cell}, {block} ORDER BY 1, 2"
+            f" FROM {_STRATIFIED} WHERE comparable = 1 AND {column} > {dbl(0)} GROUP BY {cell}, {block} ORDER BY 1, 2"
         )
         return [(int(c), int(b), float(n), float(x)) for c, b, n, x in rows]
 
@@ -232,9 +235,11 @@ def _side_query(joined: Joined, where: Mapping[str, str]) -> str:
         f"{column} IS NULL" if value == "" else f"{column} = {queries.quoted(value)}"
         for column, value in zip(columns, where.values(), strict=True)
     ]
+    counts = f"{dbl('input_tokens')} AS p, {dbl('output_tokens')} AS o"
+    figures = "raw_s, first_chunk_s, list_cost_usd, last_attempt_s, denoised_s"
     return (
-        f"SELECT dim, start_time_ns, {dbl('input_tokens')} AS p, {dbl('output_tokens')} AS o, raw, ttfc, usd, last, d, cmp,"
-        f" outcome FROM ({base}) AS w JOIN labels AS l ON w.dim = l.label_dim WHERE {' AND '.join(chosen) or '1 = 1'}"
+        f"SELECT dim, start_time_ns, {counts}, {figures}, comparable, outcome FROM ({base}) AS w"
+        f" JOIN labels AS l ON w.dim = l.label_dim WHERE {' AND '.join(chosen) or '1 = 1'}"
     )
 
 

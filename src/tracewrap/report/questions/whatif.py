@@ -19,10 +19,10 @@ from typing import TypedDict
 
 from tracewrap.errors import ConfigurationError, ProfileNotFoundError
 from tracewrap.estimate.catalog import Catalog
-from tracewrap.report.building import Joined, load, load_options, period
 from tracewrap.report.figures.capability import points
 from tracewrap.report.figures.group import number
 from tracewrap.report.schema import Period
+from tracewrap.report.tables.loading import Joined, load, load_options, period
 from tracewrap.runtime.cost import amortized_factor
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.roofline.architectures import get_model
@@ -148,7 +148,7 @@ def whatif(
         **load_options(wanted, catalog, profile_paths, stand_ins, prices, engine, memory_limit, now_ns),
     )
     rows, missing = _rows(joined, batch, utilisation)
-    calls, comparable = joined.engine.rows("SELECT count(*) AS n, sum(cmp) AS m FROM joined")[0]
+    calls, comparable = joined.engine.rows("SELECT count(*) AS n, sum(comparable) AS m FROM joined")[0]
     return {
         "schema": SCHEMA,
         "period": joined.span.describe(),
@@ -168,9 +168,9 @@ def _rows(joined: Joined, batch: float, utilisation: float) -> tuple[list[Row], 
     rows: list[Row] = []
     missing: dict[tuple[str | None, str], int] = {}
     hours = (joined.span.until_ns - joined.span.since_ns) / 3.6e12
-    for i, name in enumerate(joined.stacks):
+    for i, (prefix, name) in enumerate(zip(joined.prefixes[1:], joined.stacks, strict=True)):
         found: dict[tuple[str | None, str], tuple[ReferenceStack, RuntimeProfile, dict[int, _Traffic]]] = {}
-        for dim, traffic in _traffic(joined, f"i{i}").items():
+        for dim, traffic in _traffic(joined, prefix).items():
             kind = joined.dims[dim]
             idealized = kind.idealized[i]
             if idealized is None:
@@ -199,9 +199,10 @@ def _traffic(joined: Joined, p: str) -> dict[int, _Traffic]:
     """Comparable calls by dim, with their estimates of prefix *p* where the stack has a profile."""
     tokens = "input_tokens + output_tokens"
     rows = joined.engine.rows(
-        f"SELECT dim, count(*) AS n, sum(input_tokens) AS a, sum(output_tokens) AS b, sum({p}) AS x, sum({p}_low) AS l,"
-        f" sum({p}_high) AS h, sum(usd) AS u, count(usd) AS k, sum(CASE WHEN usd IS NOT NULL THEN {tokens} ELSE 0 END) AS t"
-        f" FROM joined WHERE cmp = 1 GROUP BY dim ORDER BY dim"
+        f"SELECT dim, count(*) AS n, sum(input_tokens) AS a, sum(output_tokens) AS b, sum({p}_s) AS x, sum({p}_low_s) AS l,"
+        f" sum({p}_high_s) AS h, sum(list_cost_usd) AS u, count(list_cost_usd) AS k,"
+        f" sum(CASE WHEN list_cost_usd IS NOT NULL THEN {tokens} ELSE 0 END) AS t"
+        f" FROM joined WHERE comparable = 1 GROUP BY dim ORDER BY dim"
     )
     return {
         int(dim): _Traffic(

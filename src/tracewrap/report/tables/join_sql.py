@@ -8,7 +8,7 @@ Tests hold both forms, and DuckDB, ClickHouse and Spark, to 1e-9 relative.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tracewrap.runtime.profile import RuntimeProfile
 
@@ -32,11 +32,33 @@ def segment_count(profiles: Sequence[RuntimeProfile | None]) -> int:
     return max((len(segments(profile)) for profile in profiles if profile is not None), default=0)
 
 
+TERMS: Mapping[str, Callable[[RuntimeProfile], float | None]] = {
+    "floor_s": lambda profile: profile.prompt_knots[0][1],
+    "d0": lambda profile: profile.d0,
+    "d1": lambda profile: profile.d1,
+    "tile": lambda profile: float(profile.tile),
+    "tile_fraction": lambda profile: profile.tile_fraction,
+    "overhead_s": lambda profile: profile.overhead_s,
+    "interval_base": lambda profile: profile.interval.base,
+    "interval_prompt": lambda profile: profile.interval.prompt,
+    "interval_decode": lambda profile: profile.interval.decode,
+    "interval_extrapolation": lambda profile: profile.interval.extrapolation,
+    "max_input_tokens": lambda profile: float(profile.max_input_tokens),
+    "max_output_tokens": lambda profile: (
+        None if profile.max_output_tokens is None else float(profile.max_output_tokens)
+    ),
+}
+"""Column of a profile's coefficients, without its prefix, to what stands in it; the segments of the prompt curve follow."""
+
+
+def _segment_names(n_segments: int) -> list[str]:
+    named = [f"{kind}_{i}" for i in range(n_segments) for kind in ("start", "start_s", "slope")]
+    return [*named, f"start_{n_segments}"]
+
+
 def profile_columns(prefix: str, n_segments: int) -> dict[str, str]:
     """Column name to SQL type of one profile's coefficients."""
-    names = ["floor", "d0", "d1", "tile", "tf", "overhead", "base", "wp", "wd", "we", "p_max", "o_max"]
-    names += [f"{kind}{i}" for i in range(n_segments) for kind in ("x", "y", "s")] + [f"x{n_segments}"]
-    return {f"{prefix}_{name}": "DOUBLE" for name in names}
+    return {f"{prefix}_{name}": "DOUBLE" for name in (*TERMS, *_segment_names(n_segments))}
 
 
 def profile_values(profile: RuntimeProfile | None, n_segments: int) -> list[float | None]:
@@ -45,20 +67,8 @@ def profile_values(profile: RuntimeProfile | None, n_segments: int) -> list[floa
     Unused segments start at ``FAR``, so one expression serves every profile; a curve of one knot is its floor.
     """
     if profile is None:
-        return [None] * (13 + 3 * n_segments)
-    i = profile.interval
-    out: list[float | None] = [
-        *(
-            profile.prompt_knots[0][1],
-            profile.d0,
-            profile.d1,
-            float(profile.tile),
-            profile.tile_fraction,
-            profile.overhead_s,
-        ),
-        *(i.base, i.prompt, i.decode, i.extrapolation, float(profile.max_input_tokens)),
-        None if profile.max_output_tokens is None else float(profile.max_output_tokens),
-    ]
+        return [None] * (len(TERMS) + len(_segment_names(n_segments)))
+    out = [value(profile) for value in TERMS.values()]
     used = segments(profile)
     for index in range(n_segments):
         out += used[index] if index < len(used) else (FAR, 0.0, 0.0)
@@ -69,46 +79,64 @@ def estimate_stages(prefix: str, n_segments: int, p: str = "p", o: str = "o") ->
     """Expressions to add to a relation, stage upon stage (each uses columns of the one before).
 
     Needs columns *p*, *o* (DOUBLE, NULL where there is nothing to estimate) and ``profile_columns``. The last stage leaves
-    ``{prefix}``, ``{prefix}_low``, ``{prefix}_high`` (seconds) and ``{prefix}_out`` (extrapolated): NULL without a profile.
+    ``{prefix}_s``, ``{prefix}_low_s``, ``{prefix}_high_s`` (seconds) and ``{prefix}_extrapolated`` (0 or 1): NULL without a profile.
     """
     f = {name.removeprefix(f"{prefix}_"): name for name in profile_columns(prefix, n_segments)}
     one, zero, half = dbl(1), dbl(0), dbl(0.5)
-    x, prompt, decode = f"{prefix}_eff", f"{prefix}_prompt", f"{prefix}_decode"
-    tiled = f"(({one} - {f['tf']}) * {p} + {f['tf']} * {f['tile']} * ceil({p} / {f['tile']}))"
-    ends = "".join(
-        f" WHEN {x} < {f[f'x{i + 1}']} THEN {f[f'y{i}']} + ({x} - {f[f'x{i}']}) * {f[f's{i}']}"
-        for i in range(n_segments)
-    )
-    curve = f"CASE WHEN {x} <= {f['x0']} THEN {f['floor']}{ends} END"
-    share, over = f"({decode} / {prefix})", f"{prefix}_over"
-    beyond_p = f"CASE WHEN {f['p_max']} > {zero} THEN greatest({one}, {p} / {f['p_max']}) ELSE {one} END"
-    beyond = f"CASE WHEN {f['o_max']} IS NULL THEN {beyond_p} ELSE greatest({beyond_p}, {o} / {f['o_max']}) END"
-    squares = (
-        f"{f['base']} * {f['base']} + ({f['wp']} * ({one} - {share})) * ({f['wp']} * ({one} - {share}))"
-        f" + ({f['wd']} * {share}) * ({f['wd']} * {share}) + ({f['we']} * {over}) * ({f['we']} * {over})"
-    )
+    value, effective, prompt, decode = (f"{prefix}_{name}" for name in ("s", "effective", "prompt_s", "decode_s"))
+    fraction, tile = f["tile_fraction"], f["tile"]
+    tiled = f"(({one} - {fraction}) * {p} + {fraction} * {tile} * ceil({p} / {tile}))"
     later = f"({o} - {one}) * {f['d0']} + {f['d1']} * ({o} - {one}) * ({p} + {o} * {half})"
-    outside = f"{p} > {f['p_max']} OR coalesce({o} > {f['o_max']}, false)"
-    here = f"{f['floor']} IS NOT NULL AND {p} IS NOT NULL AND {o} IS NOT NULL"
+    outside = f"{p} > {f['max_input_tokens']} OR coalesce({o} > {f['max_output_tokens']}, false)"
+    here = f"{f['floor_s']} IS NOT NULL AND {p} IS NOT NULL AND {o} IS NOT NULL"
+    factor = f"{prefix}_factor"
     return [
         {
-            x: f"CASE WHEN {f['tf']} = {zero} THEN {p} ELSE {tiled} END",
+            effective: f"CASE WHEN {fraction} = {zero} THEN {p} ELSE {tiled} END",
             decode: f"CASE WHEN {o} > {one} THEN {later} ELSE {zero} END",
         },
-        {prompt: f"CASE WHEN {here} THEN {curve} END"},
+        {prompt: f"CASE WHEN {here} THEN {_curve(f, effective, n_segments)} END"},
         {
-            prefix: f"{f['overhead']} + {prompt} + {decode}",
-            over: f"CASE WHEN {outside} THEN ln({beyond}) ELSE {zero} END",  # a logarithm only where it is not 0
+            value: f"{f['overhead_s']} + {prompt} + {decode}",
+            # a logarithm only where it is not 0
+            f"{prefix}_beyond": f"CASE WHEN {outside} THEN ln({_beyond(f, p, o)}) ELSE {zero} END",
         },
         {
-            f"{prefix}_factor": f"CASE WHEN {prefix} > {zero} THEN exp(sqrt({squares})) WHEN {prefix} IS NOT NULL THEN {one} END"
+            factor: f"CASE WHEN {value} > {zero} THEN exp(sqrt({_half_width_squared(f, prefix)}))"
+            f" WHEN {value} IS NOT NULL THEN {one} END"
         },
         {
-            f"{prefix}_low": f"{prefix} / {prefix}_factor",
-            f"{prefix}_high": f"{prefix} * {prefix}_factor",
-            f"{prefix}_out": f"CASE WHEN {prefix} IS NULL THEN NULL WHEN {outside} THEN 1 ELSE 0 END",
+            f"{prefix}_low_s": f"{value} / {factor}",
+            f"{prefix}_high_s": f"{value} * {factor}",
+            f"{prefix}_extrapolated": f"CASE WHEN {value} IS NULL THEN NULL WHEN {outside} THEN 1 ELSE 0 END",
         },
     ]
+
+
+def _curve(f: Mapping[str, str], x: str, n_segments: int) -> str:
+    """Prompt seconds at the effective prompt length *x*: the segment that it falls in."""
+    ends = "".join(
+        f" WHEN {x} < {f[f'start_{i + 1}']} THEN {f[f'start_s_{i}']} + ({x} - {f[f'start_{i}']}) * {f[f'slope_{i}']}"
+        for i in range(n_segments)
+    )
+    return f"CASE WHEN {x} <= {f['start_0']} THEN {f['floor_s']}{ends} END"
+
+
+def _beyond(f: Mapping[str, str], p: str, o: str) -> str:
+    """max(1, p / p_max, o / o_max): how far beyond what was measured."""
+    one = dbl(1)
+    most = f"CASE WHEN {f['max_input_tokens']} > {dbl(0)} THEN greatest({one}, {p} / {f['max_input_tokens']}) ELSE {one} END"
+    both = f"greatest({most}, {o} / {f['max_output_tokens']})"
+    return f"CASE WHEN {f['max_output_tokens']} IS NULL THEN {most} ELSE {both} END"
+
+
+def _half_width_squared(f: Mapping[str, str], prefix: str) -> str:
+    """r^2 of ``runtime.profile.Interval``."""
+    share = f"({prefix}_decode_s / {prefix}_s)"
+    prompt, decode = f"({f['interval_prompt']} * ({dbl(1)} - {share}))", f"({f['interval_decode']} * {share})"
+    beyond = f"({f['interval_extrapolation']} * {prefix}_beyond)"
+    base = f["interval_base"]
+    return " + ".join(f"{part} * {part}" for part in (base, prompt, decode, beyond))
 
 
 def stacked(relation: str, stages: Sequence[Mapping[str, str]]) -> str:

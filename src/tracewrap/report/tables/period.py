@@ -10,6 +10,7 @@ from tracewrap.errors import ConfigurationError
 from tracewrap.report.schema import Period
 
 HOUR_NS = 3_600 * 10**9
+DAY_NS = 24 * HOUR_NS
 
 
 def zone(name: str) -> dt.tzinfo:

@@ -39,8 +39,11 @@ _NUMBERS = (
     *("audio_input_tokens", "audio_output_tokens", "image_input_tokens", "billed_input_tokens", "billed_output_tokens"),
     *("raw_runtime_s", "time_to_first_chunk_s", "consumer_s", "retry_s", "attempts"),
 )
+_SUMMED_TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_output_tokens")
+DENOISED = "denoised"
+"""Column prefix of the denoised estimates; those of the reference stacks are ``idealized_0``, ``idealized_1``, ..."""
 VERDICTS = ("unknown", "us", "provider", "model")
-"""Who made a call slow, as ``joined.verdict`` numbers them; the rules are those of ``join.split``."""
+"""Who made a call slow, as ``joined.verdict`` numbers them; the rules are those of ``estimate.split``."""
 
 
 def quoted(text: str) -> str:
@@ -57,7 +60,7 @@ def call_key_sql(name: str) -> str:
 
 
 def loaded_columns(keys: Sequence[str]) -> dict[str, str]:
-    """Column to SQL over ``CALL_COLUMNS``: all that the report reads of a call; *keys* become ``k0``, ``k1``, ..."""
+    """Column to SQL over ``CALL_COLUMNS``: all that the report reads of a call; *keys* become ``key_0``, ``key_1``, ..."""
     columns = {
         "trace_id": "trace_id",
         "span_id": "span_id",
@@ -68,7 +71,7 @@ def loaded_columns(keys: Sequence[str]) -> dict[str, str]:
     columns["usage_source"] = "usage_source"
     columns |= {"outcome": "outcome", "error_type": "error_type"}
     columns["foreign_scope"] = f"CASE WHEN scope_name = {quoted(SCOPE)} THEN 0 ELSE 1 END"
-    return columns | {f"k{i}": call_key_sql(name) for i, name in enumerate(keys)}
+    return columns | {f"key_{i}": call_key_sql(name) for i, name in enumerate(keys)}
 
 
 def dims_query() -> str:
@@ -112,25 +115,25 @@ def joined_query(
     ids: bool = False,
     floor_s: float | None = None,
 ) -> str:
-    """One row a call beside its estimates; ``prefixes``: d (denoised), i0, i1, ... (reference stacks).
+    """One row a call beside its estimates; ``prefixes``: ``denoised``, then ``idealized_0``, ... (reference stacks).
 
-    Comparable (``cmp``): a complete generation call with both token counts and a runtime; only such calls have estimates here.
+    ``comparable``: a complete generation call with both token counts and a runtime; only such calls have estimates here.
     """
     comparable = "generation = 1 AND outcome = 'complete' AND input_tokens >= 0 AND output_tokens >= 0 AND raw_runtime_s IS NOT NULL"
     first = {
-        "cmp": f"CASE WHEN {comparable} THEN 1 ELSE 0 END",
+        "comparable": f"CASE WHEN {comparable} THEN 1 ELSE 0 END",
         "p": f"CASE WHEN {comparable} THEN {join_sql.dbl('input_tokens')} END",
         "o": f"CASE WHEN {comparable} THEN {join_sql.dbl('output_tokens')} END",
-        "usd": _list_cost(),
+        "list_cost_usd": _list_cost(),
     }
     estimates = join_sql.merged([join_sql.estimate_stages(prefix, n_segments) for prefix in prefixes])
     chosen = _joined_columns(since_ns, now_ns)
     for prefix in prefixes:
-        chosen |= {name: name for name in (prefix, f"{prefix}_low", f"{prefix}_high", f"{prefix}_out")}
-    chosen |= {f"k{i}": f"k{i}" for i in range(n_keys)}
+        chosen |= {name: name for name in (f"{prefix}_{part}" for part in ("s", "low_s", "high_s", "extrapolated"))}
+    chosen |= {f"key_{i}": f"key_{i}" for i in range(n_keys)}
     if ids:
         chosen |= {name: name for name in ("trace_id", "span_id", "start_time_ns", "service")}
-        chosen |= {"outcome_text": "outcome", "raw_all": "raw_runtime_s"}
+        chosen |= {"outcome_text": "outcome", "any_raw_s": "raw_runtime_s"}
     out = ", ".join(f"{sql} AS {name}" for name, sql in chosen.items())
     return f"SELECT {out} FROM ({join_sql.stacked(_priced(floor_s), [first, *estimates, *_split_stages()])}) AS j"
 
@@ -140,13 +143,13 @@ def _priced(floor_s: float | None) -> str:
     table = "calls" if floor_s is None else f"(SELECT * FROM calls WHERE raw_runtime_s >= {join_sql.dbl(floor_s)})"
     match = " AND ".join(f"c.dim_{name} = m.dims_{name}" for name in DIMENSIONS)
     billed = (
-        "coalesce(c.billed_input_tokens, c.input_tokens) AS b_in,"
-        " coalesce(c.billed_output_tokens, c.output_tokens) AS b_out"
+        "coalesce(c.billed_input_tokens, c.input_tokens) AS charged_input_tokens,"
+        " coalesce(c.billed_output_tokens, c.output_tokens) AS charged_output_tokens"
     )
     source = f"SELECT c.*, m.*, {billed} FROM {table} AS c JOIN dims AS m ON {match}"
     return f"SELECT * FROM ({source}) AS s LEFT JOIN prices AS r ON s.price = r.price_id" + (
         " AND s.start_time_ns >= r.from_ns AND s.start_time_ns < r.until_ns"
-        " AND coalesce(s.b_in, 0) > r.above AND coalesce(s.b_in, 0) <= r.upto"
+        " AND coalesce(s.charged_input_tokens, 0) > r.above AND coalesce(s.charged_input_tokens, 0) <= r.upto"
     )
 
 
@@ -160,29 +163,30 @@ def _joined_columns(since_ns: int, now_ns: int) -> dict[str, str]:
         " WHEN outcome = 'cancelled' THEN 2 ELSE 3 END",
         "usage": "CASE WHEN usage_source IS NULL THEN 0 WHEN usage_source = 'estimated' THEN 2 ELSE 1 END",
         **{name: name for name in counts},
-        "raw": "CASE WHEN outcome = 'complete' THEN raw_runtime_s END",
-        "ttfc": "CASE WHEN outcome = 'complete' THEN time_to_first_chunk_s END",
-        **{name: name for name in ("last", "cmp", "consumer", "admission", "verdict")},
-        "usd": "usd",
+        "raw_s": "CASE WHEN outcome = 'complete' THEN raw_runtime_s END",
+        "first_chunk_s": "CASE WHEN outcome = 'complete' THEN time_to_first_chunk_s END",
+        **{
+            name: name for name in ("last_attempt_s", "comparable", "held_s", "admission_s", "verdict", "list_cost_usd")
+        },
         "future": f"CASE WHEN start_time_ns > {now_ns} THEN 1 ELSE 0 END",
         "foreign_scope": "foreign_scope",
     }
 
 
 def _split_stages() -> list[dict[str, str]]:
-    """Last attempt, consumer and admission of comparable calls, and who made them slow: ``join.split`` as SQL."""
+    """Last attempt, time held by the program and admission of comparable calls, and who made them slow: ``estimate.split`` as SQL."""
     zero = join_sql.dbl(0)
-    held = f"consumer > {join_sql.dbl(US_SHARE)} * (raw_runtime_s + consumer)"
-    lost = f"(raw_runtime_s - last) + greatest(coalesce(last - d, {zero}), {zero})"
+    held = f"held_s > {join_sql.dbl(US_SHARE)} * (raw_runtime_s + held_s)"
+    lost = f"(raw_runtime_s - last_attempt_s) + greatest(coalesce(last_attempt_s - denoised_s, {zero}), {zero})"
     slow = f"raw_runtime_s > {zero} AND {lost} > {join_sql.dbl(PROVIDER_SHARE)} * raw_runtime_s"
-    known = "WHEN d IS NULL THEN 0 ELSE 3"
+    known = "WHEN denoised_s IS NULL THEN 0 ELSE 3"
     return [
         {
-            "last": f"CASE WHEN cmp = 1 THEN greatest(raw_runtime_s - retry_s, {zero}) END",
-            "consumer": f"CASE WHEN cmp = 1 THEN coalesce(consumer_s, {zero}) END",
-            "admission": f"CASE WHEN d IS NOT NULL AND d_overhead > {zero} THEN d_overhead END",
+            "last_attempt_s": f"CASE WHEN comparable = 1 THEN greatest(raw_runtime_s - retry_s, {zero}) END",
+            "held_s": f"CASE WHEN comparable = 1 THEN coalesce(consumer_s, {zero}) END",
+            "admission_s": f"CASE WHEN denoised_s IS NOT NULL AND denoised_overhead_s > {zero} THEN denoised_overhead_s END",
         },
-        {"verdict": f"CASE WHEN cmp = 0 THEN -1 WHEN {held} THEN 1 WHEN {slow} THEN 2 {known} END"},
+        {"verdict": f"CASE WHEN comparable = 0 THEN -1 WHEN {held} THEN 1 WHEN {slow} THEN 2 {known} END"},
     ]
 
 
@@ -193,8 +197,10 @@ def _list_cost() -> str:
         return f"coalesce({join_sql.dbl(name)}, {join_sql.dbl(0)})"
 
     special = ("cached_input_tokens", "cache_write_input_tokens", "audio_input_tokens", "image_input_tokens")
-    plain_in = " - ".join(map(count, ("b_in", *special)))
-    plain_out = f"{count('b_out')} - {count('reasoning_output_tokens')} - {count('audio_output_tokens')}"
+    plain_in = " - ".join(map(count, ("charged_input_tokens", *special)))
+    plain_out = (
+        f"{count('charged_output_tokens')} - {count('reasoning_output_tokens')} - {count('audio_output_tokens')}"
+    )
     terms = {
         "input": f"greatest({plain_in}, {join_sql.dbl(0)})",
         "cached": count("cached_input_tokens"),
@@ -206,82 +212,85 @@ def _list_cost() -> str:
         "audio_output": count("audio_output_tokens"),
     }
     total = " + ".join(f"usd_{kind} * ({terms[kind]})" for kind in KINDS)
-    known = "b_in >= 0 AND (b_out >= 0 OR generation = 0)"
+    known = "charged_input_tokens >= 0 AND (charged_output_tokens >= 0 OR generation = 0)"
     return f"CASE WHEN usd_request IS NOT NULL AND {known} THEN usd_request + {total} END"
+
+
+def _count(condition: str) -> str:
+    return f"sum(CASE WHEN {condition} THEN 1 ELSE 0 END)"
 
 
 def sums(prefixes: Sequence[str]) -> dict[str, str]:
     """Name to aggregate over ``joined``: additive figures of any group of calls."""
-
-    def count(condition: str) -> str:
-        return f"sum(CASE WHEN {condition} THEN 1 ELSE 0 END)"
-
+    estimated = " OR ".join(f"{p}_s IS NOT NULL" for p in prefixes)
     out = {
         "calls": "count(*)",
-        "complete": count("outcome = 0"),
-        "partial": count("outcome = 1"),
-        "cancelled": count("outcome = 2"),
-        "failed": count("outcome = 3"),
-        "reported": count("usage = 1"),
-        "estimated": count("usage = 2"),
-        **{
-            name: f"sum(coalesce({name}, 0))"
-            for name in ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_output_tokens")
-        },
+        **{name: _count(f"outcome = {i}") for i, name in enumerate(("complete", "partial", "cancelled", "failed"))},
+        "reported": _count("usage = 1"),
+        "estimated": _count("usage = 2"),
+        **{name: f"sum(coalesce({name}, 0))" for name in _SUMMED_TOKENS},
         "attempts": "sum(attempts)",
-        "retried": count("attempts > 1"),
+        "retried": _count("attempts > 1"),
         "retry_s": "sum(retry_s)",
-        "raw_n": "count(raw)",
-        "raw_sum": "sum(raw)",
-        "ttfc_n": "count(ttfc)",
-        "ttfc_sum": "sum(ttfc)",
-        "cmp": "sum(cmp)",
-        "usd_n": "count(usd)",
-        "usd_sum": "sum(usd)",
-        "cached_n": count(
-            "cmp = 1 AND cached_input_tokens > 0 AND (" + " OR ".join(f"{p} IS NOT NULL" for p in prefixes) + ")"
-        ),
-        "out_n": count(" OR ".join(f"{p}_out = 1" for p in prefixes)),
+        "raw_n": "count(raw_s)",
+        "raw_sum_s": "sum(raw_s)",
+        "first_chunk_n": "count(first_chunk_s)",
+        "first_chunk_sum_s": "sum(first_chunk_s)",
+        "comparable": "sum(comparable)",
+        "priced": "count(list_cost_usd)",
+        "list_cost_usd": "sum(list_cost_usd)",
+        "prompt_cached": _count(f"comparable = 1 AND cached_input_tokens > 0 AND ({estimated})"),
+        "extrapolated": _count(" OR ".join(f"{p}_extrapolated = 1" for p in prefixes)),
         "foreign_scope": "sum(foreign_scope)",
         "future": "sum(future)",
-        "last_sum": "sum(CASE WHEN d IS NOT NULL THEN last END)",
-        "split_raw": "sum(CASE WHEN d IS NOT NULL THEN raw END)",
-        "split_consumer": "sum(CASE WHEN d IS NOT NULL THEN consumer END)",
-        "split_admission_n": "count(admission)",
-        "split_admission": "sum(admission)",
-    } | {f"verdict_{name}": count(f"verdict = {i}") for i, name in enumerate(VERDICTS)}
-    for p in prefixes:
-        out |= {
-            f"{p}_n": f"count({p})",
-            f"{p}_sum": f"sum({p})",
-            f"{p}_low": f"sum({p}_low)",
-            f"{p}_high": f"sum({p}_high)",
-            f"{p}_out": f"sum({p}_out)",
-        }
-        if p != "d":
-            both = f"CASE WHEN d IS NOT NULL AND {p} IS NOT NULL THEN"
-            out |= {
-                f"{p}_both_n": f"count({both} 1 END)",
-                f"{p}_both_d": f"sum({both} d END)",
-                f"{p}_both_i": f"sum({both} {p} END)",
-            }
-            out |= {
-                f"{p}_both_{s}_{b}": f"sum({both} {c}_{b} END)"
-                for s, c in (("d", "d"), ("i", p))
-                for b in ("low", "high")
-            }
-            priced = f"CASE WHEN usd IS NOT NULL AND {p} IS NOT NULL THEN"
-            out |= {
-                f"{p}_usd_n": f"count({priced} 1 END)",
-                f"{p}_usd": f"sum({priced} usd END)",
-                f"{p}_usd_i": f"sum({priced} {p} END)",
-            }
+        **_split_sums(),
+    }
+    for prefix in prefixes:
+        out |= _estimate_sums(prefix)
+        if prefix != DENOISED:
+            out |= _reference_sums(prefix)
     return out
+
+
+def _split_sums() -> dict[str, str]:
+    """Raw runtime in its parts, over the calls with a denoised estimate, and calls by who made them slow."""
+    known = "CASE WHEN denoised_s IS NOT NULL THEN"
+    return {
+        "last_attempt_sum_s": f"sum({known} last_attempt_s END)",
+        "split_raw_s": f"sum({known} raw_s END)",
+        "split_held_s": f"sum({known} held_s END)",
+        "split_admission_n": "count(admission_s)",
+        "split_admission_s": "sum(admission_s)",
+    } | {f"verdict_{name}": _count(f"verdict = {i}") for i, name in enumerate(VERDICTS)}
+
+
+def _estimate_sums(p: str) -> dict[str, str]:
+    return {
+        f"{p}_n": f"count({p}_s)",
+        f"{p}_sum_s": f"sum({p}_s)",
+        f"{p}_low_sum_s": f"sum({p}_low_s)",
+        f"{p}_high_sum_s": f"sum({p}_high_s)",
+        f"{p}_extrapolated": f"sum({p}_extrapolated)",
+    }
+
+
+def _reference_sums(p: str) -> dict[str, str]:
+    """One reference beside the denoised estimates (calls that have both) and beside list cost (calls that are priced)."""
+    both = f"CASE WHEN denoised_s IS NOT NULL AND {p}_s IS NOT NULL THEN"
+    priced = f"CASE WHEN list_cost_usd IS NOT NULL AND {p}_s IS NOT NULL THEN"
+    out = {f"{p}_both_n": f"count({both} 1 END)"}
+    for name, column in (("denoised", DENOISED), ("idealized", p)):
+        out |= {f"{p}_both_{name}_{part}": f"sum({both} {column}_{part} END)" for part in ("s", "low_s", "high_s")}
+    return out | {
+        f"{p}_priced_n": f"count({priced} 1 END)",
+        f"{p}_priced_usd": f"sum({priced} list_cost_usd END)",
+        f"{p}_priced_s": f"sum({priced} {p}_s END)",
+    }
 
 
 def cube_query(prefixes: Sequence[str], n_keys: int) -> str:
     """Additive figures by (dim, hour, keys): what every table of the report adds up."""
-    keys = ["dim", "hour", *(f"k{i}" for i in range(n_keys))]
+    keys = ["dim", "hour", *(f"key_{i}" for i in range(n_keys))]
     figures = ", ".join(f"{sql} AS {name}" for name, sql in sums(prefixes).items())
     return f"SELECT {', '.join(keys)}, {figures} FROM joined GROUP BY {', '.join(keys)}"
 
@@ -290,9 +299,9 @@ def label_columns(prefixes: Sequence[str]) -> dict[str, str]:
     """Columns of ``labels``: names of a dim, provenance of its profiles, dollars and joules per second on each stack."""
     columns = {"label_dim": "INTEGER"} | dict.fromkeys(DIMENSION_KEYS, "VARCHAR")
     for prefix in prefixes:
-        columns[f"{prefix}_prov"] = "VARCHAR"
-        if prefix != "d":
-            columns |= {f"{prefix}_usd_rate": "DOUBLE", f"{prefix}_j_rate": "DOUBLE"}
+        columns[f"{prefix}_provenance"] = "VARCHAR"
+        if prefix != DENOISED:
+            columns |= {f"{prefix}_usd_per_s": "DOUBLE", f"{prefix}_j_per_s": "DOUBLE"}
     return columns
 
 
@@ -300,15 +309,13 @@ def rollup_figures(prefixes: Sequence[str]) -> dict[str, str]:
     """Name to aggregate over the cube beside its labels: the sums again, and dollars and joules of each stack."""
     out = {name: f"sum({name})" for name in sums(prefixes)}
     for p in prefixes[1:]:
-        for what, rate in (("cost", f"{p}_usd_rate"), ("energy", f"{p}_j_rate")):
+        for what, rate in (("cost", f"{p}_usd_per_s"), ("energy", f"{p}_j_per_s")):
             out[f"{p}_{what}_n"] = f"sum(CASE WHEN {rate} IS NOT NULL THEN {p}_n ELSE 0 END)"
-            out |= {
-                f"{p}_{what}{tail}": f"sum({p}_{column} * {rate})"
-                for tail, column in (("", "sum"), ("_low", "low"), ("_high", "high"))
-            }
-        out[f"{p}_beside_n"] = f"sum(CASE WHEN {p}_usd_rate IS NOT NULL THEN {p}_usd_n ELSE 0 END)"
-        out[f"{p}_beside_list"] = f"sum(CASE WHEN {p}_usd_rate IS NOT NULL THEN {p}_usd END)"
-        out[f"{p}_beside_cost"] = f"sum({p}_usd_i * {p}_usd_rate)"
+            out |= {f"{p}_{what}{tail}": f"sum({p}{tail}_sum_s * {rate})" for tail in ("", "_low", "_high")}
+        known = f"CASE WHEN {p}_usd_per_s IS NOT NULL THEN"
+        out[f"{p}_beside_n"] = f"sum({known} {p}_priced_n ELSE 0 END)"
+        out[f"{p}_beside_list_usd"] = f"sum({known} {p}_priced_usd END)"
+        out[f"{p}_beside_cost_usd"] = f"sum({p}_priced_s * {p}_usd_per_s)"
     return out
 
 
@@ -322,7 +329,7 @@ def rollup_query(prefixes: Sequence[str], keys: Sequence[str]) -> str:
 
 def provenance_query(prefix: str, keys: Sequence[str]) -> str:
     """Calls estimated by class of provenance and *keys*."""
-    listed = [*keys, f"{prefix}_prov"]
+    listed = [*keys, f"{prefix}_provenance"]
     return (
         f"SELECT {', '.join(listed)}, sum({prefix}_n) AS n FROM cube AS c JOIN labels AS l ON c.dim = l.label_dim"
         f" WHERE {prefix}_n > 0{_grouped(listed)}"
@@ -331,15 +338,17 @@ def provenance_query(prefix: str, keys: Sequence[str]) -> str:
 
 def quantile_query(prefixes: Sequence[str], keys: Sequence[str]) -> str:
     """Quantiles of raw, time to first chunk and each estimate, by *keys*: columns of ``joined`` or of its labels."""
-    figures = ", ".join(f"quantiles4({name}) AS q_{name}" for name in ("raw", "ttfc", *prefixes))
+    figures = ", ".join(f"quantiles4({name}_s) AS {name}_quantiles" for name in ("raw", "first_chunk", *prefixes))
     table = "joined AS j JOIN labels AS l ON j.dim = l.label_dim" if set(keys) & set(DIMENSION_KEYS) else "joined"
     return f"SELECT {', '.join([*keys, figures])} FROM {table}{_grouped(keys)}"
 
 
 def hour_medians_query() -> str:
     """Medians of raw and denoised runtime by hour, over the calls that have both."""
-    raw = "quantiles4(CASE WHEN d IS NOT NULL THEN raw END)"
-    return f"SELECT hour, {raw} AS q_raw, quantiles4(d) AS q_d FROM joined GROUP BY hour"
+    raw = "quantiles4(CASE WHEN denoised_s IS NOT NULL THEN raw_s END)"
+    return (
+        f"SELECT hour, {raw} AS raw_quantiles, quantiles4(denoised_s) AS denoised_quantiles FROM joined GROUP BY hour"
+    )
 
 
 def error_types_query() -> str:
