@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.tracewrap-
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: test demo lint types unit oldest examples bench clean
+.PHONY: test test-real demo lint types unit oldest examples bench clean
 
 test: lint types unit oldest
 
@@ -21,6 +21,10 @@ types: $(STAMP)dev
 
 unit: $(STAMP)dev
 	$(BIN)/python -m pytest
+
+# A real Jaeger and a real Prometheus: from TRACEWRAP_JAEGER, TRACEWRAP_PROMETHEUS and TRACEWRAP_PROMTOOL, else from PATH; skipped where there are none.
+test-real: $(STAMP)dev
+	$(BIN)/python -m pytest -m real -rs tests/test_real_jaeger.py
 
 # The previous major of every SDK, in an environment of its own.
 oldest: $(VENV)-oldest/.tracewrap-oldest

@@ -17,7 +17,9 @@ from tracewrap import report
 from tracewrap.errors import SourceError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import Call, TokenUsage
+from tracewrap.report.render import html
 from tracewrap.sources import ReadStatus, read_calls
+from tracewrap.sources.jaeger import may_be_call
 
 DAY_END_NS = DAY_NS + 86_400 * 10**9
 
@@ -28,6 +30,16 @@ class FakeJaeger(ThreadingHTTPServer):
     def __init__(self, calls: list[Call], max_depth: int = 1000) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.calls, self.max_depth, self.searches = calls, max_depth, 0
+        self.other_names: list[str] = []
+        """Span names, beside those of the calls, of every service."""
+        self.searched: list[str | None] = []
+        """The operation of each search."""
+        self.token: str | None = None
+        """What every request must carry, if anything."""
+        self.page: bytes | None = None
+        """Sent in place of the interface's answers, if anything."""
+        self.busy = 0
+        """Requests that are refused before one is answered."""
 
     @property
     def source(self) -> str:
@@ -41,13 +53,16 @@ class FakeJaeger(ThreadingHTTPServer):
     def find(self, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """Status and body of one search."""
         self.searches += 1
+        self.searched.append(query.get("query.operation_name"))
         if "query.start_time_min" not in query or "query.start_time_max" not in query:
             return 400, _error(400, "start_time_min and start_time_max are required")
         start, end = (_ns(query[f"query.start_time_{name}"]) for name in ("min", "max"))
         depth = int(query.get("query.search_depth", "100"))
         if depth > self.max_depth:
-            return 500, _error(500, f"search depth must be at most {self.max_depth}")
+            return 500, _error(500, "search depth must be greater than 0 and less than max traces")
         mine = [one for one in self.calls if one.service_name == query["query.service_name"]]
+        name = query.get("query.operation_name")
+        mine = [one for one in mine if name is None or name == f"chat {one.model}"]
         # Both ends belong to Jaeger's window; the newest traces come first; a trace comes whole.
         traces = list(
             dict.fromkeys(
@@ -80,13 +95,22 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(server, FakeJaeger)
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        if parts.path == "/api/v3/services":
+        if server.busy:
+            server.busy -= 1
+            status, body = 503, _error(503, "not yet")
+        elif server.token is not None and self.headers["Authorization"] != f"Bearer {server.token}":
+            status, body = 401, _error(401, "who are you")
+        elif parts.path == "/api/v3/services":
             status, body = 200, {"services": server.services()}
+        elif parts.path == "/api/v3/operations":
+            named = sorted({f"chat {one.model}" for one in server.calls if one.service_name == query["service"]})
+            listed = [{"name": name, "spanKind": "client"} for name in named + server.other_names]
+            status, body = 200, {"operations": listed}
         elif parts.path == "/api/v3/traces":
             status, body = server.find(query)
         else:
             status, body = 404, _error(404, "not found")
-        data = json.dumps(body).encode()
+        data = server.page or json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -123,7 +147,7 @@ def read(source: str) -> tuple[list[Call], ReadStatus]:
     return list(read_calls(source, since_ns=DAY_NS, until_ns=DAY_END_NS, statuses=statuses)), statuses[0]
 
 
-def test_a_full_window_is_halved_until_everything_is_seen(jaeger: FakeJaeger) -> None:
+def test_a_full_window_is_cut_until_everything_is_seen(jaeger: FakeJaeger) -> None:
     """500 traces of two services through a depth of 7: every call once, the day's only, none missing."""
     usage = TokenUsage(input_tokens=10, output_tokens=5)
     inside = [call(i, 23.99 * i / 500, service_name=("a", "b")[i % 2], usage=usage) for i in range(1, 501)]
@@ -133,7 +157,129 @@ def test_a_full_window_is_halved_until_everything_is_seen(jaeger: FakeJaeger) ->
     assert sorted(int(one.trace_id, 16) for one in found) == list(range(1, 501))
     assert (status.complete, status.notes) == (True, [])
     assert found[0].usage == usage
-    assert jaeger.searches > 100
+    assert jaeger.searches >= 500 / 7
+
+
+def test_the_density_of_a_full_window_sizes_the_next_ones(jaeger: FakeJaeger) -> None:
+    """Even traffic of 50 full answers takes one full search and about 50 / 0.6 others; halving would throw 63 full ones away."""
+    jaeger.calls = [call(i, 24.0 * i / 1001) for i in range(1, 1001)]
+    found, _ = read(jaeger.source + "?depth=20")
+    assert len(found) == 1000
+    assert jaeger.searches <= 100
+
+
+def test_only_names_that_model_calls_have_are_searched(jaeger: FakeJaeger) -> None:
+    """Operations are asked for first: what serves HTTP or asks a database is never fetched; the report says so; an option reads all."""
+    jaeger.calls = [call(1, 1.0), call(2, 2.0, response_model="m-b")]
+    jaeger.other_names = ["GET /api/messages", "SELECT shop.orders", "checkout"]
+    found, status = read(jaeger.source)
+    assert len(found) == 2
+    assert sorted(map(str, jaeger.searched)) == ["chat m-a", "chat m-b"]
+    assert status.notes == [
+        f"{jaeger.source}: read 2 of 5 span names, those that model calls have; ?operations=all reads every trace"
+    ]
+    jaeger.searched.clear()
+    _, status = read(jaeger.source + "?operations=all")
+    assert (jaeger.searched, status.notes) == ([None], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("chat gpt-4o", "client", True),
+        ("embeddings text-embedding-3-small", "", True),
+        ("rerank rerank-v3.5", "client", True),
+        ("openai.chat", "client", True),
+        ("ChatCompletion", "internal", True),
+        ("Chat Completion with 'gpt-4o'", "internal", True),
+        ("ai.generateText.doGenerate", "internal", True),
+        ("litellm_request", "internal", True),
+        ("raw_gen_ai_request", "internal", True),
+        ("bedrock.converse", "client", True),
+        ("Messages", "client", True),
+        ("chat gpt-4o", "server", False),
+        ("POST /v1/chat/completions", "client", False),
+        ("POST", "client", False),
+        ("SELECT shop.orders", "client", False),
+        ("redis.get", "client", False),
+        ("publish orders", "producer", False),
+    ],
+)
+def test_names_of_model_calls(name: str, kind: str, expected: bool) -> None:
+    """Conventions' names and those of other instrumentations are read; servers, queues, HTTP and databases are not."""
+    assert may_be_call(name, kind) is expected
+
+
+def test_a_refused_depth_is_made_smaller(jaeger: FakeJaeger) -> None:
+    """A server whose maximum is below ours is asked for less until it answers: every call is read, nothing is said."""
+    jaeger.calls, jaeger.max_depth = [call(i, i / 10) for i in range(1, 101)], 10
+    found, status = read(jaeger.source)
+    assert (len(found), status.complete, status.notes) == (100, True, [])
+
+
+def test_a_busy_server_is_asked_again(jaeger: FakeJaeger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 is no verdict: the same request is made again, three times in all."""
+    monkeypatch.setattr("tracewrap.sources.jaeger_api.time.sleep", lambda _: None)
+    jaeger.calls, jaeger.busy = [call(1)], 2
+    assert len(read(jaeger.source)[0]) == 1
+    jaeger.busy = 3
+    with pytest.raises(SourceError, match="503"):
+        read(jaeger.source)
+
+
+def test_headers_come_from_the_environment_or_the_address(jaeger: FakeJaeger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token opens the door whichever way it is given; without it the error names the setting; it is never printed."""
+    jaeger.calls, jaeger.token = [call(1)], "s3cret"
+    with pytest.raises(SourceError, match=r"401 .*set TRACEWRAP_JAEGER_HEADERS"):
+        read(jaeger.source)
+    given = jaeger.source + "?header=Authorization:Bearer%20s3cret"
+    found, status = read(given)
+    assert (len(found), status.location) == (1, jaeger.source)
+    monkeypatch.setenv("TRACEWRAP_JAEGER_HEADERS", "X-Scope-OrgID=team,Authorization=Bearer%20s3cret")
+    assert len(read(jaeger.source)[0]) == 1
+    monkeypatch.setenv("TRACEWRAP_JAEGER_HEADERS", "s3cret")
+    with pytest.raises(SourceError, match="TRACEWRAP_JAEGER_HEADERS") as caught:
+        read(jaeger.source)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_unknown_service_is_an_error_with_near_names(jaeger: FakeJaeger) -> None:
+    """A mistyped service is no empty day."""
+    jaeger.calls = [call(1, service_name="checkout"), call(2, service_name="search")]
+    with pytest.raises(SourceError, match="no service 'chekout' in this Jaeger; there is checkout"):
+        read(jaeger.source + "?service=chekout")
+
+
+def test_a_page_is_no_interface(jaeger: FakeJaeger) -> None:
+    """A wrong base path answers with the UI's page: said so, not "cannot be reached"."""
+    jaeger.page = b"<!doctype html><title>Jaeger UI</title>"
+    with pytest.raises(SourceError, match=r"sent a web page, not Jaeger's interface; is the base path right"):
+        read(jaeger.source)
+
+
+def test_lists_may_come_as_text(jaeger: FakeJaeger) -> None:
+    """Some storages give a list of strings back as JSON text: the same finish reasons."""
+    jaeger.calls = [call(1, finish_reasons=("stop", "length"))]
+    (plain,) = read(jaeger.source)[0]
+    spans = [span(jaeger.calls[0])]
+    for one in spans[0]["attributes"]:
+        if "arrayValue" in one["value"]:
+            one["value"] = {"stringValue": '["stop","length"]'}
+    resource = {"attributes": attributes({"service.name": "app"})}
+    scopes = [{"scope": {"name": "tracewrap"}, "spans": spans}]
+    body = {"result": {"resourceSpans": [{"resource": resource, "scopeSpans": scopes}]}}
+    jaeger.find = lambda query: (200, body)  # type: ignore[method-assign]
+    (as_text,) = read(jaeger.source)[0]
+    assert as_text == plain
+    assert plain.finish_reasons == ("stop", "length")
+
+
+def test_the_page_links_to_the_jaeger_it_was_read_from(jaeger: FakeJaeger) -> None:
+    """Trace links need no option."""
+    jaeger.calls = [call(1)]
+    built = report.build(jaeger.source, day="2026-11-20", catalog=Catalog())
+    port = jaeger.server_address[1]
+    assert f'href="http://127.0.0.1:{port}/trace/{1:032x}"' in html.render(built)
 
 
 def test_a_trace_over_several_windows_is_counted_once(jaeger: FakeJaeger) -> None:
@@ -167,9 +313,9 @@ def test_nothing_found_is_an_empty_day(jaeger: FakeJaeger) -> None:
 
 
 def test_errors_name_jaeger_and_the_next_step(jaeger: FakeJaeger) -> None:
-    """A refused depth, a missing period, an unreachable server, a malformed address: one line each."""
-    jaeger.calls, jaeger.max_depth = [call(1)], 10
-    with pytest.raises(SourceError, match=r"500 to /api/v3/traces .search depth must be at most 10"):
+    """A depth that is refused down to one, a missing period, an unreachable server, a malformed address: one line each."""
+    jaeger.calls, jaeger.max_depth = [call(1)], 0
+    with pytest.raises(SourceError, match=r"500 to /api/v3/traces .search depth must be greater than 0"):
         read(jaeger.source)
     with pytest.raises(SourceError, match="give a period"):
         list(read_calls(jaeger.source))
@@ -179,3 +325,27 @@ def test_errors_name_jaeger_and_the_next_step(jaeger: FakeJaeger) -> None:
         read("jaeger://")
     with pytest.raises(SourceError, match="depth"):
         read("jaeger://127.0.0.1?depth=0")
+    with pytest.raises(SourceError, match="an address has no option 'limit'; there is service, depth"):
+        read("jaeger://127.0.0.1?limit=5")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "jaeger://u:SECRET@127.0.0.1:9",
+        "clickhouse://u:SEC@SECRET@127.0.0.1:9/d",
+        "jaeger://u:SECRET@127.0.0.1:99999",
+        "clickhouse://u:SECRET@127.0.0.1:abc/x",
+        "jaeger://u:x/SECRET@127.0.0.1",
+        "jaeger://u:1?SECRET@127.0.0.1",
+        "clickhouse://u:SECRET@[::1/x",
+        "other://u:SECRET@host",
+        "jaeger://127.0.0.1:9?header=X-Key:SECRET",
+    ],
+)
+def test_secrets_of_an_address_are_never_printed(address: str) -> None:
+    """Whatever is wrong with an address: one line, no password, no header."""
+    with pytest.raises(SourceError) as caught:
+        read(address)
+    assert "SECRET" not in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -104,7 +104,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--score", metavar="COLUMN", help="the score column of --capability, where it has several")
     parser.add_argument(
-        "--trace-url", metavar="TEMPLATE", help="link to a trace in HTML: http://jaeger:16686/trace/{trace_id}"
+        "--trace-url",
+        metavar="TEMPLATE",
+        help="link to a trace in HTML: http://jaeger:16686/trace/{trace_id} (default: the Jaeger that is read)",
     )
 
 

@@ -65,6 +65,8 @@ class SourceStatus(TypedDict):
     duplicates: int
     """Second and later copies of one (trace id, span id) inside the period. Skipped."""
     notes: list[str]
+    trace_url: str | None
+    """A page for each trace, with ``{trace_id}`` in it, where the source has one (Jaeger)."""
 
 
 class Coverage(TypedDict):

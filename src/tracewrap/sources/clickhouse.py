@@ -7,7 +7,6 @@ sends the LLM spans of the period and DuckDB maps and deduplicates them, as for 
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import shutil
@@ -17,9 +16,10 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from tracewrap.errors import SourceError
+from tracewrap.sources.addresses import Address, basic, open_url
 from tracewrap.sources.spans import IS_CALL, PAIRS_MAP, calls_select
 from tracewrap.sources.table import ReadStatus, drop_duplicates, quoted
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import duckdb
 
 TIMEOUT_S = 300.0
+_EXAMPLE = "clickhouse://host:8123/database.otel_traces"
 
 
 def traces_query(table: str, since_ns: int, until_ns: int) -> str:
@@ -45,20 +46,16 @@ class ClickHouseSource:
     """An ``otel_traces`` table behind ClickHouse's HTTP port."""
 
     def __init__(self, text: str) -> None:
-        parts = urlsplit(text)
-        self.location = re.sub(r"//[^@/]*@", "//", text)
-        if not parts.hostname:
-            raise SourceError(f"{self.location}: names no host; write clickhouse://host:8123/database.otel_traces")
-        secure = parts.scheme == "clickhouses"
-        self._url = f"http{'s' if secure else ''}://{parts.hostname}:{parts.port or (8443 if secure else 8123)}/"
-        self._user = unquote(parts.username or "")
-        self._password = unquote(parts.password or "") or os.environ.get("CLICKHOUSE_PASSWORD", "")
-        database, _, table = (parts.path.strip("/") or "default").partition(".")
+        address = Address.parse(text, _EXAMPLE)
+        self.location = address.shown
+        secure = address.scheme == "clickhouses"
+        self._url = f"http{'s' if secure else ''}://{address.host}:{address.port or (8443 if secure else 8123)}/"
+        self._user = address.user
+        self._password = address.password or os.environ.get("CLICKHOUSE_PASSWORD", "")
+        database, _, table = (address.path.strip("/") or "default").partition(".")
         self.table = f"{database}.{table or 'otel_traces'}"
         if not re.fullmatch(r"\w+\.\w+", self.table):
-            raise SourceError(
-                f"{self.location}: {self.table!r} is no table name; write clickhouse://host:8123/database.otel_traces"
-            )
+            raise SourceError(f"{self.location}: {self.table!r} is no table name; write {_EXAMPLE}")
 
     def load(
         self,
@@ -81,12 +78,10 @@ class ClickHouseSource:
 
     def _fetch(self, query: str, target: Path) -> None:
         options = urlencode({"default_format": "Parquet", "output_format_parquet_string_as_string": 1})
-        request = urllib.request.Request(f"{self._url}?{options}", data=query.encode(), method="POST")
-        if self._user or self._password:
-            token = base64.b64encode(f"{self._user or 'default'}:{self._password}".encode()).decode()
-            request.add_header("Authorization", f"Basic {token}")
+        headers = basic(self._user or "default", self._password) if self._user or self._password else {}
+        request = urllib.request.Request(f"{self._url}?{options}", data=query.encode(), headers=headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response, open(target, "wb") as file:
+            with open_url(request, timeout=TIMEOUT_S) as response, open(target, "wb") as file:
                 shutil.copyfileobj(response, file)
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace").strip().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ def open_source(text: str) -> Source:
     if text.startswith(("clickhouse://", "clickhouses://")):
         return clickhouse.ClickHouseSource(text)
     if "://" in text:
+        text = re.sub(r"//.*@", "//", text)
         raise SourceError(
             f"{text}: no such kind of source; there is a folder, a file, jaeger://host:port, clickhouse://host:port"
         )

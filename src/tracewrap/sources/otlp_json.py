@@ -7,7 +7,7 @@ numbers, ids any case. Everything happens in DuckDB, so a day of a million spans
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,10 +100,23 @@ def load_files(
     status: ReadStatus,
 ) -> None:
     """Create *table* from OTLP-JSON *files* and fill *status*; SourceError when a file cannot be read."""
-    import duckdb
-
     readable = [file for file in files if file.stat().st_size > 0]
     status.files = len(readable)
+    load_batches(connection, table, batches(readable), since_ns, until_ns, columns, status)
+
+
+def load_batches(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    lines_of: Iterator[list[str]],
+    since_ns: int,
+    until_ns: int,
+    columns: Mapping[str, str],
+    status: ReadStatus,
+) -> None:
+    """Create *table* from batches of OTLP-JSON lines, taken as they come, and fill *status*; SourceError when they cannot be read."""
+    import duckdb
+
     for macro in _MACROS:
         connection.execute(macro)
     keyed = {"trace_id": "trace_id", "span_id": "span_id"} | dict(columns)
@@ -112,10 +125,8 @@ def load_files(
         connection.execute("CREATE OR REPLACE TEMP TABLE otlp_lines (json JSON)")
         connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {kept} FROM ({select})")
         threads = int(connection.execute("SELECT current_setting('threads')").fetchall()[0][0])
-        found = in_threads(lambda batch: _insert(connection, table, select, kept, batch), batches(readable), threads)
-        lines, torn, foreign, spans, foreign_spans, bad = (
-            (sum(column) for column in zip(*found, strict=True)) if readable else (0,) * 6
-        )
+        found = in_threads(lambda batch: _insert(connection, table, select, kept, batch), lines_of, threads)
+        lines, torn, foreign, spans, foreign_spans, bad = (sum(column) for column in zip((0,) * 6, *found, strict=True))
     except duckdb.Error as error:
         raise SourceError(f"{status.location}: cannot be read ({str(error).splitlines()[0]})") from None
     status.lines, status.torn_lines, status.foreign_lines, status.spans, status.foreign_spans = (

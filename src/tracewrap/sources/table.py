@@ -76,6 +76,8 @@ class ReadStatus:
     foreign_spans: int | None = None
     duplicates: int = 0
     notes: list[str] = field(default_factory=list)
+    trace_url: str | None = None
+    """Where a trace can be looked at: a URL with ``{trace_id}`` in it, of sources that have such pages."""
 
     @property
     def dropped(self) -> int:
