@@ -70,6 +70,17 @@ def test_sql_costs_equal_the_package(tmp_path: Path) -> None:
         assert found[int(one.trace_id, 16)] == pytest.approx(float(expected), rel=1e-9), one
 
 
+@pytest.mark.parametrize(("prompt", "usd_per_million"), [(199_999, 3.0), (200_000, 3.0), (200_001, 6.0)])
+def test_a_prompt_of_exactly_the_threshold_is_a_short_one(tmp_path: Path, prompt: int, usd_per_million: float) -> None:
+    """The long-prompt price begins above 200,000 tokens, in SQL and live alike."""
+    model = "claude-sonnet-4-5"
+    usage = TokenUsage(input_tokens=prompt, output_tokens=0)
+    one = call(1, provider="anthropic", request_model=model, response_model=model, usage=usage)
+    expected = pytest.approx(prompt * usd_per_million / 1e6, rel=1e-9)
+    assert list_costs(tmp_path, [one]) == {1: expected}
+    assert join_call(one, Catalog(), Pricer(PriceBook())).list_cost_usd == expected
+
+
 def test_cohere_bills_billed_tokens(tmp_path: Path) -> None:
     """Where the vendor bills other counts than the model processed, the billed ones are priced."""
     usage = TokenUsage(input_tokens=71, output_tokens=420, billed_input_tokens=5, billed_output_tokens=418)
