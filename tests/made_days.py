@@ -72,7 +72,7 @@ def write_log(path: Path, calls: Iterable[Call], tail: str = "") -> Path:
 
 
 def call(number: int, hour: float = 0.0, **changes: Any) -> Call:
-    """Call *number* of the day, at *hour*."""
+    """Call *number* of the day, at *hour*; our side of the wire was measured, and nothing passed there."""
     base = Call(
         trace_id=f"{number:032x}",
         span_id=f"{number:016x}",
@@ -86,5 +86,8 @@ def call(number: int, hour: float = 0.0, **changes: Any) -> Call:
         server_address="api.openai.com",
         server_port=443,
         raw_runtime_s=1.0,
+        client_pool_s=0.0,
+        client_sdk_s=0.0,
+        network_s=0.0,
     )
     return dataclasses.replace(base, **changes)

@@ -143,6 +143,16 @@ class Call:
     finish_reasons: tuple[str, ...] = ()
     server_processing_s: float | None = None
     """What the provider's timing header says (``openai-processing-ms``, ``x-envoy-upstream-service-time``)."""
+    client_pool_s: float | None = None
+    """Waited for a connection of the program's own pool, in the last attempt; None: our side of the wire was not measured."""
+    client_sdk_s: float | None = None
+    """The SDK's own work, in the last attempt."""
+    client_lag_s: float | None = None
+    """What a blocked event loop or starved threads can have cost the last attempt, at most."""
+    client_lag_kind: str | None = None
+    """``event_loop`` or ``threads``."""
+    network_s: float | None = None
+    """Connecting, TLS and sending, in the last attempt."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Other span and resource attributes, as text, for grouping (route, tenant, ...)."""
 

@@ -13,7 +13,7 @@ Prices (user file): m-a 10 $ per million input tokens, 1 $ cached, 30 $ output; 
  4   1   2 attempts, retry_s 2       100   11  2.6  0.6   0.30                     0.11
  5   1   400 of p cached, held 4 s    500   51  2.0  2.0   0.1+0.5+0.50 = 1.10      0.05+0.05+0.250 = 0.35
  6   1   estimated usage, tenant t2  100    1  0.4  0.4   0.20                     0.05+0.01        = 0.06
- 7   2   complete, p beyond 1000    2000   11  4.2  4.2   0.1+2.0+0.10 = 2.20      0.05+0.20+0.050 = 0.30  (both extrapolated)
+ 7   2   p beyond 1000, pool 1.5    2000   11  4.2  4.2   0.1+2.0+0.10 = 2.20      0.05+0.20+0.050 = 0.30  (both extrapolated)
  8   2   error, RateLimitError         -    -  0.2  -     -                        -
  9   2   cancelled with usage        100   11  0.3  -     -                        -
 10   2   partial with usage          100    5  0.7  -     -                        -
@@ -53,7 +53,7 @@ def calls() -> list[Call]:
         call(4, 1.1, usage=usage(100, 11), raw_runtime_s=2.6, retry_s=2.0, attempts=2),
         call(5, 1.2, usage=usage(500, 51, cached_input_tokens=400), raw_runtime_s=2.0, consumer_s=4.0),
         call(6, 1.3, usage=usage(100, 1, source="estimated"), raw_runtime_s=0.4, tags={"tenant": "t2"}),
-        call(7, 2.1, usage=usage(2000, 11), raw_runtime_s=4.2),
+        call(7, 2.1, usage=usage(2000, 11), raw_runtime_s=4.2, client_pool_s=1.5),
         call(8, 2.2, raw_runtime_s=0.2, outcome="error", error_type="RateLimitError"),
         call(9, 2.3, usage=usage(100, 11), raw_runtime_s=0.3, outcome="cancelled"),
         call(10, 2.4, usage=usage(100, 5), raw_runtime_s=0.7, outcome="partial"),
@@ -215,14 +215,18 @@ def test_totals_runtimes(built: report.Report) -> None:
 
 
 def test_us_or_the_provider(built: report.Report) -> None:
-    """Retries, admission, contention and model add up to raw; every comparable call has one verdict."""
+    """The parts add up to raw; every comparable call has one verdict, and those of ours say what it was."""
     s = built["totals"]["split"]
-    # Compared: 1-7. Raw 9.1 + the retry of 2.0 = 11.1; admission 7 x 0.1; contention 4.1; model 5.0 - 0.7. 5 held its stream 4 s.
+    # Compared: 1-7. Raw 9.1 + the retry of 2.0 = 11.1; admission 7 x 0.1; beyond the quiet day 4.1, of
+    # which 7 waited 1.5 for a connection; model 5.0 - 0.7. 5 held its stream 4 s.
     assert (s["n"], s["raw_s"], s["retries_s"], s["admission_s"]) == (7, near(11.1), near(2.0), near(0.7))
-    assert (s["contention_s"], s["model_s"], s["consumer_s"]) == (near(4.1), near(4.3), near(4.0))
-    # Lost share: 1 0.2/0.5 = 0.4, 2 0, 3 0.5/0.9, 4 2.3/2.6, 6 0.2/0.4, 7 2.0/4.2: over a third but for 2. 5: held 4 of 6 s.
+    assert (s["contention_s"], s["model_s"], s["consumer_s"]) == (near(2.6), near(4.3), near(4.0))
+    assert (s["pool_s"], s["sdk_s"], s["lag_s"], s["network_s"], s["unexplained_s"]) == (near(1.5), 0.0, 0.0, 0.0, 0.0)
+    # Lost share: 1 0.2/0.5 = 0.4, 2 0, 3 0.5/0.9, 4 2.3/2.6, 6 0.2/0.4, 7 2.0/4.2, 1.5 of it ours: over a third but for 2.
+    # 5: held 4 of 6 s.
     # 12 has no profile.
-    assert s["calls"] == {"us": 1, "provider": 5, "model": 1, "unknown": 1}
+    assert s["calls"] == {"us": 2, "network": 0, "provider": 4, "model": 1, "unknown": 1}
+    assert s["us"] == {"pool": 1, "sdk": 0, "event_loop": 0, "threads": 0, "consumer": 1}
     b = {row["key"]["model"]: row for row in built["groups"][0]["rows"]}["m-b"]["split"]
     assert (b["n"], b["raw_s"], b["contention_s"], b["admission_s"]) == (0, None, None, None)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import collections
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from made_days import call, write_log
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.estimate.joiner import join_call
+from tracewrap.estimate.split import split
 from tracewrap.prices.book import PriceBook
 from tracewrap.records import Call, TokenUsage
-from tracewrap.report.tables import join_sql, queries
+from tracewrap.report.tables import join_sql, queries, split_sql
 from tracewrap.report.tables.loading import load
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
@@ -91,7 +94,22 @@ def random_call(rng: random.Random, number: int) -> Call:
         attempts=2,
         retry_s=rng.choice((0.0, 0.05)),
         outcome=rng.choice(("complete", "complete", "partial", "cancelled", "error")),
+        consumer_s=rng.choice((None, None, 0.5, 40.0)),
+        server_processing_s=rng.choice((None, None, 0.05, rng.uniform(0, 30))),
+        **random_side(rng),
     )
+
+
+def random_side(rng: random.Random) -> dict[str, Any]:
+    """What was measured on our side of the wire: nothing, or any of it."""
+    if rng.random() < 0.2:
+        return {"client_pool_s": None, "client_sdk_s": None, "network_s": None}
+    names = ("client_pool_s", "client_sdk_s", "network_s")
+    side: dict[str, Any] = {name: rng.choice((0.0, rng.uniform(0, 0.03), rng.uniform(0, 8))) for name in names}
+    if rng.random() < 0.4:
+        side["network_s"] = rng.choice((0.0, rng.uniform(0, 30)))
+        side |= {"client_lag_s": rng.uniform(0, 20), "client_lag_kind": rng.choice(("threads", "event_loop"))}
+    return side
 
 
 def test_joined_table_equals_the_live_join(tmp_path: Path) -> None:
@@ -110,14 +128,18 @@ def test_joined_table_equals_the_live_join(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.jsonl", calls)
     joined = load([str(log)], None, catalogs={"default": catalog}, denoised=catalog, book=PriceBook(), now_ns=2**62)
     sql = queries.joined_query(joined.prefixes, joined.n_segments, 0, joined.span.since_ns, 2**62, ids=True)
+    parts = ("pool", "sdk", "lag", "network", "admission", "model", "contention", "unexplained")
     fields = (
-        "span_id",
+        *(f"split_{part}_s" for part in parts),
+        *("verdict", "us_kind", "span_id"),
         *(f"{prefix}_{part}" for prefix in ("denoised", "idealized_0") for part in ("s", "low_s", "high_s")),
         "last_attempt_s",
     )
-    found = {row[0]: row[1:] for row in joined.engine.rows(f"SELECT {', '.join(fields)} FROM ({sql}) AS t")}
+    read = {row[10]: row for row in joined.engine.rows(f"SELECT {', '.join(fields)} FROM ({sql}) AS t")}
+    found = {name: row[11:] for name, row in read.items()}
     assert len(found) == len(calls)
     compared = 0
+    verdicts: collections.Counter[str] = collections.Counter()
     for one in calls:
         live = join_call(one, catalog)
         if one.outcome != "complete" or live.join_status.startswith(("no_usage", "not_generation")):
@@ -128,4 +150,17 @@ def test_joined_table_equals_the_live_join(tmp_path: Path) -> None:
         assert list(found[one.span_id][:6]) == [None if x is None else pytest.approx(x, rel=1e-9) for x in expected]
         assert found[one.span_id][6] == pytest.approx(one.last_attempt_s, rel=1e-12)
         compared += live.denoised_runtime is not None
+        expected_split = split(live)
+        assert expected_split is not None
+        row = read[one.span_id]
+        assert list(row[:8]) == [absent_or_near(getattr(expected_split, f"{part}_s")) for part in parts]
+        assert split_sql.VERDICTS[row[8]] == expected_split.verdict
+        assert (split_sql.KINDS[row[9]] if row[9] >= 0 else None) == expected_split.kind
+        verdicts[expected_split.verdict] += 1
     assert compared > 50
+    assert set(verdicts) == set(split_sql.VERDICTS)  # each was met
+
+
+def absent_or_near(value: float | None) -> Any:
+    """What equals *value* to 1e-9 of a second, or is absent as it is."""
+    return None if value is None else pytest.approx(value, rel=1e-9, abs=1e-9)

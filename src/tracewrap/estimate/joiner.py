@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tracewrap import semconv
 from tracewrap.estimate.catalog import Catalog
-from tracewrap.estimate.split import Split, put_split
+from tracewrap.estimate.split import put_split, side_of, split_of
 from tracewrap.prices.list_cost import Pricer
 from tracewrap.records import Call, Estimate, JoinedCall, deployment_key
 from tracewrap.runtime.cost import idealized_cost, idealized_energy
@@ -98,7 +98,8 @@ def join_attributes(attributes: Mapping[str, Any], catalog: Catalog) -> dict[str
     raw_s, retry_s = attributes[semconv.RUNTIME_RAW], read(semconv.RETRY, 0.0)
     added = semconv.estimate_attributes(found, max(0.0, raw_s - retry_s), bool(read(semconv.CACHE_READ)))
     quiet = None if found.denoised_runtime is None else found.denoised_runtime.value
-    put_split(added, Split.of(raw_s, retry_s, read(semconv.CONSUMER, 0.0), quiet, found.admission_s))
+    side = side_of(attributes)
+    put_split(added, split_of(raw_s, retry_s, read(semconv.CONSUMER, 0.0), quiet, found.admission_s, side))
     return added
 
 

@@ -145,21 +145,29 @@ class Contention(TypedDict):
 
 
 class SplitSeconds(TypedDict):
-    """Us or the provider: raw = retries + admission + contention + model, in seconds over the ``n`` calls with a denoised profile.
+    """Us, the network or the provider: seconds over the ``n`` calls with a denoised profile; all parts but ``consumer_s`` add up to raw.
 
-    ``admission_s``: network and admission, of those calls whose profile sets them apart (else part of ``model_s``); None when
-    there is none. ``consumer_s`` is what the program itself held its streams: no part of raw. ``calls``: comparable calls by
-    who made them slow (``join.split``): us, provider, model, unknown.
+    ``pool_s``, ``sdk_s``, ``lag_s``: ours (waiting for a pooled connection, the SDK's work, a late event loop or thread); ``network_s``:
+    connecting and sending. ``admission_s``: the constant of those calls whose profile sets it apart (else part of ``model_s``); None
+    when there is none. ``contention_s``: the provider's; ``unexplained_s``: beyond the quiet day, and nobody's by what was
+    measured. ``consumer_s`` is what the program itself held its streams: no part of raw. ``calls``: comparable calls by who made them
+    slow (``estimate.split``): us, network, provider, model, unknown; ``us``: those of ours by what it was.
     """
 
     n: int
     raw_s: float | None
     retries_s: float | None
+    pool_s: float | None
+    sdk_s: float | None
+    lag_s: float | None
+    network_s: float | None
     admission_s: float | None
-    contention_s: float | None
     model_s: float | None
+    contention_s: float | None
+    unexplained_s: float | None
     consumer_s: float | None
     calls: dict[str, int]
+    us: dict[str, int]
 
 
 class Interval(TypedDict):

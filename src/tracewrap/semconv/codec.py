@@ -14,6 +14,10 @@ from tracewrap.semconv.names import (
     CACHE_READ,
     CACHE_WRITE,
     CACHE_WRITE_OLD,
+    CLIENT_LAG,
+    CLIENT_LAG_KIND,
+    CLIENT_POOL,
+    CLIENT_SDK,
     CONSUMER,
     CONTENTION_SECONDS,
     CONTENTION_SHARE,
@@ -26,6 +30,7 @@ from tracewrap.semconv.names import (
     IMAGE_INPUT,
     INPUT_TOKENS,
     JOIN_STATUS,
+    NETWORK,
     OPENAI_SERVICE_TIER,
     OPERATION,
     OUTCOME,
@@ -75,7 +80,7 @@ READ_NAMES = frozenset(
         *(OPERATION, PROVIDER, REQUEST_MODEL, REQUEST_STREAM, RESPONSE_MODEL, RESPONSE_ID, FINISH_REASONS),
         *(TIME_TO_FIRST_CHUNK, INPUT_TOKENS, OUTPUT_TOKENS, CACHE_WRITE_OLD, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE),
         *(RUNTIME_RAW, CONSUMER, ATTEMPTS, RETRY, OUTCOME, USAGE_SOURCE, PROCESSED_INPUT, PROCESSED_OUTPUT, REQUEST_ID),
-        *(SERVICE_TIER, SERVER_PROCESSING, SERVICE_NAME),
+        *(SERVICE_TIER, SERVER_PROCESSING, SERVICE_NAME, CLIENT_POOL, CLIENT_SDK, CLIENT_LAG, CLIENT_LAG_KIND, NETWORK),
     }
 )
 """Attributes that a field of ``Call`` holds; every other one, ``tracewrap.*`` aside, becomes a tag."""
@@ -137,6 +142,11 @@ def call_attributes(call: Call) -> dict[str, Any]:
     _put(attributes, REQUEST_ID, call.request_id)
     _put(attributes, SERVICE_TIER, call.service_tier)
     _put(attributes, SERVER_PROCESSING, call.server_processing_s)
+    _put(attributes, CLIENT_POOL, call.client_pool_s)
+    _put(attributes, CLIENT_SDK, call.client_sdk_s)
+    _put(attributes, CLIENT_LAG, call.client_lag_s)
+    _put(attributes, CLIENT_LAG_KIND, call.client_lag_kind)
+    _put(attributes, NETWORK, call.network_s)
     if call.finish_reasons:
         attributes[FINISH_REASONS] = call.finish_reasons
     attributes.update(call.tags)
@@ -203,6 +213,11 @@ def call_from_attributes(
         service_tier=_text(attributes.get(SERVICE_TIER) or attributes.get(OPENAI_SERVICE_TIER)),
         finish_reasons=(finish,) if isinstance(finish, str) else tuple(str(reason) for reason in finish),
         server_processing_s=_float(attributes.get(SERVER_PROCESSING)),
+        client_pool_s=_float(attributes.get(CLIENT_POOL)),
+        client_sdk_s=_float(attributes.get(CLIENT_SDK)),
+        client_lag_s=_float(attributes.get(CLIENT_LAG)),
+        client_lag_kind=_text(attributes.get(CLIENT_LAG_KIND)),
+        network_s=_float(attributes.get(NETWORK)),
         tags=extra,
     )
 

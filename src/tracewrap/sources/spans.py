@@ -105,6 +105,11 @@ def expressions() -> Mapping[str, str]:
         "service_tier": f"coalesce({_text(names.SERVICE_TIER)}, {_text(names.OPENAI_SERVICE_TIER)})",
         "finish_reasons": _array(names.FINISH_REASONS),
         "server_processing_s": _float(names.SERVER_PROCESSING),
+        "client_pool_s": _float(names.CLIENT_POOL),
+        "client_sdk_s": _float(names.CLIENT_SDK),
+        "client_lag_s": _float(names.CLIENT_LAG),
+        "client_lag_kind": _text(names.CLIENT_LAG_KIND),
+        "network_s": _float(names.NETWORK),
         "tags": _tags(),
     }
 

@@ -52,6 +52,11 @@ CALL_COLUMNS: Mapping[str, str] = {
     "service_tier": "VARCHAR",
     "finish_reasons": "VARCHAR[]",
     "server_processing_s": "DOUBLE",
+    "client_pool_s": "DOUBLE",
+    "client_sdk_s": "DOUBLE",
+    "client_lag_s": "DOUBLE",
+    "client_lag_kind": "VARCHAR",
+    "network_s": "DOUBLE",
     "tags": "MAP(VARCHAR, VARCHAR)",
 }
 """The calls table: ``Call``'s fields, ``usage`` flattened (all NULL, ``usage_source`` too, when there is none)."""

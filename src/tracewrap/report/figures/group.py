@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+from tracewrap.estimate.split import VERDICTS
 from tracewrap.report.schema import (
     Contention,
     EstimatedRuntimes,
@@ -15,6 +16,7 @@ from tracewrap.report.schema import (
     Runtimes,
     SplitSeconds,
 )
+from tracewrap.report.tables import split_sql
 from tracewrap.report.tables.loading import prefixes_of
 from tracewrap.report.tables.queries import DENOISED
 
@@ -84,21 +86,20 @@ def _contention(row: Row) -> Contention:
 
 def _split(row: Row) -> SplitSeconds:
     n = int(row["denoised_n"] or 0)
-    raw, last, quiet = (
-        number(row[name]) if n else None for name in ("split_raw_s", "last_attempt_sum_s", "denoised_sum_s")
-    )
-    admission = number(row["split_admission_s"]) if row["split_admission_n"] else None
-    known = raw is not None and last is not None and quiet is not None
-    return {
+    raw, last = (number(row[name]) if n else None for name in ("split_raw_s", "last_attempt_sum_s"))
+    parts = {f"{part}_s": number(row[f"split_{part}_sum_s"]) if n else None for part in split_sql.PARTS}
+    if not row["split_admission_n"]:
+        parts["admission_s"] = None
+    found = {
         "n": n,
         "raw_s": raw,
-        "retries_s": raw - last if known else None,  # type: ignore[operator]
-        "admission_s": admission,
-        "contention_s": last - quiet if known else None,  # type: ignore[operator]
-        "model_s": None if quiet is None else quiet - (admission or 0.0),
+        "retries_s": None if raw is None or last is None else raw - last,
+        **parts,
         "consumer_s": number(row["split_held_s"]) if n else None,
-        "calls": {name: int(row[f"verdict_{name}"] or 0) for name in ("us", "provider", "model", "unknown")},
+        "calls": {name: int(row[f"verdict_{name}"] or 0) for name in VERDICTS},
+        "us": {kind: int(row[f"us_{kind}"] or 0) for kind in split_sql.KINDS},
     }
+    return cast(SplitSeconds, found)
 
 
 def _interval(row: Row, name: str) -> Interval:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tracewrap.report.render.text import SPLIT_PARTS
 from tracewrap.report.schema import Capability, Group, Report
 
 MODELS = 12
 """Rows of a chart: the first of the table by model."""
-_PARTS = (("retries", "retries_s"), ("admission", "admission_s"), ("contention", "contention_s"), ("model", "model_s"))
 
 
 def group_name(group: Group) -> str:
@@ -47,8 +47,10 @@ def _split(rows: Sequence[Group]) -> dict[str, Any] | None:
     if not known:
         return None
     series: dict[str, list[float | None]] = {}
-    for name, part in _PARTS:
+    for name, part in SPLIT_PARTS.items():
         values = [row["split"][part] for row in known]  # type: ignore[literal-required]
+        if not any(values) and part not in ("model_s", "contention_s"):
+            continue
         series[name] = [
             None if value is None else value / row["split"]["n"] for value, row in zip(values, known, strict=True)
         ]

@@ -83,9 +83,10 @@ def _verdicts(totals: Group) -> list[tuple[str, int]]:
     """(who made calls slow, calls), in words; nothing where no call could be judged."""
     named = {
         "provider": "slow by the provider (retries, contention)",
-        "us": "held by this program's own reading",
+        "us": "slow by this program itself",
+        "network": "slow by the network (connecting, sending)",
         "model": "as fast as the model is on a quiet day",
-        "unknown": "unknown, for want of a denoised profile",
+        "unknown": "unknown: no denoised profile, or nothing measured on this side of the wire",
     }
     calls = totals["split"]["calls"]
     return [(text, calls[name]) for name, text in named.items() if calls[name]]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from tracewrap.report.schema import Capability, Group, ReferenceFigures, Report
+from tracewrap.report.schema import Capability, Group, ReferenceFigures, Report, SplitSeconds
 
 ABSENT = "–"
 _BARS = "▁▂▃▄▅▆▇█"
@@ -153,18 +153,38 @@ def total_rows(report: Report) -> list[tuple[str, str]]:
     return rows
 
 
+SPLIT_PARTS: Mapping[str, str] = {
+    "retries": "retries_s",
+    "waiting for a connection": "pool_s",
+    "SDK": "sdk_s",
+    "late loop or threads": "lag_s",
+    "network": "network_s",
+    "admission": "admission_s",
+    "contention": "contention_s",
+    "unexplained": "unexplained_s",
+    "model": "model_s",
+}
+"""Part of raw runtime, in words, to its key; those of ours and unexplained ones are shown where they are not 0."""
+_ALWAYS = ("retries_s", "admission_s", "contention_s", "model_s")
+
+
 def split_text(row: Group) -> str:
     """Raw runtime in its parts, over the calls with a denoised profile, and who made calls slow."""
     s = row["split"]
-    parts = (
-        ("retries", "retries_s"),
-        ("admission", "admission_s"),
-        ("contention", "contention_s"),
-        ("model", "model_s"),
-    )
-    named = [f"{name} {seconds(s[key])}" for name, key in parts if s[key] is not None]  # type: ignore[literal-required]
-    who = ", ".join(f"{count(n)} {name}" for name, n in s["calls"].items() if n)
+    values = {name: (key, s[key]) for name, key in SPLIT_PARTS.items()}  # type: ignore[literal-required]
+    named = [
+        f"{name} {seconds(value)}"
+        for name, (key, value) in values.items()
+        if value is not None and (value or key in _ALWAYS)
+    ]
+    who = ", ".join(f"{count(n)} {name}{_of_ours(s, name)}" for name, n in s["calls"].items() if n)
     return f"{seconds(s['raw_s'])} = {' + '.join(named)}; slow by: {who}"
+
+
+def _of_ours(split: SplitSeconds, verdict: str) -> str:
+    """What of ours it was, most frequent first."""
+    kinds = sorted(((n, kind.replace("_", " ")) for kind, n in split["us"].items() if n), reverse=True)
+    return f" ({', '.join(kind for _, kind in kinds)})" if verdict == "us" and kinds else ""
 
 
 CAPABILITY_HEAD = ("score", "idealized", "idealized cost", "energy", "on the frontier of")

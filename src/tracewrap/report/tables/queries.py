@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tracewrap.estimate.split import PROVIDER_SHARE, US_SHARE
 from tracewrap.prices.book import KINDS
-from tracewrap.report.tables import join_sql
+from tracewrap.report.tables import join_sql, split_sql
 from tracewrap.semconv import SCOPE
 
 DIMENSIONS: Mapping[str, str] = {
@@ -38,12 +37,11 @@ _NUMBERS = (
     *("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens"),
     *("audio_input_tokens", "audio_output_tokens", "image_input_tokens", "billed_input_tokens", "billed_output_tokens"),
     *("raw_runtime_s", "time_to_first_chunk_s", "consumer_s", "retry_s", "attempts"),
+    *split_sql.SIDE_NUMBERS,
 )
 _SUMMED_TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_output_tokens")
 DENOISED = "denoised"
 """Column prefix of the denoised estimates; those of the reference stacks are ``idealized_0``, ``idealized_1``, ..."""
-VERDICTS = ("unknown", "us", "provider", "model")
-"""Who made a call slow, as ``joined.verdict`` numbers them; the rules are those of ``estimate.split``."""
 
 
 def quoted(text: str) -> str:
@@ -68,7 +66,7 @@ def loaded_columns(keys: Sequence[str]) -> dict[str, str]:
         "start_time_ns": "start_time_ns",
     } | {f"dim_{name}": sql for name, sql in DIMENSIONS.items()}
     columns |= {name: name for name in _NUMBERS}
-    columns["usage_source"] = "usage_source"
+    columns |= {name: name for name in ("usage_source", "client_lag_kind")}
     columns |= {"outcome": "outcome", "error_type": "error_type"}
     columns["foreign_scope"] = f"CASE WHEN scope_name = {quoted(SCOPE)} THEN 0 ELSE 1 END"
     return columns | {f"key_{i}": call_key_sql(name) for i, name in enumerate(keys)}
@@ -135,7 +133,9 @@ def joined_query(
         chosen |= {name: name for name in ("trace_id", "span_id", "start_time_ns", "service")}
         chosen |= {"outcome_text": "outcome", "any_raw_s": "raw_runtime_s"}
     out = ", ".join(f"{sql} AS {name}" for name, sql in chosen.items())
-    return f"SELECT {out} FROM ({join_sql.stacked(_priced(floor_s), [first, *estimates, *_split_stages()])}) AS j"
+    return (
+        f"SELECT {out} FROM ({join_sql.stacked(_priced(floor_s), [first, *estimates, *split_sql.split_stages()])}) AS j"
+    )
 
 
 def _priced(floor_s: float | None) -> str:
@@ -166,28 +166,15 @@ def _joined_columns(since_ns: int, now_ns: int) -> dict[str, str]:
         "raw_s": "CASE WHEN outcome = 'complete' THEN raw_runtime_s END",
         "first_chunk_s": "CASE WHEN outcome = 'complete' THEN time_to_first_chunk_s END",
         **{
-            name: name for name in ("last_attempt_s", "comparable", "held_s", "admission_s", "verdict", "list_cost_usd")
+            name: name
+            for name in (
+                *("last_attempt_s", "comparable", "held_s", "verdict", "us_kind", "list_cost_usd"),
+                *(f"split_{part}_s" for part in split_sql.PARTS),
+            )
         },
         "future": f"CASE WHEN start_time_ns > {now_ns} THEN 1 ELSE 0 END",
         "foreign_scope": "foreign_scope",
     }
-
-
-def _split_stages() -> list[dict[str, str]]:
-    """Last attempt, time held by the program and admission of comparable calls, and who made them slow: ``estimate.split`` as SQL."""
-    zero = join_sql.dbl(0)
-    held = f"held_s > {join_sql.dbl(US_SHARE)} * (raw_runtime_s + held_s)"
-    lost = f"(raw_runtime_s - last_attempt_s) + greatest(coalesce(last_attempt_s - denoised_s, {zero}), {zero})"
-    slow = f"raw_runtime_s > {zero} AND {lost} > {join_sql.dbl(PROVIDER_SHARE)} * raw_runtime_s"
-    known = "WHEN denoised_s IS NULL THEN 0 ELSE 3"
-    return [
-        {
-            "last_attempt_s": f"CASE WHEN comparable = 1 THEN greatest(raw_runtime_s - retry_s, {zero}) END",
-            "held_s": f"CASE WHEN comparable = 1 THEN coalesce(consumer_s, {zero}) END",
-            "admission_s": f"CASE WHEN denoised_s IS NOT NULL AND denoised_overhead_s > {zero} THEN denoised_overhead_s END",
-        },
-        {"verdict": f"CASE WHEN comparable = 0 THEN -1 WHEN {held} THEN 1 WHEN {slow} THEN 2 {known} END"},
-    ]
 
 
 def _list_cost() -> str:
@@ -243,25 +230,13 @@ def sums(prefixes: Sequence[str]) -> dict[str, str]:
         "extrapolated": _count(" OR ".join(f"{p}_extrapolated = 1" for p in prefixes)),
         "foreign_scope": "sum(foreign_scope)",
         "future": "sum(future)",
-        **_split_sums(),
+        **split_sql.split_sums(),
     }
     for prefix in prefixes:
         out |= _estimate_sums(prefix)
         if prefix != DENOISED:
             out |= _reference_sums(prefix)
     return out
-
-
-def _split_sums() -> dict[str, str]:
-    """Raw runtime in its parts, over the calls with a denoised estimate, and calls by who made them slow."""
-    known = "CASE WHEN denoised_s IS NOT NULL THEN"
-    return {
-        "last_attempt_sum_s": f"sum({known} last_attempt_s END)",
-        "split_raw_s": f"sum({known} raw_s END)",
-        "split_held_s": f"sum({known} held_s END)",
-        "split_admission_n": "count(admission_s)",
-        "split_admission_s": "sum(admission_s)",
-    } | {f"verdict_{name}": _count(f"verdict = {i}") for i, name in enumerate(VERDICTS)}
 
 
 def _estimate_sums(p: str) -> dict[str, str]:

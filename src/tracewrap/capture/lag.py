@@ -1,0 +1,159 @@
+"""Was the program itself late? Two watches that run only while calls are in flight.
+
+A blocked event loop and a starved thread look like a slow server to the call that waits: the answer lies in the socket, and nobody comes
+to fetch it. ``LoopWatch`` is a timer on the loop of the call, ``ThreadWatch`` a thread that sleeps; how much later than asked
+either is woken is time in which no answer could be fetched. Both keep the last such times as ``Blocks``; what they mean for
+one call is worked out when it is finished: a block delays a wait only if the wait ended with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from time import perf_counter
+from typing import Any
+
+INTERVAL_S = 0.01
+"""A watch looks a hundred times a second: a thousandth of a core."""
+LATE_S = 0.004
+"""Woken later than this is a block; below it is what any scheduler does."""
+_TOUCH_S = 0.004
+"""A wait that ends this soon after a block ended with it."""
+_KEPT = 512
+
+
+class Blocks:
+    """The last times in which this loop, or this process, could not run: (start, end), ``perf_counter`` readings in order."""
+
+    __slots__ = ("due", "spans")
+
+    def __init__(self) -> None:
+        self.spans: deque[tuple[float, float]] = deque(maxlen=_KEPT)
+        self.due = float("inf")
+        """When the watch should look next; a time after it is a block that has not ended."""
+
+    def woken(self, now: float) -> None:
+        """The watch looks, at *now*."""
+        if now - self.due > LATE_S:
+            self.spans.append((self.due, now))
+
+    def within(self, start: float, end: float) -> list[tuple[float, float]]:
+        """The parts of blocks that lie between *start* and *end*, newest first."""
+        found = []
+        if end - self.due > LATE_S and end > start:
+            found.append((max(self.due, start), end))
+        for began, ended in reversed(tuple(self.spans)):
+            if ended <= start:
+                break
+            if began < end:
+                found.append((max(began, start), min(ended, end)))
+        return found
+
+    def total(self, start: float, end: float) -> float:
+        """Seconds between *start* and *end* in which nothing could run."""
+        return sum(ended - began for began, ended in self.within(start, end))
+
+    def delay(self, start: float, end: float) -> float:
+        """Seconds by which a wait from *start* to *end* can have ended late: the length of the block that it ended with, else 0."""
+        for began, ended in self.within(start, end):
+            return ended - began if end - ended <= _TOUCH_S else 0.0
+        return 0.0
+
+
+class LoopWatch:
+    """A timer on one asyncio loop while calls are in flight on it."""
+
+    __slots__ = ("__weakref__", "_handle", "_loop", "blocks", "calls")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._handle: Any = None
+        self.blocks = Blocks()
+        self.calls: set[int] = set()
+
+    def enter(self, call: object) -> None:
+        """*call* is in flight."""
+        self.calls.add(id(call))
+        if self._handle is None:
+            self._next(perf_counter())
+
+    def leave(self, call: object) -> None:
+        """*call* has ended; the timer ends with the last one."""
+        self.calls.discard(id(call))
+
+    def _next(self, now: float) -> None:
+        loop = self._loop()
+        if loop is None or loop.is_closed():
+            return
+        self._handle = loop.call_later(INTERVAL_S, self._look)
+        self.blocks.due = now + INTERVAL_S
+
+    def _look(self) -> None:
+        now = perf_counter()
+        self.blocks.woken(now)
+        self.blocks.due, self._handle = float("inf"), None
+        if self.calls:
+            self._next(now)
+
+
+class ThreadWatch:
+    """A thread that sleeps and looks at the clock while calls are in flight in this process; parked, it costs nothing."""
+
+    __slots__ = ("_thread", "_wake", "blocks", "calls")
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """As new: a forked child has no thread of ours and no calls of its parent's."""
+        self.blocks = Blocks()
+        self.calls: set[int] = set()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def enter(self, call: object) -> None:
+        """*call* is in flight."""
+        self.calls.add(id(call))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, args=(self._wake,), name="tracewrap-lag", daemon=True)
+            self._thread.start()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def leave(self, call: object) -> None:
+        """*call* has ended."""
+        self.calls.discard(id(call))
+
+    def _work(self, wake: threading.Event) -> None:
+        blocks, sleep = self.blocks, time.sleep
+        while wake is self._wake:
+            if not self.calls:
+                blocks.due = float("inf")
+                wake.clear()
+                if not self.calls:
+                    wake.wait()
+                continue
+            blocks.due = perf_counter() + INTERVAL_S
+            sleep(INTERVAL_S)
+            blocks.woken(perf_counter())
+
+
+THREADS = ThreadWatch()
+_loops: weakref.WeakKeyDictionary[Any, LoopWatch] = weakref.WeakKeyDictionary()
+os.register_at_fork(after_in_child=THREADS.reset) if hasattr(os, "register_at_fork") else None
+
+
+def running_loop_watch() -> LoopWatch | None:
+    """The watch of the asyncio loop that runs in this thread; None where none runs."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    watch = _loops.get(loop)
+    if watch is None:
+        watch = _loops[loop] = LoopWatch(loop)
+    return watch

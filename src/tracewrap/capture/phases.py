@@ -1,0 +1,162 @@
+"""Where the time of a request passed on this side of the wire: waiting for a connection, connecting, sending, and the SDK's own work.
+
+The HTTP libraries under the SDKs (httpcore, httpcore2) tell a request's ``trace`` extension what they do, as they do it. The last attempt's
+request gets such a listener, which notes a clock reading an event and nothing else; what the readings mean is worked out when the call
+is finished:
+
+    SDK | handed over | connecting, TLS | sending | receive_response_headers | receive_response_body | SDK
+    sdk |--- pool ----|---------- network ---------|------- waiting for the server (or for us: lag) -----| sdk
+
+A request that the program traces itself keeps the program's listener, and nothing is known of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+
+from tracewrap import semconv
+from tracewrap.capture.lag import THREADS, Blocks, LoopWatch
+
+_PROTOCOLS = ("http11.", "http2.")
+_CONNECTING = tuple(
+    (f"{prefix}.{step}.started", (f"{prefix}.{step}.complete", f"{prefix}.{step}.failed"))
+    for prefix in ("connection", "proxy", "socks")
+    for step in ("connect_tcp", "connect_unix_socket", "start_tls")
+)
+Span = tuple[float, float]
+
+
+class Phases:
+    """Clock readings of one attempt: when the request was ``handed`` to the HTTP library, and its events since."""
+
+    __slots__ = ("events", "handed")
+
+    def __init__(self) -> None:
+        self.events: dict[str, float] = {}
+        self.handed = perf_counter()
+
+
+class Attempt(Protocol):
+    """What is read here of a call in flight (``call.OpenCall``)."""
+
+    attempt_started: float
+    phases: Phases | None
+    loop: LoopWatch | None
+
+
+class Intervals(NamedTuple):
+    """One attempt as stretches of time, each (start, end)."""
+
+    pool: Span
+    network: list[Span]
+    waiting: list[Span]
+    working: list[Span]
+    """The SDK's own work, before the hand-over and after the last byte."""
+
+
+def listen(request: Any, is_async: bool) -> Phases | None:
+    """Put a listener on *request*, an httpx or httpx2 one; None where the program has its own."""
+    extensions = request.extensions
+    if "trace" in extensions:
+        return None
+    phases = Phases()
+    events = phases.events
+    if is_async:
+
+        async def note_async(event: str, _: Mapping[str, Any]) -> None:
+            events[event] = perf_counter()
+
+        extensions["trace"] = note_async
+    else:
+
+        def note(event: str, _: Mapping[str, Any]) -> None:
+            events[event] = perf_counter()
+
+        extensions["trace"] = note
+    return phases
+
+
+def put_phases(attributes: dict[str, Any], call: Attempt, ended: float, stream: bool) -> None:
+    """Write where the last attempt of *call* passed on our side, in seconds; *ended*: ``perf_counter``'s reading at its end.
+
+    ``client.pool``, ``client.sdk`` and ``network.seconds`` were measured. ``client.lag`` is what a blocked loop or starved
+    threads can have cost at most: whether the answer lay there all that time, only the quiet day tells. Nothing is written
+    where the HTTP library told nothing (a mock, a transport of the program's own), unless the call failed before it came to that.
+    """
+    phases = call.phases
+    if phases is None or (not phases.events and semconv.ERROR_TYPE not in attributes):
+        return
+    blocks = THREADS.blocks if call.loop is None else call.loop.blocks
+    parts = intervals(phases, call.attempt_started, ended, stream)
+    late_pool_s = blocks.delay(*parts.pool)
+    late_network_s = sum(blocks.delay(*span) for span in parts.network)
+    late_work_s = sum(blocks.total(*span) for span in parts.working)
+    late_s = late_pool_s + late_network_s + late_work_s + _late_answer_s(blocks, parts.waiting, stream)
+    attributes[semconv.CLIENT_POOL] = max(0.0, _length(parts.pool) - late_pool_s)
+    attributes[semconv.CLIENT_SDK] = max(0.0, sum(map(_length, parts.working)) - late_work_s)
+    attributes[semconv.NETWORK] = max(0.0, sum(map(_length, parts.network)) - late_network_s)
+    if late_s > 0.0:
+        attributes[semconv.CLIENT_LAG] = late_s
+        attributes[semconv.CLIENT_LAG_KIND] = _kind(call, ended)
+
+
+def intervals(phases: Phases, started: float, ended: float, stream: bool) -> Intervals:
+    """The attempt from *started* to *ended* as stretches of time. A step that never completed lasted until the end."""
+    events = phases.events
+    connecting = list(_connecting(events, ended))
+    sending, sent = _of(events, "send_request_headers.started"), _of(events, "send_request_body.complete")
+    began = min([ended, *(start for start, _ in connecting), *([] if sending is None else [sending])])
+    network = [*connecting, *([] if sending is None else [(sending, ended if sent is None else sent)])]
+    working = [(started, phases.handed)]
+    waiting = []
+    if sent is not None:
+        headers = _of(events, "receive_response_headers.complete")
+        waiting.append((sent, ended if headers is None else headers))
+        if headers is not None and stream:
+            waiting.append((headers, ended))
+        elif headers is not None:
+            reading, read = _of(events, "receive_response_body.started"), _of(events, "receive_response_body.complete")
+            waiting.append((headers if reading is None else reading, ended if read is None else read))
+            if read is not None:
+                working.append((read, ended))
+    return Intervals((phases.handed, began), network, waiting, working)
+
+
+def _late_answer_s(blocks: Blocks, waiting: list[Span], stream: bool) -> float:
+    """What blocks can have cost while waiting for the server: of a stream, all of them since its headers; the quiet day bounds it."""
+    if not waiting:
+        return 0.0
+    if stream and len(waiting) > 1:
+        return blocks.delay(*waiting[0]) + blocks.total(*waiting[1])
+    return sum(blocks.delay(*span) for span in waiting)
+
+
+def _kind(call: Attempt, ended: float) -> str:
+    """``event_loop`` where the loop alone was held, ``threads`` where no thread of the process came to run."""
+    if call.loop is None:
+        return "threads"
+    starved_s = THREADS.blocks.total(call.attempt_started, ended)
+    return "threads" if 2.0 * starved_s > call.loop.blocks.total(call.attempt_started, ended) else "event_loop"
+
+
+def _length(span: Span) -> float:
+    return max(0.0, span[1] - span[0])
+
+
+def _of(events: Mapping[str, float], step: str) -> float | None:
+    for protocol in _PROTOCOLS:
+        at = events.get(protocol + step)
+        if at is not None:
+            return at
+    return None
+
+
+def _connecting(events: Mapping[str, float], ended: float) -> list[Span]:
+    """Each step of connecting, name look-up and TLS included."""
+    return [
+        (events[started], next((events[end] for end in ends if end in events), ended))
+        for started, ends in _CONNECTING
+        if started in events
+    ]
