@@ -23,6 +23,9 @@ Provenance = Literal["measured", "few_shot", "analytic_calibrated", "analytic", 
 Outcome = Literal["complete", "partial", "cancelled", "error", "background"]
 """How a call ended: complete; partial (stream closed or abandoned early); cancelled; error; background (only queued)."""
 
+HOUR_NS = 3_600 * 10**9
+DAY_NS = 24 * HOUR_NS
+
 PROVENANCES: tuple[Provenance, ...] = ("measured", "few_shot", "analytic_calibrated", "analytic", "assumed")
 """Provenance classes, strongest first."""
 

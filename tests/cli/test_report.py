@@ -17,7 +17,6 @@ from tracewrap.cli import main
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import TokenUsage
 from tracewrap.report.render import formats as render
-from tracewrap.report.render import text as render_text
 from tracewrap.runtime.files import save_profile
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack, save_stack
@@ -230,17 +229,3 @@ def test_lake_compact_says_what_it_did(log: str, tmp_path: Path, capsys: pytest.
     one, other = (report.build(source, day=DAY, catalog=Catalog()) for source in (log, str(tmp_path / "lake")))
     assert one["totals"] == other["totals"]
     assert one["slowest"] == other["slowest"]
-
-
-def test_numbers_in_words() -> None:
-    """Seconds, dollars, joules and shares read well at every size; unknown is a dash."""
-    assert [render_text.seconds(x) for x in (0.5, 12.34, 320.0, 8000.0, None)] == [
-        "0.50 s",
-        "12.3 s",
-        "5 min 20 s",
-        "2.2 h",
-        "–",
-    ]
-    assert [render_text.usd(x) for x in (0.0, 0.00123456, 1234.5, None)] == ["$0.00", "$0.001235", "$1,234.50", "–"]
-    assert [render_text.joules(x) for x in (5.0, 5e4, 2e6, 7.2e6, None)] == ["5 J", "50 kJ", "2 MJ", "2.00 kWh", "–"]
-    assert render_text.sparkline([0.0, None, 0.5, 1.0]) == "▁ ▅█"

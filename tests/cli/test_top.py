@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 
 from made_days import attributes, call, line, span
-from tracewrap import semconv
-from tracewrap.cli import main, top
+from tracewrap import semconv, words
+from tracewrap.cli import main
 from tracewrap.errors import MissingExtraError
+from tracewrap.live.screen import _COLUMNS, render
+from tracewrap.live.terminal import watch
+from tracewrap.live.view import View
 
 PATIENCE_S = 20.0
 
@@ -161,27 +164,7 @@ def test_rich_is_needed_for_the_live_view_alone(
     assert main(["top", str(folder), "--once"]) == 0
     assert "m-a" in capsys.readouterr().out
     with pytest.raises(MissingExtraError, match=r"tracewrap\[report\]"):
-        top._live(top.View(folder, 60.0, "model", "calls"), 1.0)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0 ms"),
-        (0.00012345, "0.123 ms"),
-        (0.0099996, "10.0 ms"),
-        (0.15, "150 ms"),
-        (0.9994, "999 ms"),
-        (0.99951, "1.00 s"),
-        (1.5, "1.50 s"),
-        (99.96, "100 s"),
-        (1234.0, "1,230 s"),
-        (-0.25, "-250 ms"),
-    ],
-)
-def test_times_have_three_digits_and_a_unit(value: float, text: str) -> None:
-    """Milliseconds below one second; rounding decides which side a value is on; never an exponent."""
-    assert top.seconds(value) == text
+        watch(View(folder, 60.0, "model", "calls"), 1.0)
 
 
 @pytest.fixture
@@ -196,7 +179,7 @@ def frame(tmp_path: Path) -> dict[str, Any]:
     ]
     for number in range(1, 31):
         _write(tmp_path, number, f"{names[number % 5]}-{number}", denoised=1.0)
-    view = top.View(tmp_path, 300.0, "model", "calls")
+    view = View(tmp_path, 300.0, "model", "calls")
     view.read()
     return view.frame()
 
@@ -205,15 +188,15 @@ def frame(tmp_path: Path) -> dict[str, Any]:
 def test_frames_fit_any_terminal(frame: dict[str, Any], height: int) -> None:
     """Whatever the width, no line is wider and there are no more lines; nothing in a name moves the cursor."""
     for width in range(1, 200):
-        lines = [text for text, _ in top.render(frame, width, height, end="q quits")]
+        lines = [text for text, _ in render(frame, width, height, end="q quits")]
         assert len(lines) <= height
-        assert max(map(top.cells, lines)) <= width
+        assert max(map(words.cells, lines)) <= width
         assert all(text.isprintable() for text in lines)
 
 
 def test_rows_that_do_not_fit_are_counted(frame: dict[str, Any]) -> None:
     """24 lines: two of head, a note, a blank, two heads, rows, the count of the hidden, rule, total, a blank and the last line."""
-    lines = [text for text, _ in top.render(frame, 120, 24, end="q quits")]
+    lines = [text for text, _ in render(frame, 120, 24, end="q quits")]
     assert len(lines) == 24
     shown = 24 - 2 - 1 - 1 - 2 - 1 - 1 - 1 - 2
     assert lines[-5] == f"and {30 - shown} more"
@@ -225,9 +208,9 @@ def test_narrow_terminals_drop_columns_by_rank(frame: dict[str, Any]) -> None:
     """Calls and raw p50 stay longest, cost an hour goes first; no column is cut in two."""
 
     def heads(width: int) -> str:
-        return next(text for text, _ in top.render(frame, width) if text.startswith("model"))
+        return next(text for text, _ in render(frame, width) if text.startswith("model"))
 
-    assert heads(200).split() == ["model", *(second for _, second, *_ in top._COLUMNS)]
+    assert heads(200).split() == ["model", *(second for _, second, *_ in _COLUMNS)]
     wide, middle, narrow = ({*heads(width).split()} for width in (200, 80, 40))
     assert narrow < middle < wide
     assert {"calls", "p50", "tion"} <= narrow

@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tracewrap.formats.profile_drawing import Chart, Series, number, svg, text
+from tracewrap.formats.profile_drawing import Chart, Series, svg, text
+from tracewrap.words import short
 
 LINE = Series(points=[(0.0, 0.0), (10.0, 5.0)], name="a < b & c")
 
@@ -52,4 +53,4 @@ def test_degenerate_data_is_drawn(points: list[tuple[float, float]]) -> None:
 
 def test_numbers_are_short() -> None:
     """Tick labels stay readable over twelve decades."""
-    assert [number(v) for v in (0, 0.02, 1500, 1e-7, 2.5e9)] == ["0", "0.02", "1.5k", "1e-07", "2.5e+09"]
+    assert [short(v) for v in (0, 0.02, 1500, 1e-7, 2.5e9)] == ["0", "0.02", "1.5k", "1e-07", "2.5e+09"]

@@ -17,8 +17,10 @@ from made_days import DAY_NS, HOUR_NS, attributes, call, line, span
 from tracewrap import semconv
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.estimate.exporter import JoiningExporter
-from tracewrap.live import follow as live
-from tracewrap.live.follow import Figures, Follower, Window, quantile
+from tracewrap.live import follow
+from tracewrap.live.calls import document, spans
+from tracewrap.live.follow import Follower
+from tracewrap.live.window import Figures, Window, _quantile
 from tracewrap.records import TokenUsage
 from tracewrap.report import build
 from tracewrap.sinks import SpanLog
@@ -49,8 +51,8 @@ def _filled(lines: Iterable[bytes], window_s: float = 60.0, **options: Any) -> W
 
 def _numbers(lines: Iterable[bytes]) -> list[int]:
     """The numbers of the calls in *lines*."""
-    spans = (found for one in lines for _, found in live._spans(live._document(one)))
-    return [int(found["spanId"], 16) for found in spans]
+    found_spans = (found for one in lines for _, found in spans(document(one)))
+    return [int(found["spanId"], 16) for found in found_spans]
 
 
 def _new(follower: Follower, since_ns: int = AGES_AGO) -> list[int]:
@@ -290,7 +292,7 @@ def test_odd_values_are_unknown(value: Any) -> None:
 )
 def test_quantiles_are_interpolated(values: list[float | None], share: float, expected: float | None) -> None:
     """Linearly, unknown values left out: 0.95 * 4 = 3.8, between 4 and 5."""
-    assert quantile(values, share) == (expected if expected is None else pytest.approx(expected))
+    assert _quantile(values, share) == (expected if expected is None else pytest.approx(expected))
 
 
 def test_only_new_lines_are_read(tmp_path: Path) -> None:
@@ -370,7 +372,7 @@ def test_a_file_that_is_written_anew_is_read_from_its_start(tmp_path: Path, more
 def test_a_file_that_lost_its_end_is_read_again(tmp_path: Path) -> None:
     """What is appended after the cut is found, though the file still begins as before; the rest comes again, as duplicates."""
     path, first = tmp_path / "spans.jsonl", _line(*(_span(number, 1.0) for number in range(1, 9)))
-    assert len(first) > live._HEAD
+    assert len(first) > follow._HEAD
     path.write_bytes(first + _line(_span(9, 1.0)))
     follower = Follower(tmp_path)
     assert _new(follower) == [*range(1, 10)]
@@ -439,7 +441,7 @@ def test_files_from_before_the_window_are_not_opened(tmp_path: Path) -> None:
 @pytest.fixture
 def long_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A thousand lines, one call every 10 s, the last one 10 s ago, in ``spans.jsonl``; tails start at 1 KiB. Sizes of the lines."""
-    monkeypatch.setattr(live, "_FIRST_TAIL", 1024)
+    monkeypatch.setattr(follow, "_FIRST_TAIL", 1024)
     lines = [_line(_span(number, 10.0 * (1000 - number + 1))) for number in range(1, 1001)]
     (tmp_path / "spans.jsonl").write_bytes(b"".join(lines))
     os.utime(tmp_path / "spans.jsonl", ns=(NOW, NOW))
@@ -467,7 +469,7 @@ def test_the_bound_on_a_tail_shows(tmp_path: Path, long_history: list[int]) -> N
 
 def test_a_line_that_is_too_long_is_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is passed over in parts, whole or not, and those beside it count."""
-    monkeypatch.setattr(live, "_LONGEST_LINE", 4096)
+    monkeypatch.setattr(follow, "_LONGEST_LINE", 4096)
     path, long = tmp_path / "spans.jsonl", _line(*(_span(number, 1.0) for number in range(100, 120)))
     assert len(long) > 2 * 4096
     path.write_bytes(_line(_span(1, 1.0)) + long + _line(_span(2, 1.0)))

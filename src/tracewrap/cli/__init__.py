@@ -1,6 +1,6 @@
 """The command line: parse arguments, call one library function a command, turn errors into one line.
 
-Each command is a module with ``SUMMARY`` (one line), ``configure(parser)`` and ``run(args) -> int``; only the module of
+Each command is a module with ``configure(parser)`` and ``run(args) -> int``; its one line stands in ``SUMMARIES``. Only the module of
 the command that was asked for is imported. Exit codes: 0 done, 1 a limit was breached, 2 usage or data error,
 130 interrupted.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "doctor": "tracewrap.cli.doctor",
 }
 SUMMARIES: dict[str, str] = {
-    "demo": "a real small model served here, called through the real SDKs, reported",
+    "demo": "a real small model served on this machine, called through the real SDK, reported; no key, no GPU",
     "run": "trace a program: tracewrap run -- python app.py",
     "report": "raw, denoised and idealized runtime and cost of recorded calls",
     "check": "limits: exit 0 held, 1 breached, 2 usage or data error",
@@ -49,27 +50,30 @@ SUMMARIES: dict[str, str] = {
     "whatif": "this traffic on other hardware",
     "top": "live view of the calls that programs write to a span-log folder",
     "lake": "the Parquet lake",
-    "lake compact": "turn span logs into Parquet, one folder a day",
+    "lake compact": "append the calls of span logs to a Parquet lake, once; safe to kill, to repeat, to run twice at once",
     "denoise": "a quiet-day profile from recorded calls or samples",
     "profile": "make, inspect and use runtime profiles",
     "profile fit": "fit a profile to measured samples",
     "profile predict": "runtimes of a profile at given points",
-    "profile design": "the points to measure, in order",
-    "profile estimate": "analytic profile of any model on any GPU",
-    "profile measure": "measure a model on this machine's GPU or CPU",
-    "profile probe": "measure a black-box API through its client",
-    "profile list": "shipped and local profiles",
+    "profile design": "the (p, o) points to measure, in order of usefulness",
+    "profile estimate": "analytic profile of any model on any GPU, from its architecture and a stack's fitted constants",
+    "profile measure": "measure a model on this machine's GPU or CPU; a run that was stopped goes on where it was",
+    "profile probe": "measure a black-box API through its client; says first what it will cost",
+    "profile list": "shipped and local profiles: model, stack, GPUs, provenance, fit quality",
     "profile show": "one profile as table and drawing",
-    "profile verify": "check profile files",
-    "profile import": "read another project's profiles",
-    "profile export": "write another project's format",
-    "doctor": "what is instrumented, twice, not at all; what is reachable",
+    "profile verify": "check profile and stack files; exit 0 good, 1 above --max-error, 2 a bad file",
+    "profile import": "read another project's runtime table as profiles",
+    "profile export": "write profiles in another project's format",
+    "doctor": "what is recorded, twice or not at all; what is reachable",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal or pipe whose encoding lacks a character gets a ? for it
     try:
         return _dispatch(arguments)
     except TracewrapError as error:
@@ -101,7 +105,7 @@ def _dispatch(arguments: list[str]) -> int:
         level = level[word]
     command = importlib.import_module(level)
     name = " ".join(path)
-    parser = argparse.ArgumentParser(prog=f"tracewrap {name}", description=command.SUMMARY, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog=f"tracewrap {name}", description=SUMMARIES[name], allow_abbrev=False)
     command.configure(parser)
     return int(command.run(parser.parse_args(arguments)) or 0)
 

@@ -6,9 +6,7 @@ import argparse
 import json
 import sys
 
-from tracewrap.cli.report import add_source_arguments, source_options
-
-SUMMARY = "limits: exit 0 held, 1 breached, 2 usage or data error"
+from tracewrap.cli.arguments import add_source_arguments, source_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from tracewrap.cli.report import add_period_arguments, add_profile_arguments, source_options
-
-SUMMARY = "two periods, sources, providers, models or stacks at equal token counts"
+from tracewrap.cli.arguments import add_period_arguments, add_profile_arguments, source_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracewrap.errors import ConfigurationError
+from tracewrap.words import seconds, share, table, usd
 
 if TYPE_CHECKING:
     from tracewrap.demo.scenario import Outcome
 
-SUMMARY = "a real small model served on this machine, called through the real SDK, reported; no key, no GPU"
 _BUSY_LOAD = 1.5
 
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(as_json(outcome), indent=1))
     else:
-        print(table(outcome))
+        print(figures(outcome))
         print(notes(outcome, page))
     return 0
 
@@ -68,35 +68,28 @@ def _progress(what: str, share: float) -> None:
 _progress_state: dict[str, str] = {}
 
 
-def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:,.0f} ms"
-
-
-def table(outcome: Outcome) -> str:
+def figures(outcome: Outcome) -> str:
     """Cells and total: raw beside denoised beside idealized."""
     rate = outcome.reference.price.usd_per_gpu_hour / 3600 if outcome.reference.price else None
     head = ("in", "out", "mode", "calls", "raw p50", "denoised", "idealized", "contention", "idealized cost")
     rows: list[tuple[str, ...]] = [head]
     for cell in outcome.cells:
-        share = None if cell.denoised_s is None else 1 - cell.denoised_s / cell.raw_s
+        contention = None if cell.denoised_s is None else 1 - cell.denoised_s / cell.raw_s
         rows.append(
             (
                 str(cell.input_tokens),
                 str(cell.output_tokens),
                 "stream" if cell.stream else "plain",
                 str(cell.calls),
-                _ms(cell.raw_s),
-                _ms(cell.denoised_s),
-                _ms(cell.idealized_s),
-                "-" if share is None else f"{share:.0%}",
-                "-" if rate is None else f"${cell.idealized_s * rate:.2e}",
+                seconds(cell.raw_s),
+                seconds(cell.denoised_s),
+                seconds(cell.idealized_s),
+                share(contention),
+                usd(None if rate is None else cell.idealized_s * rate),
             )
         )
     rows.append(_total(outcome))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
-    rule = "-" * len(lines[0])
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    return "\n".join(table(rows))
 
 
 def _total(outcome: Outcome) -> tuple[str, ...]:
@@ -105,8 +98,18 @@ def _total(outcome: Outcome) -> tuple[str, ...]:
     denoised = sum(known) if len(known) == len(outcome.joined) else None
     idealized = sum(item.idealized_runtime.value for item in outcome.joined if item.idealized_runtime is not None)
     cost = sum(item.idealized_cost.value for item in outcome.joined if item.idealized_cost is not None)
-    share = "-" if denoised is None else f"{1 - denoised / raw:.0%}"
-    return ("", "", "total", str(len(outcome.joined)), _ms(raw), _ms(denoised), _ms(idealized), share, f"${cost:.2e}")
+    contention = None if denoised is None else 1 - denoised / raw
+    return (
+        "",
+        "",
+        "total",
+        str(len(outcome.joined)),
+        seconds(raw),
+        seconds(denoised),
+        seconds(idealized),
+        share(contention),
+        usd(cost),
+    )
 
 
 def notes(outcome: Outcome, page: Path | None) -> str:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tracewrap.runtime.quiet.dated import Level
     from tracewrap.runtime.quiet.denoise import Observation
 
-SUMMARY = "a quiet-day profile from recorded calls or samples"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""

@@ -12,8 +12,6 @@ from importlib import import_module, metadata
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-SUMMARY = "what is recorded, twice or not at all; versions; exporter reachable; profiles found"
-
 OLDEST = {"openai": (2,), "anthropic": (0, 100), "cohere": (5,)}
 """First release of each SDK's previous major that is tested."""
 APART = ("opentelemetry-instrumentation-anthropic",)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 
-SUMMARY = "append the calls of span logs to a Parquet lake, once; safe to kill, to repeat, to run twice at once"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

@@ -7,8 +7,6 @@ import json
 
 from tracewrap.errors import ConfigurationError, missing_extra
 
-SUMMARY = "the (p, o) points to measure, in order of usefulness"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""

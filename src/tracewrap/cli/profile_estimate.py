@@ -9,10 +9,8 @@ import json
 from tracewrap.errors import missing_extra
 from tracewrap.runtime.files import save_profile
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.quantiles import Z90
 from tracewrap.runtime.roofline.gpus import get_gpu, load_gpus
-
-NORMAL_90 = 1.645  # standard deviations that a 90% interval reaches
-SUMMARY = "analytic profile of any model on any GPU, from its architecture and a software stack's fitted constants"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +61,7 @@ def _refine(prior: RuntimeProfile, path: str) -> RuntimeProfile:
         from tracewrap.runtime.fit.fitting import fit
     except ModuleNotFoundError as error:
         raise missing_extra("profile estimate --samples", "fit") from error
-    deviation = max(0.1, prior.interval.base / NORMAL_90)
+    deviation = max(0.1, prior.interval.base / Z90)
     result = fit(
         read_samples(path),
         id=f"{prior.id}+samples",

@@ -11,8 +11,6 @@ from tracewrap.formats.helm import agreement, helm_from_profile, helm_json
 from tracewrap.formats.profile_files import Shelved, find_profiles, is_called
 from tracewrap.runtime.files import write_whole
 
-SUMMARY = "write profiles in another project's format"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""

@@ -8,8 +8,6 @@ import time
 
 from tracewrap.errors import missing_extra
 
-SUMMARY = "fit a profile to measured samples"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""

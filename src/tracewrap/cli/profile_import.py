@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tracewrap.cli.tables import table
 from tracewrap.errors import ProfileNotFoundError
 from tracewrap.formats.helm import profile_from_helm, read_helm
 from tracewrap.runtime.files import save_profile, to_json
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack, save_stack
-
-SUMMARY = "read another project's runtime table as profiles"
+from tracewrap.words import table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         changed = f"{p.fit['keys_made_monotone']} (up to {p.fit['largest_change']:.0%})"
         overhead = f"{p.overhead_s * 1000:g}" if p.overhead_s else "-"
         rows.append([p.model, f"{p.d0 * 1000:g}", overhead, str(len(p.prompt_knots)), changed])
-    print(table(rows))
+    print("\n".join(table(rows)))
     if args.output:
         print(f"{len(profiles)} profiles written to {args.output}" if not args.model else f"written to {args.output}")
     return 0

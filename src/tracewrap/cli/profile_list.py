@@ -7,11 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tracewrap.cli.tables import table
 from tracewrap.formats.profile_files import Shelved, read_profiles, shipped_stack_files
 from tracewrap.runtime.profile import RuntimeProfile
-
-SUMMARY = "shipped and local profiles: model, stack, GPUs, provenance, samples, fit quality"
+from tracewrap.words import table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     for stack in dict.fromkeys(row["stack"] for row in rows):
         mine = [row for row in rows if row["stack"] == stack]
         print(f"{stack or 'profiles of no stack'} ({mine[0]['gpu'] or 'GPU unknown'})")
-        print(table([heads, *([_cell(row[c]) for c in columns] for row in mine)]), end="\n\n")
+        print("\n".join(table([heads, *([_cell(row[c]) for c in columns] for row in mine)])), end="\n\n")
     if not args.paths and args.stack is None:
         from tracewrap.runtime.roofline.stacks import load_stacks
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tracewrap.profiler.decoder.measure import Measured, Setup
     from tracewrap.runtime.profile import RuntimeProfile
 
-SUMMARY = "measure a model with random weights on this machine; a run that was stopped goes on where it was"
 _MOST_TOKENS = {"cpu": 2048, "cuda": 32_768}
 
 

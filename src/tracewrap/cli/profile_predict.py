@@ -10,7 +10,6 @@ import sys
 
 from tracewrap.errors import SourceError
 
-SUMMARY = "runtimes of a profile at given points"
 ADDED = ("predicted_runtime_s", "low_s", "high_s", "extrapolated")
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tracewrap.profiler.probe.probe import Expected, Probed, ProbePlan
     from tracewrap.profiler.sample_file import SampleFile
 
-SUMMARY = "measure a black-box API through its client; shows what it will cost first, and goes on where it was stopped"
 _CLIENTS = {"openai": "OpenAI", "anthropic": "Anthropic", "cohere": "ClientV2"}
 
 

@@ -8,15 +8,13 @@ import sys
 from typing import Any
 
 from tracewrap.cli.profile_list import facts, fit_errors
-from tracewrap.cli.tables import table
 from tracewrap.errors import ConfigurationError
 from tracewrap.formats import profile_drawing as drawing
 from tracewrap.formats.profile_drawing import Chart, Point, Series
 from tracewrap.formats.profile_files import Shelved, find_profiles, pick
 from tracewrap.runtime.files import write_whole
 from tracewrap.runtime.profile import RuntimeProfile
-
-SUMMARY = "one profile as table and drawing: prompt time against input tokens, residuals of the samples"
+from tracewrap.words import table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +89,7 @@ def runtime_table(profile: RuntimeProfile) -> str:
         middle = estimates[2]
         rows.append([str(p), *cells, f"{middle.low:.4g} .. {middle.high:.4g}"])
     stars = any("*" in cell for row in rows for cell in row)
-    return table(rows) + ("\n* beyond what was measured" if stars else "")
+    return "\n".join(table(rows)) + ("\n* beyond what was measured" if stars else "")
 
 
 def prompt_chart(profile: RuntimeProfile, samples: list[tuple[float, float, float]]) -> Chart:

@@ -14,8 +14,6 @@ from tracewrap.errors import TracewrapError
 from tracewrap.formats.profile_files import read_profiles
 from tracewrap.runtime.profile import RuntimeProfile
 
-SUMMARY = "check profile and stack files: schema, monotone, finite; exit 0 all good, 1 above --max-error, 2 a bad file"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""

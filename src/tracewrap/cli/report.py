@@ -4,65 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
-SUMMARY = "raw, denoised and idealized runtime and cost of recorded calls"
-
-
-def add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that every command over recorded calls shares: source, period, profiles, prices."""
-    parser.add_argument(
-        "source",
-        nargs="+",
-        help="span-log folder, OTLP-JSON file, Parquet lake, jaeger://host:port, clickhouse://host:port/db.table",
-    )
-    add_period_arguments(parser)
-    add_profile_arguments(parser)
-
-
-def add_period_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--day``, ``--since``, ``--until``, ``--timezone``."""
-    parser.add_argument("--day", help="one day: 2026-11-22, today or yesterday")
-    parser.add_argument("--since", metavar="WHEN", help="start of the period: 2026-11-22 or 2026-11-22T08:00")
-    parser.add_argument("--until", metavar="WHEN", help="end of the period, not included; default: now")
-    parser.add_argument(
-        "--timezone",
-        default="UTC",
-        metavar="NAME",
-        help="time zone of days and hours: UTC, Europe/Berlin (default: %(default)s)",
-    )
-
-
-def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--reference``, ``--profiles``, ``--stand-in``, ``--prices``, ``--engine``."""
-    parser.add_argument(
-        "--reference", nargs="+", action="extend", default=[], metavar="STACK", help="reference stacks, side by side"
-    )
-    parser.add_argument(
-        "--profiles",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="PATH",
-        help="more profile and stack files, or folders of them",
-    )
-    parser.add_argument(
-        "--stand-in",
-        action="append",
-        default=[],
-        metavar="CLOSED=OPEN",
-        help="let an open model's profile stand for a closed one",
-    )
-    parser.add_argument(
-        "--prices", metavar="FILE", help="your own list prices, TOML or JSON; they win over genai-prices"
-    )
-    parser.add_argument(
-        "--engine",
-        choices=("duckdb", "clickhouse", "spark"),
-        default="duckdb",
-        help="where queries run (default: %(default)s)",
-    )
-    parser.add_argument("--memory", metavar="SIZE", help="memory limit of DuckDB, such as 4GB")
+from tracewrap.cli.arguments import add_source_arguments, source_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -125,35 +68,6 @@ def run(args: argparse.Namespace) -> int:
     if not args.output:
         _show(built, chosen or "table", args.trace_url)
     return 0
-
-
-def source_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Keyword arguments of ``report.build`` from ``add_source_arguments``."""
-    return {
-        "day": args.day,
-        "since": args.since,
-        "until": args.until,
-        "timezone": args.timezone,
-        "references": args.reference,
-        "profile_paths": args.profiles,
-        "stand_ins": parse_stand_ins(args.stand_in),
-        "prices": args.prices,
-        "engine": args.engine,
-        "memory_limit": args.memory,
-    }
-
-
-def parse_stand_ins(pairs: list[str]) -> dict[str, str]:
-    """``CLOSED=OPEN`` pairs as a map."""
-    from tracewrap.errors import ConfigurationError
-
-    out = {}
-    for pair in pairs:
-        closed, found, open_model = pair.partition("=")
-        if not (found and closed and open_model):
-            raise ConfigurationError(f"--stand-in {pair!r}: write CLOSED=OPEN, such as gpt-4o=llama-3.1-70b")
-        out[closed] = open_model
-    return out
 
 
 def _show(built: object, name: str, trace_url: str | None) -> None:

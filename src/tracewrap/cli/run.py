@@ -11,8 +11,6 @@ from pathlib import Path
 
 from tracewrap.errors import ConfigurationError
 
-SUMMARY = "trace a program: tracewrap run -- python app.py"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""

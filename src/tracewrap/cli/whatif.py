@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from tracewrap.cli.report import add_source_arguments, source_options
-
-SUMMARY = "this traffic on other hardware"
+from tracewrap.cli.arguments import add_source_arguments, source_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

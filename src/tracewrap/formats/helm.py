@@ -24,6 +24,7 @@ from tracewrap.errors import ConfigurationError, ProfileFormatError
 from tracewrap.records import Provenance
 from tracewrap.runtime.files import read_json
 from tracewrap.runtime.profile import Interval, RuntimeProfile
+from tracewrap.runtime.quantiles import Z90
 
 PROMPT_TOKENS = (
     *(1, 16, 32, 64, 128, 192, 256, 320, 384, 428, 472, 512, 576, 640, 704, 768, 832, 896, 960, 1024),
@@ -33,7 +34,6 @@ PROMPT_TOKENS = (
 
 ROUNDING_S = 0.001
 """HELM's tables are rounded to a millisecond."""
-Z90 = 1.645
 """Standard deviations in half a 90% interval."""
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from tracewrap.words import short
+
 Point = tuple[float, float]
 
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#65a30d", "#475569", "#92400e")
@@ -88,18 +90,6 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [m * 10.0**k for k in powers for m in steps if low <= m * 10.0**k <= high]
 
 
-def number(value: float) -> str:
-    """*value* in few characters: 1.5k, 0.02, 3e-05."""
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if 1000 <= size < 1e6:
-        return f"{value / 1000:.3g}k"
-    if size >= 1e6 or size < 1e-4:
-        return f"{value:.2g}"
-    return f"{value:.3g}"
-
-
 def _axes(chart: Chart) -> tuple[_Axis, _Axis]:
     points = [p for s in chart.series for p in s.points]
     x = _axis([p[0] for p in points], chart.log_x, False)
@@ -137,11 +127,11 @@ def _frame(chart: Chart, x: _Axis, y: _Axis, box: tuple[float, float, float, flo
     for value in y.ticks():
         v = top + height * (1 - y.share(value))
         out.append(f'<path d="M{left:.1f} {v:.1f}h{width:.1f}" stroke="#e2e8f0"/>')
-        out.append(f'<text x="{left - 6:.1f}" y="{v + 3.5:.1f}" text-anchor="end">{number(value)}</text>')
+        out.append(f'<text x="{left - 6:.1f}" y="{v + 3.5:.1f}" text-anchor="end">{short(value)}</text>')
     for value in x.ticks():
         u = left + width * x.share(value)
         out.append(f'<path d="M{u:.1f} {top + height:.1f}v4" stroke="#94a3b8"/>')
-        out.append(f'<text x="{u:.1f}" y="{top + height + 16:.1f}" text-anchor="middle">{number(value)}</text>')
+        out.append(f'<text x="{u:.1f}" y="{top + height + 16:.1f}" text-anchor="middle">{short(value)}</text>')
     out.append(f'<path d="M{left:.1f} {top + height:.1f}h{width:.1f}" stroke="#94a3b8"/>')
     middle = left + width / 2
     out.append(f'<text x="{middle:.1f}" y="{chart.height - 8}" text-anchor="middle">{escape(chart.x_label)}</text>')
@@ -211,7 +201,7 @@ def text(chart: Chart, columns: int = 72, rows: int = 14, *, plain: bool = False
         cells.update(dots if series.kind == "points" else _connected(dots))
     lines = [_row(cells, row, columns, plain) for row in range(rows)]
     margin = 9
-    labels = {round((rows - 1) * (1 - y.share(value))): number(value) for value in y.ticks()}
+    labels = {round((rows - 1) * (1 - y.share(value))): short(value) for value in y.ticks()}
     out = [f"{' ' * margin}{chart.title}"] if chart.title else []
     bar = "|" if plain else "│"
     out += [f"{labels.get(i, ''):>{margin - 2}} {bar}{line}".rstrip() for i, line in enumerate(lines)]
@@ -244,7 +234,7 @@ def _ruler(x: _Axis, columns: int) -> str:
     line = [" "] * (columns + 6)
     free = 0
     for value in x.ticks():
-        label = number(value)
+        label = short(value)
         start = max(0, round((columns - 1) * x.share(value)) - len(label) // 2)
         if start >= free:
             line[start : start + len(label)] = label

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from tracewrap import semconv
 from tracewrap.prices.book import ListPrice, PriceBook
+from tracewrap.records import DAY_NS
 
-_DAY_NS = 86_400 * 10**9
 _MAX_KNOWN = 4096
 
 
@@ -48,14 +48,14 @@ class Pricer:
         return None
 
     def _price(self, provider: str, models: tuple[str | None, ...], tier: str | None, start_ns: int) -> ListPrice:
-        day = start_ns // _DAY_NS
+        day = start_ns // DAY_NS
         key = (provider, models, tier, day)
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             names = [name for name in models if name]
-            found = self._book.find(provider, names, tier, day * _DAY_NS, (day + 1) * _DAY_NS)
+            found = self._book.find(provider, names, tier, day * DAY_NS, (day + 1) * DAY_NS)
             self._known[key] = found
         return found
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from tracewrap.runtime.quantiles import quantile
+
 Point = tuple[int, int]
 
 
@@ -12,15 +14,6 @@ def values_of(rows: Iterable[Mapping[str, str]], point: Point, column: str = "ru
     wanted = (str(point[0]), str(point[1]))
     here = [row for row in rows if (row["input_tokens"], row["output_tokens"]) == wanted]
     return [float(row[column]) for row in [row for row in here if not row["slowed"]] or here]
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which *share* of *values* lie, linear between neighbours."""
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
 def quiet_value(values: Sequence[float]) -> float:

@@ -11,12 +11,13 @@ from typing import cast
 from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.prices.book import PriceBook
+from tracewrap.records import DAY_NS
 from tracewrap.report.figures import coverage, drift, grouping, hours, slowest
 from tracewrap.report.figures.capability import capability, points, read_scores
 from tracewrap.report.schema import DEFAULT_GROUPS, SCHEMA, Report, SourceStatus
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.loading import Joined, load, load_options, period
-from tracewrap.report.tables.period import DAY_NS, Span
+from tracewrap.report.tables.period import Span
 
 
 def build(

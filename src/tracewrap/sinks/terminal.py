@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tracewrap import semconv
+from tracewrap.words import clean, count, seconds, share, usd
 
 
 class Terminal(SpanExporter):
@@ -40,10 +41,10 @@ def _is_call(attributes: Mapping[str, Any]) -> bool:
 
 def line(name: str, attributes: Mapping[str, Any]) -> str:
     """One call as one line; what is absent is left out."""
-    parts = [name]
+    parts = [clean(name)]
     for key, unit in ((semconv.INPUT_TOKENS, "in"), (semconv.OUTPUT_TOKENS, "out")):
         if key in attributes:
-            parts.append(f"{attributes[key]} {unit}")
+            parts.append(f"{count(attributes[key])} {unit}")
     for key, word in (
         (semconv.RUNTIME_RAW, "raw"),
         (semconv.RUNTIME_DENOISED, "denoised"),
@@ -52,19 +53,14 @@ def line(name: str, attributes: Mapping[str, Any]) -> str:
         if key in attributes:
             parts.append(f"{word} {seconds(attributes[key])}")
     if semconv.CONTENTION_SHARE in attributes:
-        parts.append(f"contention {attributes[semconv.CONTENTION_SHARE]:.0%}")
+        parts.append(f"contention {share(attributes[semconv.CONTENTION_SHARE])}")
     if semconv.COST_LIST in attributes:
-        parts.append(f"list ${attributes[semconv.COST_LIST]:.2g}")
+        parts.append(f"list {usd(attributes[semconv.COST_LIST])}")
     if semconv.COST_IDEALIZED in attributes:
-        parts.append(f"idealized ${attributes[semconv.COST_IDEALIZED]:.2g}")
+        parts.append(f"idealized {usd(attributes[semconv.COST_IDEALIZED])}")
     if semconv.ERROR_TYPE in attributes:
-        parts.append(f"error {attributes[semconv.ERROR_TYPE]}")
+        parts.append(f"error {clean(str(attributes[semconv.ERROR_TYPE]))}")
     status = attributes.get(semconv.JOIN_STATUS)
     if status not in (None, "ok"):
-        parts.append(f"({status})")
+        parts.append(f"({clean(str(status))})")
     return "   ".join(parts)
-
-
-def seconds(value: float) -> str:
-    """*value* seconds, three significant digits, in s or ms."""
-    return f"{value:.3g} s" if value >= 1.0 else f"{value * 1000:.3g} ms"

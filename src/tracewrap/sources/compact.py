@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracewrap.errors import SourceError
-from tracewrap.sources.lake import DAY_NS, MARK, VERSION, parquet_files, relation
+from tracewrap.records import DAY_NS
+from tracewrap.sources.lake import MARK, VERSION, parquet_files, relation
 from tracewrap.sources.opening import load_all, open_source
 from tracewrap.sources.table import CALL_COLUMNS, EVER, ReadStatus, connect, day_text, quoted, scalar
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MARK = "tracewrap.lake"
 VERSION = "1"
-DAY_NS = 86_400 * 10**9
 
 
 def is_lake(path: Path) -> bool:

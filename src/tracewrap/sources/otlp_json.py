@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracewrap.errors import SourceError
+from tracewrap.records import DAY_NS
 from tracewrap.sources.lines import batches, in_threads
 from tracewrap.sources.spans import IS_CALL, PAIRS_MAP, calls_select
 from tracewrap.sources.table import EVER, ReadStatus, drop_duplicates
@@ -30,7 +31,6 @@ SUFFIXES = (
     ".ndjson.zst",
     ".json.zst",
 )
-_DAY_NS = 86_400 * 10**9
 _VALUE = (
     '{"stringValue":"VARCHAR","intValue":"VARCHAR","doubleValue":"VARCHAR","boolValue":"VARCHAR",'
     '"arrayValue":"JSON","kvlistValue":"JSON"}'
@@ -81,7 +81,7 @@ class OtlpJsonSource:
             raise SourceError(f"{path}: holds no OTLP-JSON file ({', '.join(SUFFIXES[:3])}); is it a span-log folder?")
         status = ReadStatus("span_log", self.location)
         past = EVER[0] < since_ns < time.time_ns()
-        recent = [file for file in files if not past or file.stat().st_mtime_ns >= since_ns - _DAY_NS]
+        recent = [file for file in files if not past or file.stat().st_mtime_ns >= since_ns - DAY_NS]
         if len(recent) < len(files):
             status.notes.append(
                 f"{len(files) - len(recent)} of {len(files)} files were last written before the period: not read"

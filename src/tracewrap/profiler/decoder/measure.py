@@ -22,7 +22,8 @@ from tracewrap.profiler.decoder.depth import Depths, choose_depths
 from tracewrap.profiler.decoder.device import Watch, cool_down, device_facts, free_memory, load_average, open_device
 from tracewrap.profiler.decoder.generation import Generation, Timer, Timing
 from tracewrap.profiler.sample_file import SampleFile, setup_key
-from tracewrap.profiler.statistics import quantile, quiet_value, values_of
+from tracewrap.profiler.statistics import quiet_value, values_of
+from tracewrap.runtime.quantiles import quantile
 
 COLUMNS = (
     "input_tokens",

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from tracewrap.records import DAY_NS
 from tracewrap.report.figures.group import number
 from tracewrap.report.schema import Drift
 from tracewrap.report.tables.loading import Joined
-from tracewrap.report.tables.period import DAY_NS, from_ns
+from tracewrap.report.tables.period import from_ns
 from tracewrap.runtime.quiet.drift import (
     MIN_CALLS,
     MIN_DAYS,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tracewrap.records import HOUR_NS
 from tracewrap.report.figures.group import number, ratio
 from tracewrap.report.schema import Hour
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.loading import Joined
-from tracewrap.report.tables.period import HOUR_NS
 
 MAX_FILLED = 24 * 35
 """Hours of a period up to which empty ones are listed too."""

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tracewrap.runtime.quantiles import Z90
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RESAMPLES = 1000
 MIN_BLOCKS = 6
 """Blocks of time that each side needs for an interval."""
-_Z = 1.6448536269514722
 
 Shape = tuple[float, float, float]
 """c + a p + b o, in seconds or dollars."""
@@ -171,5 +172,5 @@ def _variance(resamples: Any, blocks: int) -> float:
 
 def _t(freedom: int) -> float:
     """The 95% quantile of Student's t (Cornish-Fisher, better than 1% from three degrees of freedom up)."""
-    z = _Z
+    z = Z90
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

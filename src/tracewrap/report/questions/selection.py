@@ -8,15 +8,16 @@ from typing import NamedTuple
 
 from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
+from tracewrap.records import DAY_NS
 from tracewrap.report.questions.equal_tokens import Shape
 from tracewrap.report.schema import Period
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.join_sql import dbl
 from tracewrap.report.tables.loading import Joined, load, load_options, period
-from tracewrap.report.tables.period import DAY_NS
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.roofline.architectures import resolve_model
 from tracewrap.runtime.stack import ReferenceStack
+from tracewrap.sources.table import quoted
 
 BLOCKS = 24
 """Blocks of time that a side's calls are cut into: as few as can be told apart, because contention outlasts short ones."""
@@ -232,7 +233,7 @@ def _side_query(joined: Joined, where: Mapping[str, str]) -> str:
     )
     columns = joined.columns(tuple(where))
     chosen = [
-        f"{column} IS NULL" if value == "" else f"{column} = {queries.quoted(value)}"
+        f"{column} IS NULL" if value == "" else f"{column} = {quoted(value)}"
         for column, value in zip(columns, where.values(), strict=True)
     ]
     counts = f"{dbl('input_tokens')} AS p, {dbl('output_tokens')} AS o"

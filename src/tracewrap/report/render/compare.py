@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tracewrap.report.questions.compare import Comparison, Measure, SideFacts
-from tracewrap.report.render.text import ABSENT, count, seconds, share, usd
+from tracewrap.words import ABSENT, count, seconds, share, table, usd
 
 _NAMES: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "raw_runtime_s": ("raw, mean", seconds),
@@ -26,8 +26,7 @@ def render_comparison(found: Comparison) -> str:
     lines += [f"! {note}" for note in found["notes"]] + ([""] if found["notes"] else [])
     rows: list[tuple[str, ...]] = [("per call, equal tokens", "A", "B", "B against A", "90% interval", "verdict")]
     rows += [_row(measure) for measure in found["measures"]]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines += ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += table(rows)
     return "\n".join(lines) + "\n"
 
 

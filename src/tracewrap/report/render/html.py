@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from tracewrap import words
 from tracewrap.errors import missing_extra
-from tracewrap.report.render import text as words
 from tracewrap.report.render.charts import charts, group_name
 from tracewrap.report.schema import CallRow, Group, Grouping, Report
 

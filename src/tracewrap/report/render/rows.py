@@ -13,6 +13,7 @@ from typing import Any
 
 from tracewrap.report.schema import Group, Report
 from tracewrap.sources import connect
+from tracewrap.sources.table import quoted
 
 
 def render_json(report: Report) -> str:
@@ -77,7 +78,7 @@ def write_parquet(report: Report, path: str) -> None:
             connection.executemany(
                 f"INSERT INTO report VALUES ({', '.join('?' * len(kinds))})", [list(row.values()) for row in rows]
             )
-            connection.execute(f"COPY report TO '{temporary.replace(chr(39), chr(39) * 2)}' (FORMAT parquet)")
+            connection.execute(f"COPY report TO {quoted(temporary)} (FORMAT parquet)")
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -2,75 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from tracewrap.report.schema import Capability, Group, ReferenceFigures, Report, SplitSeconds
-
-ABSENT = "–"
-_BARS = "▁▂▃▄▅▆▇█"
-
-
-def seconds(value: float | None) -> str:
-    """``420 us``, ``12.3 ms``, ``0.42 s``, ``12.3 s``, ``5 min 20 s``, ``3.2 h``."""
-    if value is None:
-        return ABSENT
-    size = abs(value)
-    for limit, unit, name in ((1e-3, 1e6, "us"), (0.0995, 1e3, "ms")):
-        if 0 < size < limit:
-            return f"{value * unit:.3g} {name}"
-    if size < 10:
-        return f"{value:.2f} s"
-    if size < 120:
-        return f"{value:.1f} s"
-    if size < 7200:
-        return f"{'-' if value < 0 else ''}{int(size // 60)} min {int(size % 60)} s"
-    return f"{value / 3600:,.1f} h"
-
-
-def usd(value: float | None) -> str:
-    """Dollars: two digits from one dollar up, more below."""
-    if value is None:
-        return ABSENT
-    return f"${value:,.2f}" if abs(value) >= 1 or value == 0 else f"${value:.4g}"
-
-
-def joules(value: float | None) -> str:
-    """Joules as J, kJ, MJ or kWh."""
-    if value is None:
-        return ABSENT
-    for limit, divisor, unit in ((1e3, 1.0, "J"), (1e6, 1e3, "kJ"), (3.6e6, 1e6, "MJ")):
-        if abs(value) < limit:
-            return f"{value / divisor:.3g} {unit}"
-    return f"{value / 3.6e6:,.2f} kWh"
-
-
-def share(value: float | None) -> str:
-    """Percent."""
-    return ABSENT if value is None else f"{100 * value:.1f}%"
-
-
-def ratio(value: float | None) -> str:
-    """A plain ratio."""
-    return ABSENT if value is None else f"{value:.2f}"
-
-
-def count(value: int) -> str:
-    """1,234,567."""
-    return f"{value:,}"
-
-
-def tokens(value: int) -> str:
-    """1.2M, 34k."""
-    if value >= 10**9:
-        return f"{value / 1e9:.2f}G"
-    if value >= 10**6:
-        return f"{value / 1e6:.2f}M"
-    return f"{value / 1e3:.1f}k" if value >= 10_000 else f"{value:,}"
-
-
-def bounds(show: Callable[[float | None], str], low: float | None, high: float | None) -> str:
-    """`` (low to high)``, or nothing."""
-    return "" if low is None or high is None else f" ({show(low)} to {show(high)})"
+from tracewrap.words import ABSENT, bounds, count, joules, ratio, seconds, share, sparkline, tokens, usd
 
 
 def key_text(key: dict[str, str | None]) -> str:
@@ -266,15 +201,6 @@ def call_cells(row: object) -> list[str]:
         ),
         str(r["trace_id"]),
     ]
-
-
-def sparkline(values: Sequence[float | None], top: float | None = None) -> str:
-    """Values as bars from 0 to *top* (their maximum); a space where there is none."""
-    known = [value for value in values if value is not None]
-    most = top or max(known, default=0.0)
-    if not most or most <= 0:
-        return "".join(" " if value is None else _BARS[0] for value in values)
-    return "".join(" " if value is None else _BARS[min(int(max(value, 0.0) / most * 8), 7)] for value in values)
 
 
 def hours_line(report: Report) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracewrap.report.questions.whatif import Rental, Row, WhatIf
-from tracewrap.report.render.text import ABSENT, bounds, count, ratio, seconds, tokens, usd
+from tracewrap.words import ABSENT, bounds, count, ratio, seconds, table, tokens, usd
 
 
 def render_whatif(found: WhatIf) -> str:
@@ -33,7 +33,7 @@ def _model(model: str | None, rows: list[Row], batch: float, utilisation: float)
     listed = "unpriced" if first["list_cost_usd"] is None else f"list cost {usd(first['list_cost_usd'])}"
     month = "" if first["list_usd_month"] is None else f", a month at this rate {usd(first['list_usd_month'])}"
     out = [f"{model or ABSENT}: {count(first['calls'])} calls, {listed}{month}", ""]
-    out += _table(
+    out += _uses(
         "batch 1: one call after another",
         [
             (row, row["batch_1"], bounds(usd, row["idealized_cost_low_usd"], row["idealized_cost_high_usd"]))
@@ -43,13 +43,13 @@ def _model(model: str | None, rows: list[Row], batch: float, utilisation: float)
     shared: list[tuple[Row, Rental | None, str]] = [
         (row, row["amortized"], f" (slowdown {ratio(row['slowdown'])})") for row in rows if row["amortized"]
     ]
-    out += ["", *_table(f"amortised: batch {batch:g}, busy {utilisation:.0%} of the time", shared)]
+    out += ["", *_uses(f"amortised: batch {batch:g}, busy {utilisation:.0%} of the time", shared)]
     return out + [
         f"  {row['stack']}: no amortised cost: {row['amortized_reason']}" for row in rows if row["amortized"] is None
     ]
 
 
-def _table(title: str, uses: list[tuple[Row, Rental | None, str]]) -> list[str]:
+def _uses(title: str, uses: list[tuple[Row, Rental | None, str]]) -> list[str]:
     head = ("  " + title, "GPUs", "idealized", "cost", "break-even a month", "capacity a month", "replicas a month")
     rows: list[tuple[str, ...]] = [head]
     for row, use, beside in uses:
@@ -66,8 +66,7 @@ def _table(title: str, uses: list[tuple[Row, Rental | None, str]]) -> list[str]:
                     ABSENT if use["replicas"] is None else f"{use['replicas']} for {usd(use['usd_month'])}",
                 )
             )
-    widths = [max(len(cells[i]) for cells in rows) for i in range(len(head))]
-    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(cells, widths, strict=True)).rstrip() for cells in rows]
+    return table(rows)
 
 
 def _tokens(value: float | None) -> str:

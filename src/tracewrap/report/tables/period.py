@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tracewrap.errors import ConfigurationError
+from tracewrap.records import HOUR_NS
 from tracewrap.report.schema import Period
-
-HOUR_NS = 3_600 * 10**9
-DAY_NS = 24 * HOUR_NS
 
 
 def zone(name: str) -> dt.tzinfo:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from tracewrap.prices.book import KINDS
 from tracewrap.report.tables import join_sql, split_sql
 from tracewrap.semconv import SCOPE
+from tracewrap.sources.table import quoted
 
 DIMENSIONS: Mapping[str, str] = {
     "provider": "provider",
@@ -42,11 +43,6 @@ _NUMBERS = (
 _SUMMED_TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_output_tokens")
 DENOISED = "denoised"
 """Column prefix of the denoised estimates; those of the reference stacks are ``idealized_0``, ``idealized_1``, ..."""
-
-
-def quoted(text: str) -> str:
-    """*text* as an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def call_key_sql(name: str) -> str:

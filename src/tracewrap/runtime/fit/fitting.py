@@ -26,13 +26,13 @@ from tracewrap.errors import FitError, UnstableSamplesWarning
 from tracewrap.records import Provenance
 from tracewrap.runtime.fit.basis import Array, Cells, Curve, Posterior, best_curve, candidate_knots, effective
 from tracewrap.runtime.profile import Interval, RuntimeProfile
+from tracewrap.runtime.quantiles import Z90
 from tracewrap.runtime.samples import Sample
 
 __all__ = ["FitResult", "Sample", "fit"]
 
 MAX_CELLS = 1500
 """Distinct (p, o) kept exactly; beyond, points near each other on the log scale are merged."""
-Z90 = 1.645
 KNEE = 128.0
 """Prompt tokens up to which reading the weights dominates, nominally: intervals are averaged evenly over log(p + knee)."""
 ONE_SIZE = 0.7

@@ -8,10 +8,10 @@ import numpy as np
 
 from tracewrap.runtime.fit.basis import Array, Cells
 from tracewrap.runtime.profile import Interval, RuntimeProfile
+from tracewrap.runtime.quantiles import Z90
 
 MIN_NOISE = 0.02
 """Deviation of one measurement assumed when too few samples tell."""
-Z90 = 1.645
 
 
 def scaled_prior(

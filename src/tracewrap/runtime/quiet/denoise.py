@@ -22,6 +22,7 @@ import numpy as np
 
 from tracewrap.records import Call
 from tracewrap.runtime.profile import Interval, RuntimeProfile
+from tracewrap.runtime.quantiles import Z90
 from tracewrap.runtime.quiet.basis import Array, quantile_fit
 
 Verdict = Literal["ok", "too_few", "not_identifiable", "saturated"]
@@ -37,7 +38,6 @@ MODEL_ERROR = 0.015
 """Half-width that no number of calls removes: the form T(p, o) itself, half of what fits of quiet servers show at the median (3%)."""
 MAX_EDGE = 0.12
 """Widest step from the 2% to the 10% quantile of relative residuals that quiet calls make; APIs of 2022 show 0.04 to 0.09."""
-_Z90 = 1.645
 _GENERATION = frozenset({"chat", "text_completion", "generate_content"})
 
 
@@ -193,7 +193,7 @@ def _interval(residual: Array, shift: float, tau: float, parameters: int, satura
     low, high = np.quantile(residual, [tau / 2, 2 * tau])
     density = 1.5 * tau / max(float(high - low), 1e-6)
     error = float(np.sqrt(tau * (1 - tau) / len(residual)) / density)
-    base = float(np.hypot(_Z90 * np.sqrt(parameters) * error / 2 + shift / 3, MODEL_ERROR))
+    base = float(np.hypot(Z90 * np.sqrt(parameters) * error / 2 + shift / 3, MODEL_ERROR))
     return Interval(base=1.0 if saturated else base, prompt=base / 2, decode=base / 2, extrapolation=0.3)
 
 
