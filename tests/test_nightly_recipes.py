@@ -8,29 +8,50 @@ import datetime as dt
 import fcntl
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fake_jaeger import FakeJaeger
 from made_days import call, write_log
-from tracewrap.records import TokenUsage
+from tracewrap.records import Call, TokenUsage
 from tracewrap.report.questions.checks import read_limits
 
 NIGHTLY = Path(__file__).resolve().parents[1] / "examples" / "nightly"
 YESTERDAY = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
 SCRIPT = "/opt/tracewrap/nightly.sh"
+CALLS_A_DAY = 400
+
+
+def contended_days(days: int) -> list[Call]:
+    """Calls of the last *days* days whose runtime is a fixed curve of their tokens, and contention on two of three."""
+    draw = random.Random(1)
+    made = []
+    for i in range(days * CALLS_A_DAY):
+        day = YESTERDAY - dt.timedelta(days=i // CALLS_A_DAY)
+        start = (
+            int(dt.datetime.combine(day, dt.time(0), dt.UTC).timestamp()) + 86_400 * (i % CALLS_A_DAY) // CALLS_A_DAY
+        )
+        p, o = draw.randrange(50, 4000), draw.randrange(5, 500)
+        quiet = 0.2 + 1e-4 * p + 0.01 * o
+        raw = quiet * (1 + draw.choice((0.0, draw.expovariate(2), draw.expovariate(1))) + draw.random() * 0.01)
+        named = {"request_model": "gpt-4o", "response_model": "gpt-4o"}
+        made.append(call(i + 1, usage=TokenUsage(p, o), start_time_ns=start * 10**9, raw_runtime_s=raw, **named))
+    return made
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """Folders under *folder*, tracewrap first on PATH."""
     own = {
         name: str(folder / name.lower().removeprefix("tracewrap_"))
-        for name in ("TRACEWRAP_LOGS", "TRACEWRAP_LAKE", "TRACEWRAP_REPORTS")
+        for name in ("TRACEWRAP_SOURCE", "TRACEWRAP_LAKE", "TRACEWRAP_REPORTS")
     }
     return os.environ | own | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"} | more
 
@@ -48,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
     start = int(dt.datetime.combine(YESTERDAY, dt.time(9), dt.UTC).timestamp()) * 10**9
     named = {"request_model": "gpt-4o", "response_model": "gpt-4o"}
     made = [call(i + 1, usage=TokenUsage(100, 10), start_time_ns=start + i * 60 * 10**9, **named) for i in range(40)]
-    write_log(tmp_path / "logs" / "a.jsonl", made)
+    write_log(tmp_path / "source" / "a.jsonl", made)
     return tmp_path
 
 
@@ -69,6 +90,23 @@ def test_a_night(folder: Path) -> None:
     assert json.loads((folder / "reports" / f"{YESTERDAY}.json").read_text())["totals"] == first["totals"]
 
 
+def test_three_days_of_a_jaeger_alone(tmp_path: Path) -> None:
+    """No span log: the lake is filled from Jaeger night by night, and the third report shows denoised runtimes."""
+    jaeger = FakeJaeger(contended_days(3))
+    thread = threading.Thread(target=jaeger.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    days = [(YESTERDAY - dt.timedelta(days=back)).isoformat() for back in (2, 1, 0)]
+    for day in days:
+        done = nightly(environment(tmp_path, TRACEWRAP_SOURCE=jaeger.source), day)
+        assert done.returncode in (0, 1), done.stderr
+    jaeger.shutdown()
+    jaeger.server_close()
+    built = json.loads((tmp_path / "reports" / f"{days[-1]}.json").read_text())
+    assert built["totals"]["calls"] == CALLS_A_DAY
+    assert built["totals"]["denoised"]["n"] == CALLS_A_DAY
+    assert len(list((tmp_path / "lake").glob("day=*"))) == 3
+
+
 def test_another_day(folder: Path) -> None:
     """A day without calls has a report that says so, and limits that cannot be judged: exit 2."""
     done = nightly(environment(folder), "2026-11-20")
@@ -79,7 +117,7 @@ def test_another_day(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"TRACEWRAP_LOGS": "/nowhere/at/all"}, "/nowhere/at/all: no such folder of span logs; set TRACEWRAP_LOGS"),
+        ({"TRACEWRAP_SOURCE": "/nowhere/at/all"}, "/nowhere/at/all: no such folder of span logs; set TRACEWRAP_SOURCE"),
         ({"TRACEWRAP_LIMITS": "/nowhere/limits.toml"}, "no such file of limits"),
         ({"PATH": "/usr/bin:/bin"}, "tracewrap is not on PATH"),
     ],
@@ -188,7 +226,7 @@ def test_kubernetes() -> None:
     (container,) = pod["containers"]
     assert container["command"] == ["/bin/sh", "/scripts/nightly.sh"]
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
-    assert {item["name"] for item in container["env"]} == {"TRACEWRAP_LOGS", "TRACEWRAP_LAKE", "TRACEWRAP_REPORTS"}
+    assert {item["name"] for item in container["env"]} == {"TRACEWRAP_SOURCE", "TRACEWRAP_LAKE", "TRACEWRAP_REPORTS"}
 
 
 def test_github_actions() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from made_days import DAY_NS, attributes, call, line, span, write_log
 from real_servers import RealJaeger, needed
+from test_nightly_recipes import CALLS_A_DAY, YESTERDAY, contended_days, environment, nightly
 from tracewrap import report
 from tracewrap.errors import SourceError
 from tracewrap.records import Call, TokenUsage
@@ -153,3 +156,20 @@ def test_a_depth_that_the_server_refuses(tmp_path: Path) -> None:
         server.send(line([span(call(i, i / 30)) for i in range(1, 501)]))
         server.wait_for_services()
         assert len(list(read_calls(server.source, since_ns=DAY_NS, until_ns=DAY_END_NS))) == 500
+
+
+def test_three_nights(tmp_path: Path) -> None:
+    """Calls of three days in a Jaeger and nowhere else: nightly.sh fills its lake from there and shows denoised runtimes."""
+    needed("jaeger")
+    with RealJaeger(tmp_path) as server:
+        calls = contended_days(3)
+        for first in range(0, len(calls), 400):
+            server.send(line(map(span, calls[first : first + 400])))
+        server.wait_for_services()
+        days = [(YESTERDAY - dt.timedelta(days=back)).isoformat() for back in (2, 1, 0)]
+        for day in days:
+            done = nightly(environment(tmp_path, TRACEWRAP_SOURCE=server.source), day)
+            assert done.returncode in (0, 1), done.stderr
+    built = json.loads((tmp_path / "reports" / f"{days[-1]}.json").read_text())
+    assert built["totals"]["denoised"]["n"] == built["totals"]["calls"] == CALLS_A_DAY
+    assert f"{CALLS_A_DAY} calls" in (tmp_path / "reports" / f"{days[-1]}.md").read_text()

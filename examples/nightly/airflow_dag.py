@@ -19,7 +19,7 @@ with DAG(
         # The space at the end keeps Airflow from taking the command for the name of a template file.
         bash_command="/opt/tracewrap/nightly.sh {{ data_interval_start | ds }} ",
         env={
-            "TRACEWRAP_LOGS": "/var/lib/tracewrap/calls",
+            "TRACEWRAP_SOURCE": "/var/lib/tracewrap/calls",
             "TRACEWRAP_LAKE": "/var/lib/tracewrap/lake",
             "TRACEWRAP_REPORTS": "/var/lib/tracewrap/reports",
             "PATH": "/opt/tracewrap/bin:/usr/bin:/bin",

@@ -19,6 +19,9 @@ raises into a user's program.
 
 from __future__ import annotations
 
+import os
+import re
+
 
 class TracewrapError(Exception):
     """Base of every error raised by tracewrap; the message names the thing, the value and the next step."""
@@ -65,3 +68,11 @@ def missing_extra(feature: str, extra: str) -> MissingExtraError:
     return MissingExtraError(
         f"{feature} needs the optional dependencies of '{extra}': pip install 'tracewrap[{extra}]'"
     )
+
+
+def check_local(target: str | os.PathLike[str]) -> None:
+    """ConfigurationError when *target*, which is to be written, is a URL (``s3://...``): it would become a local path of that name."""
+    text = os.fspath(target)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", text):  # pathlib folds "//" into "/"
+        shown = re.sub(r"//.*@", "//", text)
+        raise ConfigurationError(f"{shown}: only local files and folders are written; write one, then copy it there")

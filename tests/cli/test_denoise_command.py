@@ -103,6 +103,20 @@ def test_several_deployments_need_a_choice(tmp_path: Path, capsys: pytest.Captur
     assert out.exists()
 
 
+def test_a_folder_takes_every_deployment(tmp_path: Path) -> None:
+    """One file each, of the period asked for, that a report finds by their deployments; a folder by URL is refused."""
+    both = calls([1.0]) + [
+        call(90_000 + i, i / 9, stream=True, usage=c.usage, raw_runtime_s=c.raw_runtime_s)
+        for i, c in enumerate(calls([1.0]))
+    ]
+    log = write_log(tmp_path / "log.jsonl", both)
+    folder = tmp_path / "quiet"
+    assert main(["denoise", str(log), "--since", "2026-11-20", "--until", "2026-12-20", "-o", f"{folder}/"]) == 0
+    assert set(load_catalog(folder).denoised) == {KEY, KEY.replace("plain", "stream")}
+    assert main(["denoise", str(log), "--day", "2020-01-01", "-o", f"{folder}/"]) == 2
+    assert main(["denoise", str(log), "-o", "s3://bucket/quiet/"]) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [

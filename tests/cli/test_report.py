@@ -176,6 +176,20 @@ def test_errors_are_one_line_and_exit_2(
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("suffix", ["html", "json", "parquet"])
+def test_a_report_in_an_object_store_is_refused(
+    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    """A URL never becomes a local file of that name: one line, exit 2, without its password."""
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    assert main(["report", log, "-o", f"s3://key:SECRET@bucket/day.{suffix}"]) == 2
+    said = capsys.readouterr().err
+    assert "s3://bucket/day" in said
+    assert "SECRET" not in said
+    assert set(tmp_path.iterdir()) == before
+
+
 def test_a_day_without_calls_is_a_report(log: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An empty day says so, in every text format, and exits 0."""
     for name in ("table", "md", "json", "csv"):

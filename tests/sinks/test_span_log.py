@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 
 from tracewrap import semconv
+from tracewrap.errors import ConfigurationError
 from tracewrap.records import Call, TokenUsage
 from tracewrap.sinks import SpanLog
 from tracewrap.sources import ReadStatus, read_calls
@@ -38,6 +39,12 @@ def _write(log: SpanLog, count: int) -> None:
     tracer = provider.get_tracer(semconv.SCOPE)
     for _ in range(count):
         tracer.start_span("chat m", attributes=semconv.call_attributes(CALL)).end()
+
+
+def test_a_span_log_in_an_object_store_is_refused() -> None:
+    """A URL never becomes a local folder of that name."""
+    with pytest.raises(ConfigurationError, match="only local files and folders are written"):
+        SpanLog("s3://bucket/calls")
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from test_otlp_json import every_field
 
-from made_days import DAY_NS, call, write_log
-from tracewrap.errors import SourceError
+from made_days import DAY_NS, HOUR_NS, call, write_log
+from tracewrap.errors import ConfigurationError, SourceError
 from tracewrap.records import Call
 from tracewrap.sources import compact as compact_module
 from tracewrap.sources import connect, read_calls
@@ -158,3 +158,20 @@ def test_parquet_that_is_no_lake_is_refused(tmp_path: Path) -> None:
         connection.execute(f"COPY (SELECT 1 AS x) TO '{tmp_path}/x.parquet' (FORMAT parquet)")
     with pytest.raises(SourceError, match="has no column operation"):
         list(read_calls(str(tmp_path)))
+
+
+def test_a_lake_in_an_object_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL never becomes a local folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    log = write_log(tmp_path / "log" / "a.jsonl", [call(1)])
+    for target in ("s3://bucket/lake", "gs://bucket/lake", Path("s3://bucket/lake")):
+        with pytest.raises(ConfigurationError, match="only local files and folders are written"):
+            compact([str(log)], target)
+    assert {path.name for path in tmp_path.iterdir()} == {"log"}
+
+
+def test_a_period_limits_what_is_added(tmp_path: Path) -> None:
+    """Only calls that start in [since, until) are added."""
+    log = write_log(tmp_path / "log" / "a.jsonl", [call(i, 6.0 * i) for i in range(1, 6)])
+    done = compact([str(log)], tmp_path / "lake", since_ns=DAY_NS + 12 * HOUR_NS, until_ns=DAY_NS + 24 * HOUR_NS)
+    assert (done.added, done.days) == (2, ("2026-11-20",))

@@ -50,7 +50,7 @@ SUMMARIES: dict[str, str] = {
     "whatif": "this traffic on other hardware",
     "top": "live view of the calls that programs write to a span-log folder",
     "lake": "the Parquet lake",
-    "lake compact": "append the calls of span logs to a Parquet lake, once; safe to kill, to repeat, to run twice at once",
+    "lake compact": "append recorded calls to a Parquet lake, once; safe to kill, to repeat, to run twice at once",
     "denoise": "a quiet-day profile from recorded calls or samples",
     "profile": "make, inspect and use runtime profiles",
     "profile fit": "fit a profile to measured samples",

@@ -30,6 +30,15 @@ def add_period_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def period_ns(args: argparse.Namespace) -> tuple[int, int]:
+    """[since, until) in Unix nanoseconds from ``add_period_arguments``; all of time where no period was given."""
+    from tracewrap.report.tables.loading import period
+    from tracewrap.sources import EVER
+
+    span = period(args.day, args.since, args.until, args.timezone)
+    return EVER if span is None else (span.since_ns, span.until_ns)
+
+
 def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
     """``--reference``, ``--profiles``, ``--stand-in``, ``--prices``, ``--engine``."""
     parser.add_argument(

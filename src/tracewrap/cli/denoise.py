@@ -7,11 +7,13 @@ import csv
 import datetime as dt
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracewrap.errors import FitError, SourceError, missing_extra
+from tracewrap.cli.arguments import add_period_arguments, period_ns
+from tracewrap.errors import ConfigurationError, FitError, SourceError, check_local, missing_extra
 from tracewrap.runtime.quiet.drift import DAY_S
 
 if TYPE_CHECKING:
@@ -23,9 +25,17 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument(
-        "source", metavar="SOURCE|SAMPLES.csv", help="span log, lake, jaeger://..., or a CSV of samples"
+        "source",
+        metavar="SOURCE|SAMPLES.csv",
+        help="span log, lake, jaeger://host:port, clickhouse://host:port/db.table, or a CSV of samples",
     )
-    parser.add_argument("-o", "--output", metavar="PROFILE.json", help="where the profile is written")
+    add_period_arguments(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="PROFILE.json|FOLDER/",
+        help="where the profile is written; a folder: one of each deployment",
+    )
     parser.add_argument("--model", help="calls of this model only")
     parser.add_argument("--deployment", help="calls of this deployment only (as listed when there are several)")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -51,20 +61,34 @@ def run(args: argparse.Namespace) -> int:
         )
     results = {key: denoise_levels(found, id=key, model=model) for key, (model, found) in groups.items()}
     best = {key: known for key, levels in results.items() if (known := _known(levels))}
-    if args.output is not None and len(best) > 1:
+    into_folder = args.output is not None and (args.output.endswith(os.sep) or Path(args.output).is_dir())
+    if args.output is not None and len(best) > 1 and not into_folder:
         names = "; ".join(best)
-        raise FitError(f"{args.source}: holds {len(best)} deployments, choose one with --deployment: {names}")
+        raise FitError(
+            f"{args.source}: holds {len(best)} deployments, choose one with --deployment or write a folder/: {names}"
+        )
     _print(results, args.json)
-    if args.output is not None and best:
-        *earlier, (_, newest) = next(iter(best.values()))
+    for key, levels in best.items() if args.output is not None else ():
+        path = _path_in(args.output, key) if into_folder else args.output
+        *earlier, (_, newest) = levels
         for level, profile in earlier:
-            save_profile(profile, _dated_path(args.output, level))
-        save_profile(newest, args.output)
+            save_profile(profile, _dated_path(path, level))
+        save_profile(newest, path)
     return 0 if best else 1
 
 
 def _known(levels: Sequence[Level]) -> list[tuple[Level, RuntimeProfile]]:
     return [(level, level.result.profile) for level in levels if level.result.profile is not None]
+
+
+def _path_in(folder: str, key: str) -> str:
+    """Where the profile of the deployment *key* goes in *folder*, which is made if it is not there."""
+    check_local(folder)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: cannot be made ({error.strerror})") from None
+    return str(Path(folder) / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', key)}.json")
 
 
 def _dated_path(output: str, level: Level) -> str:
@@ -79,18 +103,19 @@ def _date(day: int | None) -> str:
 
 def _groups(args: argparse.Namespace) -> Mapping[str, tuple[str, list[Observation]]]:
     """Deployment key -> (model, observations)."""
-    pairs = _from_csv(args.source, args.model) if args.source.endswith(".csv") else _from_calls(args.source, args.model)
+    pairs = _from_csv(args.source, args.model) if args.source.endswith(".csv") else _from_calls(args)
     groups: dict[str, tuple[str, list[Observation]]] = {}
     for key, model, observation in pairs:
         groups.setdefault(key, (model, []))[1].append(observation)
     return groups
 
 
-def _from_calls(source: str, model: str | None) -> Iterator[tuple[str, str, Observation]]:
+def _from_calls(args: argparse.Namespace) -> Iterator[tuple[str, str, Observation]]:
     from tracewrap.runtime.quiet.denoise import Observation
     from tracewrap.sources import read_calls
 
-    for call in read_calls(source):
+    model, (since_ns, until_ns) = args.model, period_ns(args)
+    for call in read_calls(args.source, since_ns=since_ns, until_ns=until_ns):
         observation = Observation.of(call)
         if observation is not None and (model is None or model in (call.model, call.request_model)):
             yield call.deployment.key, call.model or "", observation

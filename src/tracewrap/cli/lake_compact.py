@@ -1,17 +1,24 @@
-"""``tracewrap lake compact``: turn span logs into Parquet, one folder a day."""
+"""``tracewrap lake compact``: turn recorded calls into Parquet, one folder a day."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+
+from tracewrap.cli.arguments import add_period_arguments, period_ns
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "logs", nargs="+", metavar="LOGS", help="span-log folders or OTLP-JSON files; they are left as they are"
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="span-log folders, OTLP-JSON files, jaeger://host:port or clickhouse://host:port/db.table; left as they are",
     )
     parser.add_argument("lake", metavar="LAKE", help="folder of the lake; made if it is not there")
+    add_period_arguments(parser)
     parser.add_argument(
         "--wait",
         type=float,
@@ -23,17 +30,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compact and say what was added. 0 done, 2 a log or the lake cannot be read or written."""
+    """Compact and say what was added. 0 done, 2 a source or the lake cannot be read or written, or was read in part only."""
     from tracewrap.sources.compact import compact
 
-    done = compact(args.logs, args.lake, wait_s=args.wait)
+    since_ns, until_ns = period_ns(args)
+    done = compact(args.sources, args.lake, since_ns=since_ns, until_ns=until_ns, wait_s=args.wait)
     skipped = sum(status.dropped for status in done.statuses)
+    for note in (note for status in done.statuses for note in status.notes):
+        print(f"tracewrap: {note}", file=sys.stderr)
     if args.json:
         print(json.dumps({"calls": done.calls, "added": done.added, "days": list(done.days), "skipped": skipped}))
-        return 0
-    days = f" in {len(done.days)} day{'s' if len(done.days) != 1 else ''}" if done.days else ""
-    print(
-        f"{args.lake}: {done.added:,} calls added{days}, {done.calls - done.added:,} were there already;"
-        f" {skipped:,} lines or copies skipped"
-    )
-    return 0
+    else:
+        days = f" in {len(done.days)} day{'s' if len(done.days) != 1 else ''}" if done.days else ""
+        print(
+            f"{args.lake}: {done.added:,} calls added{days}, {done.calls - done.added:,} were there already;"
+            f" {skipped:,} lines or copies skipped"
+        )
+    return 0 if all(status.complete for status in done.statuses) else 2

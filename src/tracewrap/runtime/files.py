@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
+from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError, check_local
 from tracewrap.runtime.profile import RuntimeProfile
 
 
@@ -46,8 +46,9 @@ def _refuse_constant(name: str) -> float:
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """Write *text* to *path* atomically: readers see the old file or the new one, never a part.
 
-    Raises ConfigurationError in one line when the folder is missing, not writable or full.
+    Raises ConfigurationError in one line when the folder is missing, not writable or full, or *path* is a URL.
     """
+    check_local(path)
     try:
         _replace(Path(path), text)
     except OSError as error:

@@ -19,13 +19,19 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from tracewrap.errors import check_local
+
 logger = logging.getLogger("tracewrap")
 
 
 class SpanLog(SpanExporter):
-    """Appends spans to ``FOLDER/spans-<start>-<pid>-<random>.jsonl``. The folder and the file are made when the first span arrives."""
+    """Appends spans to ``FOLDER/spans-<start>-<pid>-<random>.jsonl``. The folder and the file are made when the first span arrives.
+
+    Raises ConfigurationError when *folder* is a URL.
+    """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
+        check_local(folder)
         self.folder = Path(folder)
         self.path: Path | None = None
         self.dropped = 0

@@ -87,19 +87,6 @@ def basic(user: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
-def is_address(text: str) -> bool:
-    """Whether *text* names something by URL (``s3://...``) and so never a local file or folder."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
-
-
-def local_target(text: str | os.PathLike[str], what: str) -> None:
-    """SourceError when *text*, where *what* is to be written, is a URL: it would become a local folder of that name."""
-    shown = os.fspath(text)
-    if is_address(shown):
-        shown = re.sub(r"//.*@", "//", shown)
-        raise SourceError(f"{shown}: {what} is written to local folders only; write it there, then copy it")
-
-
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect is an answer like others: following it could carry a token to another host."""
 

@@ -1,4 +1,4 @@
-"""``tracewrap lake compact``: the calls of span logs, appended to a lake once."""
+"""``tracewrap lake compact``: the calls of any source, appended to a lake once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracewrap.errors import SourceError
+from tracewrap.errors import SourceError, check_local
 from tracewrap.records import DAY_NS
 from tracewrap.sources.lake import MARK, VERSION, parquet_files, relation
 from tracewrap.sources.opening import load_all, open_source
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What ``compact`` did: calls found in the logs, calls added, days touched, and how the logs read."""
+    """What ``compact`` did: calls found in the sources, calls added, days touched, and how the sources read."""
 
     calls: int
     added: int
@@ -31,15 +31,23 @@ class Compacted:
     statuses: tuple[ReadStatus, ...]
 
 
-def compact(logs: Sequence[str], lake: str | os.PathLike[str], *, wait_s: float = 600.0) -> Compacted:
-    """Append to *lake* the calls of *logs* that it lacks, day by day. The logs are left as they are.
+def compact(
+    logs: Sequence[str],
+    lake: str | os.PathLike[str],
+    *,
+    since_ns: int = EVER[0],
+    until_ns: int = EVER[1],
+    wait_s: float = 600.0,
+) -> Compacted:
+    """Append to *lake* the calls of *logs* (any sources) in [since_ns, until_ns) that it lacks, day by day. The logs are left as they are.
 
     Safe to kill at any moment, to run twice and to run at once with another writer, which waits for its turn up to *wait_s* seconds.
-    Raises SourceError when a log cannot be read, the lake cannot be written (disk full: nothing half written stays) or the
-    turn does not come.
+    Raises ConfigurationError when *lake* is a URL; SourceError when a source cannot be read, the lake cannot be written (disk full:
+    nothing half written stays) or the turn does not come.
     """
     import duckdb
 
+    check_local(lake)
     root = Path(lake)
     sources = [open_source(log) for log in logs]
     try:
@@ -47,7 +55,9 @@ def compact(logs: Sequence[str], lake: str | os.PathLike[str], *, wait_s: float 
         with _turn(root, wait_s), connect() as connection:
             for leftover in root.glob("day=*/.part-*.tmp"):
                 leftover.unlink(missing_ok=True)
-            statuses = load_all(connection, sources, "log_calls", *EVER, {name: name for name in CALL_COLUMNS})
+            statuses = load_all(
+                connection, sources, "log_calls", since_ns, until_ns, {name: name for name in CALL_COLUMNS}
+            )
             connection.execute(
                 f"CREATE OR REPLACE TEMP TABLE log_days AS SELECT *, start_time_ns // {DAY_NS} AS day_number FROM log_calls"
             )

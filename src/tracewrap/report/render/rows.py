@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tracewrap.errors import check_local
 from tracewrap.report.schema import Group, Report
 from tracewrap.sources import connect
 from tracewrap.sources.table import quoted
@@ -65,6 +66,7 @@ def render_csv(report: Report) -> str:
 
 def write_parquet(report: Report, path: str) -> None:
     """Write the rows of ``flat_rows`` to *path* as Parquet, whole or not at all."""
+    check_local(path)
     target = Path(path)
     rows = flat_rows(report)
     text = {"since", "until", "grouping", "group"}
