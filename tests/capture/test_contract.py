@@ -324,6 +324,10 @@ LIMITS = "tracewrap.ratelimit_remaining_requests"
 TIERED = {"openai.api.type": str, semconv.SERVICE_TIER: str, "openai.response.service_tier": str}
 
 
+SIDE = {semconv.CLIENT_POOL: float, semconv.CLIENT_SDK: float, semconv.NETWORK: float}
+"""What is measured of our side of the wire, whoever the vendor is."""
+
+
 def expected_types(entry: Entry) -> dict[str, type]:
     """Every attribute of a successful call, and its type."""
     types = {**COMMON, **(STREAMED if entry.streamed else {})}
@@ -374,7 +378,14 @@ def test_ok(entry: Entry, is_async: bool, vendor: FakeVendor, recorded: testing.
     bare = run(entry, vendor, is_async, wrapped=False)
     assert run(entry, vendor, is_async) == bare
     (span,) = recorded.spans
-    assert {name: type(value) for name, value in (span.attributes or {}).items()} == expected_types(entry)
+    found = {name: type(value) for name, value in (span.attributes or {}).items()}
+    late = (semconv.CLIENT_LAG, semconv.CLIENT_LAG_KIND)  # there on a busy machine
+    lag = {name: found.pop(name, None) for name in late}
+    assert lag in (dict.fromkeys(lag), {semconv.CLIENT_LAG: float, semconv.CLIENT_LAG_KIND: str})
+    several = (
+        entry.vendor.startswith("cohere") and entry.operation == "embeddings"
+    )  # requests of one call, side by side
+    assert found == expected_types(entry) | ({} if several else SIDE)
     (call,) = recorded()
     assert (call.outcome, call.operation, call.stream) == ("complete", entry.operation, entry.streamed)
     assert span.name == f"{entry.operation} m"

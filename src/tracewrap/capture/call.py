@@ -20,7 +20,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from tracewrap import semconv
 from tracewrap.capture.attributes import put_attributes
 from tracewrap.capture.counting import with_counted_input
+from tracewrap.capture.lag import LoopWatch
 from tracewrap.capture.others import open_span_of
+from tracewrap.capture.phases import Phases, dismiss, put_phases
 from tracewrap.capture.state import drop, state, tracer
 from tracewrap.records import Outcome
 from tracewrap.vendors.adapter import Adapter, Reply, Request
@@ -47,6 +49,8 @@ class OpenCall:
         "hidden_usage",
         "lent",
         "live",
+        "loop",
+        "phases",
         "request",
         "response",
         "sent",
@@ -78,6 +82,8 @@ class OpenCall:
         self.lent: Mapping[str, Any] | None = None
         """Our attributes of the request, where the span is another instrumentor's and ends without us."""
         self.tokens: tuple[Token[Any], Token[Any]] | None = None
+        self.phases: Phases | None = None
+        self.loop: LoopWatch | None = None
         self.started = self.attempt_started = perf_counter()
 
     def attempt(self) -> None:
@@ -209,6 +215,7 @@ def finish(
         call.live.pop()
     except IndexError:
         return
+    dismiss(call)
     span = call.span
     if not span.is_recording():
         span.end()
@@ -232,6 +239,8 @@ def finish(
         attributes[semconv.ERROR_TYPE] = kind
         if call.lent is None:
             span.set_status(Status(StatusCode.ERROR, description))
+    if call.phases is not None:
+        put_phases(attributes, call, ended, call.request.stream)
     if call.lent is not None:
         _add_to_theirs(span, {**call.lent, **attributes})
         return

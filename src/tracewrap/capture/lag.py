@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -89,7 +90,12 @@ class LoopWatch:
         loop = self._loop()
         if loop is None or loop.is_closed():
             return
-        self._handle = loop.call_later(INTERVAL_S, self._look)
+
+        def look() -> None:
+            with suppress(Exception):  # nothing of ours may reach the loop's exception handler
+                self._look()
+
+        self._handle = loop.call_later(INTERVAL_S, look)
         self.blocks.due = now + INTERVAL_S
 
     def _look(self) -> None:
@@ -119,7 +125,13 @@ class ThreadWatch:
         """*call* is in flight."""
         self.calls.add(id(call))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, args=(self._wake,), name="tracewrap-lag", daemon=True)
+            wake = self._wake
+
+            def work() -> None:
+                with suppress(Exception):
+                    self._work(wake)
+
+            self._thread = threading.Thread(target=work, name="tracewrap-lag", daemon=True)
             self._thread.start()
         if not self._wake.is_set():
             self._wake.set()

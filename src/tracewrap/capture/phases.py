@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 from tracewrap import semconv
-from tracewrap.capture.lag import THREADS, Blocks, LoopWatch
+from tracewrap.capture.lag import THREADS, Blocks, LoopWatch, running_loop_watch
 
 _PROTOCOLS = ("http11.", "http2.")
 _CONNECTING = tuple(
@@ -56,8 +56,29 @@ class Intervals(NamedTuple):
     """The SDK's own work, before the hand-over and after the last byte."""
 
 
+def attend(call: Attempt, request: Any, is_async: bool) -> None:
+    """The next attempt of *call* is about to be sent as *request* (httpx or httpx2): listen to it, and watch for lag until ``dismiss``."""
+    phases = listen(request, is_async)
+    if phases is None:
+        return
+    call.phases = phases
+    THREADS.enter(call)
+    if is_async and call.loop is None:
+        call.loop = running_loop_watch()
+        if call.loop is not None:
+            call.loop.enter(call)
+
+
+def dismiss(call: Attempt) -> None:
+    """*call* has ended: nothing need be watched for it."""
+    if call.phases is not None:
+        THREADS.leave(call)
+        if call.loop is not None:
+            call.loop.leave(call)
+
+
 def listen(request: Any, is_async: bool) -> Phases | None:
-    """Put a listener on *request*, an httpx or httpx2 one; None where the program has its own."""
+    """Put a listener on *request*; None where the program has its own."""
     extensions = request.extensions
     if "trace" in extensions:
         return None

@@ -99,6 +99,8 @@ class Adapter:
     """Endings of the URL paths of inference calls: bare HTTP is looked at only for these."""
     sdk_arguments: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[str, Any] | None] | None = None
     """Positional (client first) and keyword arguments of an ``http`` or ``managed`` seam -> path and body; None: not a call."""
+    sender: str | None = None
+    """Attribute of the object of an ``http`` or ``managed`` seam that holds its httpx client."""
     batch_of: Callable[[Mapping[str, Any]], tuple[str, Any, Sequence[Any]] | None] | None = None
     """Keyword arguments of a ``batched`` seam -> path, body and items; each request below it begins with one of the items."""
     owns_span: Callable[[Any, Any, Any], bool] | None = None

@@ -186,6 +186,7 @@ ADAPTER = Adapter(
     read_stream=read_stream,
     probe_request=probe_request,
     sdk_arguments=sdk_arguments,
+    sender="httpx_client",
     batch_of=batch_of,
     endpoints=("/v1/chat", "/v2/chat", "/v1/generate", "/v1/embed", "/v2/embed", "/v1/rerank", "/v2/rerank"),
     errors_by_status={

@@ -8,6 +8,7 @@ so that is when the clock starts.
 from __future__ import annotations
 
 import functools
+import inspect
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any
 
 from tracewrap.capture.bodies import is_event_stream, tee
 from tracewrap.capture.call import CURRENT, OpenCall, describe_status, fail, finish, leave, start
+from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.split_calls import batch_call, note_part
 from tracewrap.capture.seams.split_calls import maker as batch_maker
 from tracewrap.capture.state import drop
@@ -117,7 +119,28 @@ def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> O
     found = adapter.sdk_arguments(args, kwargs) if adapter.sdk_arguments is not None else None
     if found is None or batch_call(args[0], found[1]) is not None:
         return None
-    return start(adapter, args[0], *found)
+    call = start(adapter, args[0], *found)
+    if call is not None and adapter.sender is not None:
+        _listen_below(getattr(args[0], adapter.sender))
+    return call
+
+
+def _listen_below(sender: Any) -> None:
+    """See the requests that the SDK's HTTP client sends for a call of ours: it builds them itself, so its ``send`` is where they pass."""
+    if "send" in vars(sender):
+        return  # ours already, or the program's own
+    send = type(sender).send
+    alive, is_async = weakref.ref(sender), inspect.iscoroutinefunction(send)
+
+    @functools.wraps(send)
+    def sending(request: Any, *args: Any, **kwargs: Any) -> Any:
+        with suppress(Exception):
+            call = CURRENT.get()
+            if call is not None:
+                attend(call, request, is_async)
+        return send(alive(), request, *args, **kwargs)
+
+    sender.send = sending
 
 
 def _read(call: OpenCall, response: Any) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from tracewrap.capture.bodies import Body, is_event_stream, tee
 from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
+from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.http import refused
 from tracewrap.capture.state import drop
 from tracewrap.vendors import adapters
@@ -128,7 +129,7 @@ def sending(original: Any, reference: weakref.ref[Any] | None) -> Any:
         if reference is not None:
             args = (reference(), *args)
         try:
-            call = _begun(args, kwargs)
+            call = _begun(args, kwargs, False)
         except Exception:
             call = None
         if call is None:
@@ -153,7 +154,7 @@ def sending_async(original: Any, reference: weakref.ref[Any] | None) -> Any:
         if reference is not None:
             args = (reference(), *args)
         try:
-            call = _begun(args, kwargs)
+            call = _begun(args, kwargs, True)
         except Exception:
             call = None
         if call is None:
@@ -171,5 +172,9 @@ def sending_async(original: Any, reference: weakref.ref[Any] | None) -> Any:
     return send
 
 
-def _begun(args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
-    return begin_request(args[0], args[1] if len(args) > 1 else kwargs["request"])
+def _begun(args: tuple[Any, ...], kwargs: dict[str, Any], is_async: bool) -> OpenCall | None:
+    request = args[1] if len(args) > 1 else kwargs["request"]
+    call = begin_request(args[0], request)
+    if call is not None:
+        attend(call, request, is_async)
+    return call

@@ -1,0 +1,175 @@
+"""Where a call's time passed on our side of the wire: orderings and floors, so that they hold on a busy machine."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+import tracewrap
+from fake_vendor import FakeVendor, Timing
+from tracewrap import testing
+from tracewrap.capture.lag import LATE_S, THREADS, Blocks
+from tracewrap.capture.phases import Phases, intervals
+from tracewrap.records import Call
+
+ANSWER_S = 0.2
+BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def events(**at: float) -> Phases:
+    """Phases with the events of an HTTP/1.1 request at the given times, handed over at 1."""
+    phases = Phases()
+    phases.handed = 1.0
+    phases.events.update({name.replace("__", "."): when for name, when in at.items()})
+    return phases
+
+
+def test_an_attempt_is_cut_at_its_events() -> None:
+    """Pool until connecting begins, network while connecting and sending, waiting until the answer, SDK before and after."""
+    phases = events(
+        connection__connect_tcp__started=2,
+        connection__connect_tcp__complete=3,
+        connection__start_tls__started=3,
+        connection__start_tls__complete=5,
+        http11__send_request_headers__started=5,
+        http11__send_request_body__complete=6,
+        http11__receive_response_headers__complete=8,
+        http11__receive_response_body__started=8.5,
+        http11__receive_response_body__complete=9,
+    )
+    found = intervals(phases, 0.0, 10.0, stream=False)
+    assert found.pool == (1.0, 2.0)
+    assert found.network == [(2, 3), (3, 5), (5, 6)]
+    assert found.waiting == [(6, 8), (8.5, 9)]
+    assert found.working == [(0.0, 1.0), (9, 10.0)]
+
+
+def test_a_step_that_never_completed_lasted_until_the_end() -> None:
+    """A request that found no connection waited for one; one whose connecting failed was connecting."""
+    assert intervals(events(), 0.0, 10.0, stream=False).pool == (1.0, 10.0)
+    failed = intervals(
+        events(connection__connect_tcp__started=2, connection__connect_tcp__failed=7), 0.0, 10.0, stream=False
+    )
+    assert (failed.pool, failed.network, failed.waiting) == ((1.0, 2.0), [(2, 7)], [])
+
+
+def test_a_block_delays_a_wait_only_if_the_wait_ended_with_it() -> None:
+    """The answer that came after a block was not there during it."""
+    blocks = Blocks()
+    blocks.due = 1.0
+    blocks.woken(3.0)
+    blocks.due = float("inf")
+    assert blocks.delay(0.0, 3.0 + LATE_S / 2) == 2.0
+    assert blocks.delay(2.0, 3.0) == 1.0  # the part of it within the wait
+    assert blocks.delay(0.0, 4.0) == 0.0
+    assert blocks.total(0.0, 4.0) == 2.0
+    blocks.due = 5.0  # a block that has not ended
+    assert blocks.delay(4.0, 6.0) == 1.0
+
+
+@pytest.fixture
+def slow() -> Any:
+    """A vendor that takes ANSWER_S."""
+    with FakeVendor(Timing(overhead_s=ANSWER_S)) as vendor:
+        yield vendor
+
+
+def test_waiting_for_the_programs_own_pool(slow: FakeVendor, recorded: testing.Recording) -> None:
+    """Four threads share one connection: the last one waited for three answers, the first for none."""
+    http = openai.DefaultHttpxClient(limits=_limits(1))
+    client = tracewrap.wrap(openai.OpenAI(api_key="k", base_url=slow.openai_url, http_client=http))
+    threads = [threading.Thread(target=lambda: client.chat.completions.create(**BODY)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pools = sorted(call.client_pool_s or 0.0 for call in recorded())
+    assert pools[0] < ANSWER_S
+    assert pools[-1] >= 2.5 * ANSWER_S
+    for call in recorded():
+        assert (call.client_pool_s or 0.0) + (call.network_s or 0.0) + (call.client_sdk_s or 0.0) <= (
+            call.raw_runtime_s or 0.0
+        )
+
+
+def _limits(connections: int) -> Any:
+    import httpx2
+
+    return httpx2.Limits(max_connections=connections)
+
+
+async def _beside(hog: Callable[[], None], url: str) -> None:
+    """One call, and *hog* on the same loop while it waits."""
+    client = tracewrap.wrap(openai.AsyncOpenAI(api_key="k", base_url=url))
+    await client.chat.completions.create(**BODY)  # connected, and the SDK warm
+
+    async def later() -> None:
+        await asyncio.sleep(ANSWER_S / 4)
+        hog()
+
+    task = asyncio.create_task(later())
+    await client.chat.completions.create(**BODY)
+    await task
+
+
+def test_a_blocked_event_loop_is_late(slow: FakeVendor, recorded: testing.Recording) -> None:
+    """The program holds its loop beyond the answer: at most that long can it have been late, and it was the loop."""
+    asyncio.run(_beside(lambda: time.sleep(3 * ANSWER_S), slow.openai_url))
+    call = recorded()[-1]
+    assert 2 * ANSWER_S <= (call.client_lag_s or 0.0) <= (call.raw_runtime_s or 0.0)
+    assert call.client_lag_kind == "event_loop"
+
+
+def test_a_block_that_ends_before_the_answer_costs_nothing(recorded: testing.Recording) -> None:
+    """The loop was held while the server was still at work: nobody was late."""
+    with FakeVendor(Timing(overhead_s=1.0)) as vendor:
+        asyncio.run(_beside(lambda: time.sleep(0.2), vendor.openai_url))
+    assert (recorded()[-1].client_lag_s or 0.0) < 0.2
+
+
+def test_a_slow_name_look_up_is_network(
+    slow: FakeVendor, recorded: testing.Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connecting counts from the look-up of the name on."""
+    look_up = socket.getaddrinfo
+
+    def slowly(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.3)
+        return look_up(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    with tracewrap.wrap(httpx.Client()) as client:
+        client.post(f"{slow.openai_url}/chat/completions", json=BODY)
+    (call,) = recorded()
+    assert 0.3 <= (call.network_s or 0.0) <= (call.raw_runtime_s or 0.0) - ANSWER_S / 2
+
+
+def test_a_program_that_traces_its_requests_keeps_its_listener(slow: FakeVendor, recorded: testing.Recording) -> None:
+    """Its own ``trace`` extension is called as ever; nothing is known of our side then."""
+    seen: list[str] = []
+    with tracewrap.wrap(httpx.Client()) as client:
+        listener = {"trace": lambda name, _: seen.append(name)}
+        client.post(f"{slow.openai_url}/chat/completions", json=BODY, extensions=listener)
+    (call,) = recorded()
+    assert "http11.receive_response_body.complete" in seen
+    assert call.network_s is None
+
+
+def test_watches_rest_when_nothing_is_in_flight(slow: FakeVendor, recorded: testing.Recording) -> None:
+    """After the last call no call is watched, and the thread looks no more."""
+    with tracewrap.wrap(httpx.Client()) as client:
+        client.post(f"{slow.openai_url}/chat/completions", json=BODY)
+    assert [type(call) for call in recorded()] == [Call]
+    assert not THREADS.calls
+    deadline = time.monotonic() + 10
+    while THREADS.blocks.due != float("inf") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert THREADS.blocks.due == float("inf")
