@@ -18,10 +18,9 @@ from typing import Any, TypeVar
 
 from tracewrap.capture import import_hook, layers
 from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
-from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
-from tracewrap.capture.phases import attend
+from tracewrap.capture.call import OpenCall, fail, finish, leave, start
+from tracewrap.capture.seams import attempts, transports
 from tracewrap.capture.seams import http as http_seams
-from tracewrap.capture.seams import transports
 from tracewrap.capture.seams.vendor_batches import watched
 from tracewrap.capture.state import drop, logger, state
 from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close, without_usage, without_usage_async
@@ -173,9 +172,9 @@ def _replacements(adapter: Adapter, seam: Seam, gate: list[bool]) -> Iterator[tu
     """(attribute, maker of its replacement) of one seam. ``gate[0]`` False: pass through, record nothing."""
     if seam.kind == "options":
         yield seam.method, functools.partial(_recording, adapter, seam, gate)
-        yield "_sleep_for_retry", functools.partial(_counting_attempts, seam.is_async)
-        yield "_process_response", _seeing_response
-        yield "_prepare_request", functools.partial(_attending, seam.is_async)
+        yield "_sleep_for_retry", functools.partial(attempts.counting, seam.is_async)
+        yield "_process_response", attempts.seeing_response
+        yield "_prepare_request", functools.partial(attempts.attending, seam.is_async)
     else:
         yield seam.method, http_seams.maker(adapter, seam, gate)
 
@@ -218,75 +217,6 @@ def _wrapping_copies(original: Any, reference: Reference) -> Any:
         return made
 
     return copy
-
-
-def _counting_attempts(is_async: bool, original: Any, reference: Reference) -> Any:
-    """The SDK's pause between two attempts: when it is over, the next attempt begins."""
-    if is_async:
-
-        async def async_pause(*args: Any, **kwargs: Any) -> Any:
-            result = await original(*(args if reference is None else (reference(), *args)), **kwargs)
-            with suppress(Exception):
-                _next_attempt()
-            return result
-
-        return async_pause
-
-    def pause(*args: Any, **kwargs: Any) -> Any:
-        result = original(*(args if reference is None else (reference(), *args)), **kwargs)
-        with suppress(Exception):
-            _next_attempt()
-        return result
-
-    return pause
-
-
-def _next_attempt() -> None:
-    call = CURRENT.get()
-    if call is not None:
-        call.attempt()
-
-
-def _seeing_response(original: Any, reference: Reference) -> Any:
-    @functools.wraps(original)
-    def process_response(*args: Any, **kwargs: Any) -> Any:
-        call = CURRENT.get()
-        if call is not None:
-            call.response = kwargs.get("response")
-        if reference is not None:
-            return original(reference(), *args, **kwargs)
-        return original(*args, **kwargs)
-
-    return process_response
-
-
-def _attending(is_async: bool, original: Any, reference: Reference) -> Any:
-    """The SDK's last look at a request before it hands it to its HTTP library, once an attempt."""
-    if is_async:
-
-        @functools.wraps(original)
-        async def prepare_async(*args: Any, **kwargs: Any) -> Any:
-            result = await original(*(args if reference is None else (reference(), *args)), **kwargs)
-            with suppress(Exception):
-                _attend(args, kwargs, True)
-            return result
-
-        return prepare_async
-
-    @functools.wraps(original)
-    def prepare(*args: Any, **kwargs: Any) -> Any:
-        result = original(*(args if reference is None else (reference(), *args)), **kwargs)
-        with suppress(Exception):
-            _attend(args, kwargs, False)
-        return result
-
-    return prepare
-
-
-def _attend(args: tuple[Any, ...], kwargs: dict[str, Any], is_async: bool) -> None:
-    call = CURRENT.get()
-    if call is not None:
-        attend(call, args[-1] if args else kwargs["request"], is_async)
 
 
 def _recording(adapter: Adapter, seam: Seam, gate: list[bool], original: Any, reference: Reference) -> Any:
