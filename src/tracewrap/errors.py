@@ -10,7 +10,6 @@
     └── MissingExtraError      (ImportError)  a feature needs an optional dependency: names the extra
 
     Warnings (``UserWarning``)
-    ├── ExtrapolationWarning   an estimate lies outside what was measured
     └── UnstableSamplesWarning repeated measurements disagree
 
 Only set-up, fitting, reading and the command line raise these. Nothing in capture, join or sinks
@@ -53,10 +52,6 @@ class SourceError(TracewrapError, ValueError):
 
 class MissingExtraError(TracewrapError, ImportError):
     """A feature needs an optional dependency that is not installed; the message names the extra."""
-
-
-class ExtrapolationWarning(UserWarning):
-    """An estimate lies outside the token counts that were measured."""
 
 
 class UnstableSamplesWarning(UserWarning):

@@ -15,7 +15,7 @@ from tracewrap.cli import main
 from tracewrap.runtime.files import load_profile
 from tracewrap.runtime.samples import read_samples
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CONFIG = {
     "model_type": "llama",
     "hidden_size": 64,
