@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "sources": {"records", "semconv", "errors"},
     "live": {"sources", "runtime", "words", "records", "semconv", "errors"},
     "report": {"sources", "words", "estimate", "prices", "formats", "runtime", "records", "semconv", "errors"},
-    "profiler": {"prices", "formats", "runtime", "capture", "records", "errors"},
+    "profiler": {"prices", "formats", "runtime", "testing", "capture", "vendors", "records", "errors"},
     "pipeline": {"capture", "estimate", "prices", "learn", "sinks", "semconv", "errors"},
     "start": {"capture", "pipeline", "estimate", "sinks", "semconv", "errors"},
     "testing": {"capture", "estimate", "records", "semconv"},

@@ -15,9 +15,9 @@ import openai
 import pytest
 
 import fake_vendor
-from tracewrap.capture.probing import open_probe
 from tracewrap.errors import ConfigurationError, UnsupportedClientError
 from tracewrap.profiler.probe.budget import Budget, TokenPrice
+from tracewrap.profiler.probe.calling import open_probe
 from tracewrap.profiler.probe.probe import WARM_UP, Probed, ProbePlan, Prober, expect, open_samples
 from tracewrap.profiler.probe.prompt_text import PromptWriter
 from tracewrap.profiler.probe.rate_limits import headers_of, passes, wait_for

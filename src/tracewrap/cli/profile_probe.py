@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tracewrap.errors import ConfigurationError, missing_extra
 
 if TYPE_CHECKING:
-    from tracewrap.capture.probing import Probe
     from tracewrap.profiler.probe.budget import TokenPrice
+    from tracewrap.profiler.probe.calling import Probe
     from tracewrap.profiler.probe.probe import Expected, Probed, ProbePlan
     from tracewrap.profiler.sample_file import SampleFile
 
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
         import numpy  # noqa: F401 - design and fit need it: better said before anything is paid for
     except ImportError:
         raise missing_extra("profile probe", "fit") from None
-    from tracewrap.capture.probing import open_probe
     from tracewrap.profiler.probe.budget import Budget
+    from tracewrap.profiler.probe.calling import open_probe
     from tracewrap.profiler.probe.probe import Prober, expect, open_samples
     from tracewrap.profiler.sample_file import samples_path
 

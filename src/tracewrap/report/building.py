@@ -45,7 +45,8 @@ def build(
     """The report of *source* (one or several; see ``tracewrap.sources.open_source``), as ``report.schema.Report``.
 
     Period: *day*, or *since*/*until* (dates or moments of *timezone*), or everything the source holds. *group_by*: one table a
-    name; names joined by commas group together; any name that ``schema.GROUPINGS`` lacks is a span or resource attribute. *references*:
+    name; names joined by commas group together; ``queries.DIMENSION_KEYS``, service, outcome, route and tenant are ours, any other name
+    is a span or resource attribute. *references*:
     ids of reference stacks to set side by side; none: the first stack that has the model. *catalog*: instead of the shipped
     profiles and those in *profile_paths*. *prices*: a user's price file. *drift_days*: days before the period to
     look at for drift. *scores*: a CSV of the user's own score by model, *score_column* where it has several. *engine*: duckdb,

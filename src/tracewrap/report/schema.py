@@ -19,19 +19,6 @@ from typing import Any, Literal, TypedDict
 
 SCHEMA = "tracewrap.report/1"
 
-GROUPINGS: tuple[str, ...] = (
-    "provider",
-    "model",
-    "deployment",
-    "service",
-    "route",
-    "tenant",
-    "operation",
-    "stream",
-    "outcome",
-)
-"""Groupings with a name of their own; any other name is a span or resource attribute."""
-
 DEFAULT_GROUPS: tuple[str, ...] = ("provider", "model", "service")
 
 

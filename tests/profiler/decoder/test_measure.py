@@ -22,7 +22,7 @@ from tracewrap.profiler.decoder.depth import Depths, choose_depths, memory_neede
 from tracewrap.profiler.decoder.generation import Generation, Steps, Timer  # noqa: E402
 from tracewrap.profiler.decoder.machine_profile import gpu_id  # noqa: E402
 from tracewrap.profiler.decoder.measure import Setup, mean_watts, measure, steady  # noqa: E402
-from tracewrap.profiler.statistics import points_of, quiet_value, values_of  # noqa: E402
+from tracewrap.profiler.decoder.repeats import points_of, quiet_value, values_of  # noqa: E402
 from tracewrap.runtime.roofline.architectures import load_models  # noqa: E402
 
 TINY = Blueprint(

@@ -118,7 +118,7 @@ class Experts:
         weights, chosen = chances.topk(self.active, dim=-1)
         if self.normalize:
             weights = weights / weights.sum(dim=-1, keepdim=True)
-        out = getattr(self, f"_{self.method}")(x, chosen, weights.to(x.dtype))
+        out = _READ[self.method](self, x, chosen, weights.to(x.dtype))
         if self.shared is not None:
             extra = self.shared(x)
             out = out + (extra if self.shared_gate is None else torch.sigmoid(self.shared_gate(x)) * extra)
@@ -150,6 +150,10 @@ class Experts:
         each = F.grouped_mm(gate(h, True, self.activation), self.down.transpose(1, 2), offs=ends)
         each = each * weights.flatten()[order, None]
         return torch.zeros_like(x).index_add_(0, rows, each)
+
+
+_READ = {"grouped": Experts._grouped, "gathered": Experts._gathered, "looped": Experts._looped}
+"""``Experts.method`` -> how the chosen experts are read."""
 
 
 def grouped_product_works(device: torch.device, dtype: torch.dtype) -> bool:

@@ -6,7 +6,7 @@ Batch 1, static key-value cache, one matrix product for queries, keys and values
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -98,16 +98,6 @@ class Decoder:
         """How experts are read in a decode step (see ``Experts``); None without experts."""
         mixtures = [layer.mlp for layer in self.layers if isinstance(layer.mlp, Experts)]
         return mixtures[0].method if mixtures else None
-
-    def tensors(self) -> Iterator[Tensor]:
-        """The large tensors, for counting bytes."""
-        yield self.embedding
-        if not self.blueprint.tied:
-            yield self.head.weight
-        for layer in self.layers:
-            yield from (layer.qkv.weight, layer.out.weight, layer.cache.keys, layer.cache.values)
-            parts = (layer.mlp.up, layer.mlp.down)
-            yield from (part.weight if isinstance(part, Linear) else part for part in parts)
 
     def prefill(self, tokens: Tensor, depth: int | None = None, every: bool = False) -> Tensor:
         """Logits after the prompt *tokens* (p,), whose keys and values are stored; of every token when *every*.

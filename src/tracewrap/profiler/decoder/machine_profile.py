@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tracewrap.profiler.statistics import points_of, quiet_value, values_of
+from tracewrap.profiler.decoder.repeats import points_of, quiet_value, values_of
 from tracewrap.runtime.fit.fitting import fit
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.roofline.gpus import Gpu, load_gpus

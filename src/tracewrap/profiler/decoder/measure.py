@@ -21,8 +21,8 @@ from tracewrap.profiler.decoder.decoder import Decoder
 from tracewrap.profiler.decoder.depth import Depths, choose_depths
 from tracewrap.profiler.decoder.device import Watch, cool_down, device_facts, free_memory, load_average, open_device
 from tracewrap.profiler.decoder.generation import Generation, Timer, Timing
+from tracewrap.profiler.decoder.repeats import Point, quiet_value, values_of
 from tracewrap.profiler.sample_file import SampleFile, setup_key
-from tracewrap.profiler.statistics import quiet_value, values_of
 from tracewrap.runtime.quantiles import quantile
 
 COLUMNS = (
@@ -49,7 +49,6 @@ PREEMPTED = 0.05
 _MAX_SLOWED = 3
 _WARM_UP_TOKENS = 8
 
-Point = tuple[int, int]
 Progress = Callable[[str], None]
 
 

@@ -5,17 +5,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import StatusCode
-
-from tracewrap import semconv
-from tracewrap.capture.state import state
+from tracewrap import testing
 from tracewrap.capture.wrap import wrap
 from tracewrap.errors import UnsupportedClientError
 from tracewrap.records import Call
@@ -39,7 +33,7 @@ class Probe:
 
     def send(self, model: str, prompt: str, output_tokens: int, stream: bool) -> Call:
         """Make one call, read it to its end, and return it as recorded; raises what the SDK raises."""
-        with _recording() as calls:
+        with testing.recording() as calls:  # in memory alone: a probe is no traffic and reaches no exporter
             answer = self.method(
                 **_accepted(
                     self.method, self.arguments(model, prompt, output_tokens, stream), _NO_RETRY.get(self.provider, {})
@@ -93,31 +87,3 @@ def _accepted(method: Callable[..., Any], arguments: dict[str, Any], extra: dict
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values()):
         return arguments
     return {name: value for name, value in arguments.items() if name in names}
-
-
-@contextlib.contextmanager
-def _recording() -> Iterator[Callable[[], list[Call]]]:
-    """Record in memory alone while the block runs: probes are no traffic and reach no exporter."""
-    memory = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(memory))
-    before, state.tracer = state.tracer, provider.get_tracer(semconv.SCOPE)
-    try:
-        yield lambda: [call for span in memory.get_finished_spans() if (call := _call(span)) is not None]
-    finally:
-        state.tracer = before
-        provider.shutdown()
-
-
-def _call(span: ReadableSpan) -> Call | None:
-    context = span.context
-    if context is None or span.start_time is None:
-        return None
-    return semconv.call_from_attributes(
-        dict(span.attributes or {}),
-        trace_id=f"{context.trace_id:032x}",
-        span_id=f"{context.span_id:016x}",
-        start_time_ns=span.start_time,
-        end_time_ns=span.end_time,
-        failed=span.status.status_code is StatusCode.ERROR,
-    )
