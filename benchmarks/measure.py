@@ -22,8 +22,9 @@ from pathlib import Path
 from tracewrap.cli import main as tracewrap
 from tracewrap.profiler.decoder.blueprint_config import find_model
 from tracewrap.profiler.decoder.measure import Setup, measure
-from tracewrap.profiler.decoder.repeats import quantile, quiet_value, values_of
+from tracewrap.profiler.decoder.repeats import quiet_value, values_of
 from tracewrap.runtime.files import load_profile, write_whole
+from tracewrap.runtime.quantiles import quantile
 
 CONFIG = {
     "model_type": "llama",
