@@ -101,6 +101,45 @@ def test_rooms_form_no_circle() -> None:
         assert start not in seen, f"{start} reaches itself"
 
 
+def _modules() -> dict[str, Path]:
+    """Dotted name, without the package, of every file; a folder's is that of its ``__init__``, the package's own is empty."""
+    named = {path.relative_to(SOURCE).with_suffix(""): path for path in SOURCE.rglob("*.py")}
+    return {".".join(part for part in name.parts if part != "__init__"): path for name, path in named.items()}
+
+
+def test_files_form_no_circle() -> None:
+    """Following the imports of a file, those for type checkers and inside functions included, never leads back to it.
+
+    The package's own ``__init__`` is left out: it imports the public names of every room.
+    """
+    modules = {name: path for name, path in _modules().items() if name}
+    arrows = {
+        name: {
+            next((known for known in (target, target.rpartition(".")[0]) if known in modules), "")
+            for target in _imports(path)
+        }
+        - {"", name}
+        for name, path in modules.items()
+    }
+    circles = [cycle for name in arrows if (cycle := _way_back(arrows, name))]
+    assert not circles, "\n".join(" -> ".join(cycle) for cycle in circles)
+
+
+def _way_back(arrows: dict[str, set[str]], start: str) -> list[str]:
+    """A shortest way from *start* along *arrows* back to it; empty when there is none."""
+    ways = {name: [start, name] for name in sorted(arrows[start])}
+    frontier = list(ways)
+    while frontier:
+        name = frontier.pop(0)
+        for further in sorted(arrows[name]):
+            if further == start:
+                return [*ways[name], start]
+            if further not in ways:
+                ways[further] = [*ways[name], further]
+                frontier.append(further)
+    return []
+
+
 def test_importing_tracewrap_is_light() -> None:
     """``import tracewrap``, wrap and configure load no numeric package and no SDK."""
     code = (
@@ -114,4 +153,36 @@ def test_importing_tracewrap_is_light() -> None:
 def test_source_files_stay_short() -> None:
     """No source file passes 400 lines."""
     long = {str(p.relative_to(SOURCE)): n for p in SOURCE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 400}
+    assert not long
+
+
+MAX_LINES = 40
+"""Lines of a function's statements; its signature and docstring, where keywords and their meaning stand, are not counted."""
+_TO_SPLIT = {"_recording", "configure", "split_stages", "total_rows", "call_from_attributes"}
+
+
+def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def _is_a_table(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether more than half of *function* is one dictionary display, which splitting would only hide."""
+    return any(
+        isinstance(node, ast.Dict) and 2 * ((node.end_lineno or 0) - node.lineno + 1) > _lines(function)
+        for node in ast.walk(function)
+    )
+
+
+def test_functions_stay_short() -> None:
+    """No function has more than 40 lines of statements, unless it is one dictionary."""
+    long = {
+        f"{path.relative_to(SOURCE)}: {node.name}": _lines(node)
+        for path in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name not in _TO_SPLIT
+        and _lines(node) > MAX_LINES
+        and not _is_a_table(node)
+    }
     assert not long
