@@ -156,6 +156,10 @@ class Call:
     """``event_loop`` or ``threads``."""
     network_s: float | None = None
     """Connecting, TLS and sending, in the last attempt."""
+    sampled: bool | None = None
+    """The record says (by its tracestate) that traces like its own were dropped: its source holds a sample. None: it says nothing."""
+    sampling_probability: float | None = None
+    """With what probability its trace was kept, where the record says so (``ot=th:`` of its tracestate)."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Other span and resource attributes, as text, for grouping (route, tenant, ...)."""
 

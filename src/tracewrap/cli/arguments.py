@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 
@@ -27,6 +28,17 @@ def add_period_arguments(parser: argparse.ArgumentParser) -> None:
         default="UTC",
         metavar="NAME",
         help="time zone of days and hours: UTC, Europe/Berlin (default: %(default)s)",
+    )
+
+
+def add_sampled_argument(parser: argparse.ArgumentParser) -> None:
+    """``--sampled``; default: TRACEWRAP_SAMPLED."""
+    parser.add_argument(
+        "--sampled",
+        default=os.environ.get("TRACEWRAP_SAMPLED"),
+        metavar="P|tail",
+        help="the source holds a sample: each trace was kept with probability P (where its records do not say),"
+        " or slow and failed ones were (tail); default: TRACEWRAP_SAMPLED",
     )
 
 

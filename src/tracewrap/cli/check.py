@@ -6,12 +6,13 @@ import argparse
 import json
 import sys
 
-from tracewrap.cli.arguments import add_source_arguments, source_options
+from tracewrap.cli.arguments import add_sampled_argument, add_source_arguments, source_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     add_source_arguments(parser)
+    add_sampled_argument(parser)
     parser.add_argument("--limits", required=True, metavar="FILE.toml", help="[limits] raw_p95_s = 4.0, ...")
     parser.add_argument("--drift-days", type=int, default=0, metavar="N", help="look back N days for drift")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
@@ -20,11 +21,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Judge and print a line a limit."""
     from tracewrap import report
+    from tracewrap.report.figures.sampling import parse_sampled
     from tracewrap.report.questions.checks import groupings, judge, read_limits
 
     limits = read_limits(args.limits)
     groups = groupings(limits) or ["model"]
-    built = report.build(args.source, group_by=groups, drift_days=args.drift_days, **source_options(args))
+    options = source_options(args) | {"sampled": parse_sampled(args.sampled)}
+    built = report.build(args.source, group_by=groups, drift_days=args.drift_days, **options)
     results = judge(built, limits)
     if args.json:
         rows = [

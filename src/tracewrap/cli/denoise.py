@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracewrap.cli.arguments import add_period_arguments, period_ns
+from tracewrap.cli.arguments import add_period_arguments, add_sampled_argument, period_ns
 from tracewrap.errors import ConfigurationError, FitError, SourceError, check_local, missing_extra
 from tracewrap.runtime.quiet.drift import DAY_S
 
@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="span log, lake, jaeger://host:port, clickhouse://host:port/db.table, or a CSV of samples",
     )
     add_period_arguments(parser)
+    add_sampled_argument(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -47,8 +48,13 @@ def run(args: argparse.Namespace) -> int:
         from tracewrap.runtime.quiet.dated import denoise_levels
     except ImportError:
         raise missing_extra("denoise", "fit") from None
+    from tracewrap.report.figures.sampling import parse_sampled
     from tracewrap.runtime.files import save_profile
 
+    if parse_sampled(args.sampled) == "tail":
+        raise SourceError(
+            f"{args.source}: a tail sample keeps slow and failed calls: no quiet day can be learned from it; learn from the span log"
+        )
     groups = _groups(args)
     if args.deployment is not None and groups:
         if args.deployment not in groups:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tracewrap.cli.arguments import add_source_arguments, source_options
+from tracewrap.cli.arguments import add_sampled_argument, add_source_arguments, source_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_source_arguments(parser)
+    add_sampled_argument(parser)
     parser.add_argument(
         "--group-by",
         nargs="+",
@@ -56,12 +57,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build the report once, write every format asked for. 0 done, 2 usage or data error."""
     from tracewrap import report
+    from tracewrap.report.figures.sampling import parse_sampled
     from tracewrap.report.render import formats as render
 
     chosen = "json" if args.json else args.format
     formats = {path: chosen or render.format_of(path) for path in args.output}
     options = {} if args.group_by is None else {"group_by": args.group_by}
-    options |= {"scores": args.capability, "score_column": args.score}
+    options |= {"sampled": parse_sampled(args.sampled), "scores": args.capability, "score_column": args.score}
     built = report.build(args.source, top=args.top, drift_days=args.drift_days, **source_options(args), **options)
     for path, name in formats.items():
         render.write(built, path, name, trace_url=args.trace_url)

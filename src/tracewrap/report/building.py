@@ -6,13 +6,13 @@ import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import cast
+from typing import Literal, cast
 
 from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.prices.book import PriceBook
 from tracewrap.records import DAY_NS
-from tracewrap.report.figures import coverage, drift, grouping, hours, slowest
+from tracewrap.report.figures import coverage, drift, grouping, hours, sampling, slowest
 from tracewrap.report.figures.capability import capability, points, read_scores
 from tracewrap.report.schema import DEFAULT_GROUPS, SCHEMA, Report, SourceStatus
 from tracewrap.report.tables import queries
@@ -40,6 +40,7 @@ def build(
     drift_days: int = 0,
     scores: str | None = None,
     score_column: str | None = None,
+    sampled: float | Literal["tail"] | None = None,
     now_ns: int | None = None,
 ) -> Report:
     """The report of *source* (one or several; see ``tracewrap.sources.open_source``), as ``report.schema.Report``.
@@ -50,7 +51,8 @@ def build(
     ids of reference stacks to set side by side; none: the first stack that has the model. *catalog*: instead of the shipped
     profiles and those in *profile_paths*. *prices*: a user's price file. *drift_days*: days before the period to
     look at for drift. *scores*: a CSV of the user's own score by model, *score_column* where it has several. *engine*: duckdb,
-    or clickhouse or spark over a lake.
+    or clickhouse or spark over a lake. *sampled*: the sources hold a sample of the traces: each was kept with this probability (where
+    the records do not say), or slow and failed ones were (tail).
 
     Raises ConfigurationError, SourceError, ProfileFormatError, ProfileNotFoundError, MissingExtraError.
     """
@@ -67,6 +69,10 @@ def build(
     sources = [source] if isinstance(source, str) else list(source)
     joined = load(sources, span, keys=keys, **options)
     report = assemble(joined, groupings, options["book"], top)
+    report["sample"] = found = sampling.sample(joined, sampled)
+    report["notes"] = sampling.notes(found, report["totals"]["calls"]) + report["notes"]
+    if sampled == "tail":
+        sampling.refuse_tail(report)
     history = None
     if drift_days > 0:
         before = Span(joined.span.since_ns - drift_days * DAY_NS, joined.span.since_ns, timezone)
@@ -114,4 +120,5 @@ def assemble(joined: Joined, groupings: Sequence[Sequence[str]], book: PriceBook
         "drift": [],
         "drift_note": None,
         "capability": None,
+        "sample": None,
     }

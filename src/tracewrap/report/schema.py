@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from tracewrap.report.sample import Sample
+
 SCHEMA = "tracewrap.report/1"
 
 DEFAULT_GROUPS: tuple[str, ...] = ("provider", "model", "service")
@@ -385,3 +387,5 @@ class Report(TypedDict):
     """Why drift could not be judged; None when it was."""
     capability: Capability | None
     """None unless a score file was given."""
+    sample: Sample | None
+    """None unless a source holds a sample; every other figure of the report is then the sample's."""

@@ -63,6 +63,7 @@ from tracewrap.semconv.names import (
     TIME_TO_FIRST_CHUNK,
     USAGE_SOURCE,
 )
+from tracewrap.semconv.sampling import sampling_of
 
 _USAGE_NAMES: tuple[tuple[str, str], ...] = (
     ("cached_input_tokens", CACHE_READ),
@@ -164,6 +165,7 @@ def call_from_attributes(
     service_name: str | None = None,
     scope_name: str | None = None,
     failed: bool = False,
+    trace_state: str | None = None,
     tags: Mapping[str, str] | None = None,
     keep_tags: bool = True,
 ) -> Call | None:
@@ -186,6 +188,7 @@ def call_from_attributes(
     for name, value in attributes.items() if keep_tags else ():
         if name not in READ_NAMES and not name.startswith(_DERIVED):
             extra[name] = value if isinstance(value, str) else str(value)
+    sampled, probability = sampling_of(trace_state)
     return Call(
         trace_id=trace_id,
         span_id=span_id,
@@ -218,6 +221,8 @@ def call_from_attributes(
         client_lag_s=_float(attributes.get(CLIENT_LAG)),
         client_lag_kind=_text(attributes.get(CLIENT_LAG_KIND)),
         network_s=_float(attributes.get(NETWORK)),
+        sampled=sampled,
+        sampling_probability=probability,
         tags=extra,
     )
 

@@ -35,6 +35,7 @@ def traces_query(table: str, since_ns: int, until_ns: int) -> str:
     start = "toUnixTimestamp64Nano(Timestamp)"
     return f"""SELECT lower(TraceId) AS trace_id, lower(SpanId) AS span_id, lower(ParentSpanId) AS parent_span_id,
     {start} AS start_ns, {start} + toInt64(Duration) AS end_ns, ServiceName AS service_name, ScopeName AS scope_name,
+    TraceState AS trace_state,
     StatusCode IN ('Error', 'STATUS_CODE_ERROR') AS failed, CAST(SpanAttributes, 'Map(String, String)') AS attrs,
     CAST(ResourceAttributes, 'Map(String, String)') AS resource
 FROM {table}
@@ -104,7 +105,7 @@ def load_span_file(
     keyed = {"trace_id": "trace_id", "span_id": "span_id"} | dict(columns)
     spans = (
         "SELECT trace_id, span_id, nullif(parent_span_id, '') AS parent_span_id, start_ns, end_ns,"
-        " nullif(service_name, '') AS service_name, nullif(scope_name, '') AS scope_name,"
+        " nullif(service_name, '') AS service_name, nullif(scope_name, '') AS scope_name, nullif(trace_state, '') AS trace_state,"
         " CAST(failed AS BOOLEAN) AS failed, map_keys(attrs) AS keys, map_values(attrs) AS vals,"
         f" map_entries(attrs) AS pairs, map_entries(resource) AS resource_pairs FROM read_parquet({quoted(str(file))})"
     )

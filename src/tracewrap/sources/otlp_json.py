@@ -38,7 +38,7 @@ _VALUE = (
 _ATTRIBUTES = f'[{{"key":"VARCHAR","value":{_VALUE}}}]'
 _SPAN = (
     '{"traceId":"VARCHAR","spanId":"VARCHAR","parentSpanId":"VARCHAR","startTimeUnixNano":"VARCHAR","endTimeUnixNano":"VARCHAR",'
-    f'"attributes":{_ATTRIBUTES},"status":{{"code":"VARCHAR"}}}}'
+    f'"traceState":"VARCHAR","attributes":{_ATTRIBUTES},"status":{{"code":"VARCHAR"}}}}'
 )
 _MACROS = (
     # One value as text: arrays of strings become a JSON list of strings, as every store of text attributes keeps them.
@@ -168,7 +168,7 @@ def _select(since_ns: int, until_ns: int, columns: Mapping[str, str]) -> str:
     spans = f"""
         SELECT lower(s.traceId) AS trace_id, lower(s.spanId) AS span_id, nullif(lower(s.parentSpanId), '') AS parent_span_id,
             TRY_CAST(s.startTimeUnixNano AS BIGINT) AS start_ns, TRY_CAST(s.endTimeUnixNano AS BIGINT) AS end_ns,
-            service_name, scope AS scope_name,
+            service_name, scope AS scope_name, nullif(s.traceState, '') AS trace_state,
             coalesce(s.status.code IN ('2', 'STATUS_CODE_ERROR'), false) AS failed,
             [e.key for e in pairs] AS keys, [e.value for e in pairs] AS vals, pairs,
             otlp_pairs(from_json(resource, '{_ATTRIBUTES}')) AS resource_pairs

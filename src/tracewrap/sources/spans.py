@@ -1,6 +1,7 @@
 """From spans to calls in SQL: the codec of ``tracewrap.semconv.call_from_attributes`` for whole tables.
 
-Input: a relation with trace_id, span_id, parent_span_id, start_ns, end_ns, service_name, scope_name, failed and the attributes as text
+Input: a relation with trace_id, span_id, parent_span_id, start_ns, end_ns, service_name, scope_name,
+trace_state, failed and the attributes as text
 (arrays as JSON text): lists ``keys`` and ``vals`` of the span's, ``resource_pairs`` and ``pairs`` (lists of {key, value}) for tags: what
 OTLP-JSON, Jaeger and ClickHouse can all give. Output: ``CALL_COLUMNS``. Tests hold the two codecs together.
 """
@@ -61,6 +62,7 @@ def expressions() -> Mapping[str, str]:
     split = f"(coalesce({processed_first}, {processed_second}) IS NOT NULL)"
     known = f"(coalesce({first}, {second}, {processed_first}, {processed_second}) IS NOT NULL)"
     source, error = f"{_get(names.USAGE_SOURCE)}", _text(names.ERROR_TYPE)
+    probability = sampling_probability("trace_state")
     duration = "CASE WHEN end_ns > start_ns THEN (end_ns - start_ns)::DOUBLE / 1e9 END"
 
     def detail(name: str, *older: str) -> str:
@@ -110,8 +112,21 @@ def expressions() -> Mapping[str, str]:
         "client_lag_s": _float(names.CLIENT_LAG),
         "client_lag_kind": _text(names.CLIENT_LAG_KIND),
         "network_s": _float(names.NETWORK),
+        "sampled": f"CASE WHEN {probability} IS NOT NULL THEN {probability} < 1 WHEN {_OT_RANDOM} THEN true END",
+        "sampling_probability": probability,
         "tags": _tags(),
     }
+
+
+_OT = r"(?:^|,)\s*ot=(?:[^,;]*;)*"
+_OT_RANDOM = rf"regexp_matches(trace_state, '{_OT}rv:[0-9a-f]{{14}}(?:[;,\s]|$)')"
+"""A random value without a threshold: OpenTelemetry's way to say sampled, with unknown probability."""
+
+
+def sampling_probability(trace_state: str) -> str:
+    """Probability with which a trace was kept: 1 - T/2^56, T the threshold ``ot=th:`` of its tracestate (hex, right zeros left out)."""
+    threshold = rf"nullif(regexp_extract({trace_state}, '{_OT}th:([0-9a-f]{{1,14}})(?:[;,\s]|$)', 1), '')"
+    return f"(1 - ('0x' || rpad({threshold}, 14, '0'))::UBIGINT / pow(2, 56))"
 
 
 def _tags() -> str:

@@ -57,6 +57,8 @@ CALL_COLUMNS: Mapping[str, str] = {
     "client_lag_s": "DOUBLE",
     "client_lag_kind": "VARCHAR",
     "network_s": "DOUBLE",
+    "sampled": "BOOLEAN",
+    "sampling_probability": "DOUBLE",
     "tags": "MAP(VARCHAR, VARCHAR)",
 }
 """The calls table: ``Call``'s fields, ``usage`` flattened (all NULL, ``usage_source`` too, when there is none)."""

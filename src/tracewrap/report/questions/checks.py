@@ -20,6 +20,7 @@ Limits are a TOML file, any subset:
     raw_p95_s = 2.0
 
 A limit on a figure that is unknown (no calls, no profile, no price) cannot be judged: that is an error, never held.
+Of a sample of the traces, costs are those of all calls; of a tail sample, costs and the error share are unknown.
 """
 
 from __future__ import annotations
@@ -134,6 +135,9 @@ def _found(report: Report, limit: Limit) -> float | None:
             value = next(iter(value.values()), None)
         return None if value is None else float(value)
     group = report["totals"] if not limit.by else _group(report, dict(limit.by))
+    if name in ("list_cost_usd", "idealized_cost_usd") and report["sample"] is not None:
+        scaled = report["sample"]["list_cost_usd" if name == "list_cost_usd" else "idealized_cost_usd"]
+        return None if scaled is None or limit.by else scaled["value"]
     return None if group is None else _figure(group, name)
 
 

@@ -64,6 +64,7 @@ def loaded_columns(keys: Sequence[str]) -> dict[str, str]:
     columns |= {name: name for name in _NUMBERS}
     columns |= {name: name for name in ("usage_source", "client_lag_kind")}
     columns |= {"outcome": "outcome", "error_type": "error_type"}
+    columns |= {name: name for name in ("sampled", "sampling_probability")}
     columns["foreign_scope"] = f"CASE WHEN scope_name = {quoted(SCOPE)} THEN 0 ELSE 1 END"
     return columns | {f"key_{i}": call_key_sql(name) for i, name in enumerate(keys)}
 
@@ -127,7 +128,11 @@ def joined_query(
     chosen |= {f"key_{i}": f"key_{i}" for i in range(n_keys)}
     if ids:
         chosen |= {name: name for name in ("trace_id", "span_id", "start_time_ns", "service")}
-        chosen |= {"outcome_text": "outcome", "any_raw_s": "raw_runtime_s"}
+        chosen |= {
+            "outcome_text": "outcome",
+            "any_raw_s": "raw_runtime_s",
+            "sampling_probability": "sampling_probability",
+        }
     out = ", ".join(f"{sql} AS {name}" for name, sql in chosen.items())
     return (
         f"SELECT {out} FROM ({join_sql.stacked(_priced(floor_s), [first, *estimates, *split_sql.split_stages()])}) AS j"
