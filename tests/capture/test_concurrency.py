@@ -134,7 +134,7 @@ def test_trio(vendor: FakeVendor, recorded: testing.Recording) -> None:
         await client.messages.create(max_tokens=3, **Q)
         async for _ in await client.messages.create(max_tokens=3, stream=True, **Q):
             pass
-        vendor.fail_next(Fault(delay_s=0.5))
+        vendor.fail_next(Fault(delay_s=5.0))
         with trio.move_on_after(0.1):
             await client.messages.create(max_tokens=3, **Q)
 

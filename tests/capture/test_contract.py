@@ -451,14 +451,15 @@ def test_abandoned(entry: Entry, is_async: bool, vendor: FakeVendor, recorded: t
 @pytest.mark.parametrize("entry", ENTRIES, ids=[f"{e.vendor}-{e.name}" for e in ENTRIES])
 def test_cancelled(entry: Entry, vendor: FakeVendor, recorded: testing.Recording) -> None:
     """A task that is cancelled while it waits raises CancelledError, and the span says so."""
-    fault = Fault(chunk_delay_s=0.05) if entry.streamed else Fault(delay_s=0.3)
+    fault = Fault(chunk_delay_s=5.0) if entry.streamed else Fault(delay_s=5.0)
 
     async def main() -> None:
         client = make_client(entry.vendor, vendor, True)
         if not entry.exists(client):
             pytest.skip("this SDK has no such method")
         task = asyncio.create_task(Run(entry, wrap(client), fault, None, False).run())
-        await asyncio.sleep(0.1)
+        while not vendor.requests:
+            await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
