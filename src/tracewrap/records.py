@@ -156,6 +156,8 @@ class Call:
     """``event_loop`` or ``threads``."""
     network_s: float | None = None
     """Connecting, TLS and sending, in the last attempt."""
+    network_transit_s: float | None = None
+    """From the request sent to the head of the answer, less what the provider's header says of it."""
     sampled: bool | None = None
     """The record says (by its tracestate) that traces like its own were dropped: its source holds a sample. None: it says nothing."""
     sampling_probability: float | None = None

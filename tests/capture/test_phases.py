@@ -91,6 +91,7 @@ def test_waiting_for_the_programs_own_pool(slow: FakeVendor, recorded: testing.R
         thread.start()
     for thread in threads:
         thread.join()
+    client.close()
     pools = sorted(call.client_pool_s or 0.0 for call in recorded())
     assert pools[0] < ANSWER_S
     assert pools[-1] >= 2.5 * ANSWER_S
@@ -118,6 +119,7 @@ async def _beside(hog: Callable[[], None], url: str) -> None:
     task = asyncio.create_task(later())
     await client.chat.completions.create(**BODY)
     await task
+    await client.close()
 
 
 def test_a_blocked_event_loop_is_late(slow: FakeVendor, recorded: testing.Recording) -> None:

@@ -69,6 +69,8 @@ def total(s: Split) -> float:
         (1.0, {"network_s": 0.1, "client_pool_s": 0.3}, "model", None),  # the usual, part of the quiet day
         (3.0, {"server_processing_s": 0.8}, "unknown", None),  # the provider denies it, and nobody else explains it
         (3.0, {"server_processing_s": 2.8}, "provider", None),  # it says so itself
+        (3.0, {"network_transit_s": 1.9}, "unknown", None),  # of the wait for the head, it denies so much
+        (3.0, {"network_transit_s": 0.2}, "provider", None),  # no more than on a quiet day
     ],
 )
 def test_the_parts_and_the_verdict(raw: float, facts: dict[str, Any], verdict: str, kind: str | None) -> None:

@@ -107,6 +107,7 @@ def random_side(rng: random.Random) -> dict[str, Any]:
     names = ("client_pool_s", "client_sdk_s", "network_s")
     side: dict[str, Any] = {name: rng.choice((0.0, rng.uniform(0, 0.03), rng.uniform(0, 8))) for name in names}
     if rng.random() < 0.4:
+        side["network_transit_s"] = rng.choice((None, 0.0, rng.uniform(0, 30)))
         side["network_s"] = rng.choice((0.0, rng.uniform(0, 30)))
         side |= {"client_lag_s": rng.uniform(0, 20), "client_lag_kind": rng.choice(("threads", "event_loop"))}
     return side

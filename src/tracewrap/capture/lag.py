@@ -55,8 +55,22 @@ class Blocks:
         return found
 
     def total(self, start: float, end: float) -> float:
-        """Seconds between *start* and *end* in which nothing could run."""
-        return sum(ended - began for began, ended in self.within(start, end))
+        """Seconds between *start* and *end* in which nothing could run.
+
+        Between two looks that were both late the watch slept and saw nothing: that time counts as blocked too.
+        """
+        seconds, later = 0.0, None
+        for began, ended in self.within(start, end):
+            seconds += ended - began
+            if later is not None and later - ended <= 1.1 * INTERVAL_S:
+                seconds += later - ended
+            later = began
+        return seconds
+
+    def cost(self, start: float, end: float) -> float:
+        """Seconds that blocks can have cost a wait: all of them where it was blocked for most of its time, else the one it ended with."""
+        blocked_s = self.total(start, end)
+        return blocked_s if 2.0 * blocked_s > end - start else self.delay(start, end)
 
     def delay(self, start: float, end: float) -> float:
         """Seconds by which a wait from *start* to *end* can have ended late: the length of the block that it ended with, else 0."""
@@ -124,6 +138,8 @@ class ThreadWatch:
     def enter(self, call: object) -> None:
         """*call* is in flight."""
         self.calls.add(id(call))
+        if not self._wake.is_set():
+            self.blocks.due = perf_counter() + INTERVAL_S  # a thread that does not come to run now is late already
         if self._thread is None:
             wake = self._wake
 
@@ -148,6 +164,7 @@ class ThreadWatch:
                 wake.clear()
                 if not self.calls:
                     wake.wait()
+                    blocks.woken(perf_counter())
                 continue
             blocks.due = perf_counter() + INTERVAL_S
             sleep(INTERVAL_S)

@@ -111,13 +111,23 @@ def put_phases(attributes: dict[str, Any], call: Attempt, ended: float, stream: 
         return
     blocks = THREADS.blocks if call.loop is None else call.loop.blocks
     parts = intervals(phases, call.attempt_started, ended, stream)
-    late_pool_s = blocks.delay(*parts.pool)
-    late_network_s = sum(blocks.delay(*span) for span in parts.network)
+    pool_s, network_s = _length(parts.pool), sum(map(_length, parts.network))
+    if 2.0 * blocks.total(call.attempt_started, ended) > ended - call.attempt_started:
+        late_pool_s, late_network_s = (
+            pool_s,
+            network_s,
+        )  # of a process that hardly ran, short steps say nothing of the network
+    else:
+        late_pool_s, late_network_s = blocks.cost(*parts.pool), sum(blocks.cost(*span) for span in parts.network)
     late_work_s = sum(blocks.total(*span) for span in parts.working)
     late_s = late_pool_s + late_network_s + late_work_s + _late_answer_s(blocks, parts.waiting, stream)
-    attributes[semconv.CLIENT_POOL] = max(0.0, _length(parts.pool) - late_pool_s)
+    attributes[semconv.CLIENT_POOL] = max(0.0, pool_s - late_pool_s)
     attributes[semconv.CLIENT_SDK] = max(0.0, sum(map(_length, parts.working)) - late_work_s)
-    attributes[semconv.NETWORK] = max(0.0, sum(map(_length, parts.network)) - late_network_s)
+    attributes[semconv.NETWORK] = max(0.0, network_s - late_network_s)
+    server_s = attributes.get(semconv.SERVER_PROCESSING)
+    if server_s is not None and parts.waiting:
+        head_s = _length(parts.waiting[0]) - blocks.cost(*parts.waiting[0])
+        attributes[semconv.NETWORK_TRANSIT] = max(0.0, head_s - server_s)
     if late_s > 0.0:
         attributes[semconv.CLIENT_LAG] = late_s
         attributes[semconv.CLIENT_LAG_KIND] = _kind(call, ended)
@@ -150,8 +160,8 @@ def _late_answer_s(blocks: Blocks, waiting: list[Span], stream: bool) -> float:
     if not waiting:
         return 0.0
     if stream and len(waiting) > 1:
-        return blocks.delay(*waiting[0]) + blocks.total(*waiting[1])
-    return sum(blocks.delay(*span) for span in waiting)
+        return blocks.cost(*waiting[0]) + blocks.total(*waiting[1])
+    return sum(blocks.cost(*span) for span in waiting)
 
 
 def _kind(call: Attempt, ended: float) -> str:

@@ -42,6 +42,8 @@ class Side(NamedTuple):
     lag_s: float = 0.0
     """An upper bound: what blocks can have cost."""
     lag_kind: str = "event_loop"
+    transit_s: float | None = None
+    """Of the wait for the answer's head, what the provider denies."""
     server_s: float | None = None
     """What the provider says it took, of a call that is not streamed."""
     known: bool = False
@@ -96,7 +98,7 @@ def split_of(
     inside_s = (
         side.pool_s + side.network_s + side.sdk_s - pool_s - network_s - sdk_s
     )  # the usual, part of the quiet day
-    contention_s = _provider_s(left_s, quiet_s - (admission_s or 0.0), side)
+    contention_s = _provider_s(left_s, quiet_s, admission_s or 0.0, side)
     verdict, kind = _verdict(
         raw_s,
         consumer_s,
@@ -124,10 +126,12 @@ def split_of(
     )
 
 
-def _provider_s(left_s: float, model_s: float, side: Side) -> float:
+def _provider_s(left_s: float, quiet_s: float, admission_s: float, side: Side) -> float:
     """How much of what nothing on our side explains is the provider's: all of it where our side was measured, less what it denies."""
+    if side.transit_s is not None:
+        return left_s - min(left_s, max(0.0, side.transit_s - admission_s))
     if side.server_s is not None:
-        return min(left_s, max(0.0, side.server_s - model_s))
+        return min(left_s, max(0.0, side.server_s - (quiet_s - admission_s)))
     return left_s if side.known else 0.0
 
 
@@ -188,6 +192,7 @@ def split(joined: JoinedCall) -> Split | None:
         call.network_s or 0.0,
         call.client_lag_s or 0.0,
         call.client_lag_kind or "event_loop",
+        call.network_transit_s,
         None if call.stream else call.server_processing_s,
         call.network_s is not None,
     )
@@ -200,13 +205,15 @@ def side_of(attributes: Mapping[str, Any]) -> Side:
     network_s = read(semconv.NETWORK)
     server_s = None if semconv.REQUEST_STREAM in attributes else read(semconv.SERVER_PROCESSING)
     if network_s is None:
-        return NOTHING if server_s is None else Side(server_s=server_s)
+        transit_s = read(semconv.NETWORK_TRANSIT)
+        return NOTHING if server_s is None and transit_s is None else Side(transit_s=transit_s, server_s=server_s)
     return Side(
         read(semconv.CLIENT_POOL, 0.0),
         read(semconv.CLIENT_SDK, 0.0),
         network_s,
         read(semconv.CLIENT_LAG, 0.0),
         read(semconv.CLIENT_LAG_KIND, "event_loop"),
+        read(semconv.NETWORK_TRANSIT),
         server_s,
         True,
     )

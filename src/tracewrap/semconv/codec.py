@@ -31,6 +31,7 @@ from tracewrap.semconv.names import (
     INPUT_TOKENS,
     JOIN_STATUS,
     NETWORK,
+    NETWORK_TRANSIT,
     OPENAI_SERVICE_TIER,
     OPERATION,
     OUTCOME,
@@ -82,6 +83,7 @@ READ_NAMES = frozenset(
         *(TIME_TO_FIRST_CHUNK, INPUT_TOKENS, OUTPUT_TOKENS, CACHE_WRITE_OLD, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE),
         *(RUNTIME_RAW, CONSUMER, ATTEMPTS, RETRY, OUTCOME, USAGE_SOURCE, PROCESSED_INPUT, PROCESSED_OUTPUT, REQUEST_ID),
         *(SERVICE_TIER, SERVER_PROCESSING, SERVICE_NAME, CLIENT_POOL, CLIENT_SDK, CLIENT_LAG, CLIENT_LAG_KIND, NETWORK),
+        NETWORK_TRANSIT,
     }
 )
 """Attributes that a field of ``Call`` holds; every other one, ``tracewrap.*`` aside, becomes a tag."""
@@ -148,6 +150,7 @@ def call_attributes(call: Call) -> dict[str, Any]:
     _put(attributes, CLIENT_LAG, call.client_lag_s)
     _put(attributes, CLIENT_LAG_KIND, call.client_lag_kind)
     _put(attributes, NETWORK, call.network_s)
+    _put(attributes, NETWORK_TRANSIT, call.network_transit_s)
     if call.finish_reasons:
         attributes[FINISH_REASONS] = call.finish_reasons
     attributes.update(call.tags)
@@ -221,6 +224,7 @@ def call_from_attributes(
         client_lag_s=_float(attributes.get(CLIENT_LAG)),
         client_lag_kind=_text(attributes.get(CLIENT_LAG_KIND)),
         network_s=_float(attributes.get(NETWORK)),
+        network_transit_s=_float(attributes.get(NETWORK_TRANSIT)),
         sampled=sampled,
         sampling_probability=probability,
         tags=extra,

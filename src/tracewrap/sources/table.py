@@ -57,6 +57,7 @@ CALL_COLUMNS: Mapping[str, str] = {
     "client_lag_s": "DOUBLE",
     "client_lag_kind": "VARCHAR",
     "network_s": "DOUBLE",
+    "network_transit_s": "DOUBLE",
     "sampled": "BOOLEAN",
     "sampling_probability": "DOUBLE",
     "tags": "MAP(VARCHAR, VARCHAR)",

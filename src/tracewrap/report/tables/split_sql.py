@@ -5,7 +5,14 @@ from __future__ import annotations
 from tracewrap.estimate.split import LAG_WITHOUT_QUIET, SLOW_SHARE, US_SHARE
 from tracewrap.report.tables.join_sql import dbl
 
-SIDE_NUMBERS = ("client_pool_s", "client_sdk_s", "client_lag_s", "network_s", "server_processing_s")
+SIDE_NUMBERS = (
+    "client_pool_s",
+    "client_sdk_s",
+    "client_lag_s",
+    "network_s",
+    "network_transit_s",
+    "server_processing_s",
+)
 """Columns of ``CALL_COLUMNS`` that tell of our side of the wire, numbers all."""
 VERDICTS = ("unknown", "us", "network", "provider", "model")
 """Who made a call slow, as ``joined.verdict`` numbers them."""
@@ -47,7 +54,9 @@ def split_stages() -> list[dict[str, str]]:
             "split_admission_s": f"CASE WHEN overhead_s IS NOT NULL THEN greatest({_ZERO}, overhead_s - inside_s) END",
         },
         {
-            "provider_s": "CASE WHEN excess_s IS NULL THEN NULL WHEN server_s IS NOT NULL THEN"
+            "provider_s": "CASE WHEN excess_s IS NULL THEN NULL WHEN network_transit_s IS NOT NULL THEN"
+            f" left_s - least(left_s, greatest({_ZERO}, network_transit_s - coalesce(overhead_s, {_ZERO})))"
+            " WHEN server_s IS NOT NULL THEN"
             f" least(left_s, greatest({_ZERO}, server_s - (denoised_s - coalesce(overhead_s, {_ZERO}))))"
             f" WHEN network_s IS NOT NULL THEN left_s ELSE {_ZERO} END",
             "split_model_s": f"denoised_s - inside_s - coalesce(split_admission_s, {_ZERO})",
