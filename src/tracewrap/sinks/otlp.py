@@ -6,6 +6,8 @@ import os
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from tracewrap.sinks.presenting import Presenting
+
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
@@ -15,10 +17,10 @@ def configured() -> bool:
 
 
 def otlp(endpoint: str | None = None) -> SpanExporter:
-    """An OTLP/HTTP exporter to *endpoint* (base URL of the receiver), else to where the environment says."""
+    """An OTLP/HTTP exporter to *endpoint* (base URL of the receiver), else to where the environment says; joined spans are presented."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     if endpoint is None:
-        return OTLPSpanExporter()
+        return Presenting(OTLPSpanExporter())
     url = endpoint if endpoint.rstrip("/").endswith("/v1/traces") else f"{endpoint.rstrip('/')}/v1/traces"
-    return OTLPSpanExporter(endpoint=url)
+    return Presenting(OTLPSpanExporter(endpoint=url))
