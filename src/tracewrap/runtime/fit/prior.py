@@ -10,7 +10,7 @@ from tracewrap.runtime.fit.basis import Array, Cells
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.quantiles import Z90
 
-MIN_NOISE = 0.02
+ASSUMED_NOISE = 0.02
 """Deviation of one measurement assumed when too few samples tell."""
 
 
@@ -24,7 +24,7 @@ def scaled_prior(
     """
     prompt = np.array([prior.overhead_s + prior.prompt_time(p) for p in cells.p])
     decode = np.array([prior.decode_time(p, o) for p, o in zip(cells.p, cells.o, strict=True)])
-    u, noise = np.zeros(2), MIN_NOISE
+    u, noise = np.zeros(2), ASSUMED_NOISE
     hessian = np.eye(2)
     for _ in range(20):
         parts = np.column_stack([prompt * np.exp(u[0]), decode * np.exp(u[1])])
@@ -36,7 +36,7 @@ def scaled_prior(
         step = np.linalg.solve(hessian, jacobian.T @ (precision * residual) - u / prior_sd**2)
         u = u + step
         if len(cells.y) > 3:
-            noise = max(MIN_NOISE, 1.4826 * float(np.median(np.abs(residual))))
+            noise = max(ASSUMED_NOISE, 1.4826 * float(np.median(np.abs(residual))))
         if np.max(np.abs(step)) < 1e-9:
             break
     covariance: Array = np.linalg.inv(hessian).astype(np.float64)
