@@ -127,7 +127,7 @@ CAUSES = {
     "queue": Cause(("provider",), contention, {"headers": SILENT}),
     "own pool": Cause(("us",), lambda s: s.pool_s, {"headers": SILENT}),
     "own loop": Cause(("us",), lambda s: s.lag_s, {"headers": SILENT}, kinds=(True,)),
-    "own threads": Cause(("us",), lambda s: s.client_s, {"headers": SILENT}),
+    "own threads": Cause(("us",), lambda s: s.client_s + s.consumer_s, {"headers": SILENT}),
     "own thread pool": Cause(("us",), lambda s: s.client_s, {"headers": SILENT}, kinds=(True,)),
     "own consumer": Cause(("us",), lambda s: s.consumer_s, {"headers": SILENT}, forms=("stream",)),
     "slow network": Cause(("network", "unknown"), lambda s: (s.unexplained_s or 0.0) + s.network_s, {}),

@@ -60,6 +60,13 @@ def test_an_interval_that_reads_as_one_number_is_left_out() -> None:
     assert words.bounds(words.seconds, None, 0.25) == ""
 
 
+def test_who_made_a_call_slow() -> None:
+    """Us with what of ours it was; nothing where nobody made it slow, or nobody knows."""
+    assert words.blamed("us", "event_loop") == "us (event loop)"
+    assert [words.blamed(who) for who in ("us", "network", "provider")] == ["us", "network", "provider"]
+    assert [words.blamed(who) for who in ("model", None, "else")] == [None, None, None]
+
+
 def test_bars() -> None:
     """A space where there is no value; the largest is the highest."""
     assert words.sparkline([0.0, None, 0.5, 1.0]) == "▁ ▅█"

@@ -132,6 +132,13 @@ def sparkline(values: Sequence[float | None], top: float | None = None) -> str:
     return "".join(" " if value is None else _BARS[min(int(max(value, 0.0) / most * 8), 7)] for value in values)
 
 
+def blamed(verdict: str | None, kind: str | None = None) -> str | None:
+    """Who made a call slow, for people: ``us (event loop)``, ``network``, ``provider``; None where nobody did or nobody knows."""
+    if verdict not in ("us", "network", "provider"):
+        return None
+    return f"{verdict} ({kind.replace('_', ' ')})" if verdict == "us" and kind else verdict
+
+
 def clean(text: str) -> str:
     """*text* on one line, without what would move a terminal's cursor or turn its direction, at most ``LONGEST_NAME`` long."""
     if len(text) > LONGEST_NAME:

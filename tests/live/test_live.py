@@ -30,7 +30,7 @@ SECOND = 10**9
 AGES_AGO = 0
 
 
-def _span(number: int, ago_s: float, *, estimates: dict[str, float] | None = None, **changes: Any) -> dict[str, Any]:
+def _span(number: int, ago_s: float, *, estimates: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """The span of call *number*, which ended *ago_s* seconds before ``NOW``."""
     raw = changes.setdefault("raw_runtime_s", 1.0)
     made = span(call(number, start_time_ns=NOW - int((ago_s + raw) * SECOND), **changes))
@@ -74,14 +74,17 @@ def hand_made() -> Window:
                     retry_s=1.0,
                     attempts=2,
                     usage=TokenUsage(input_tokens=100, output_tokens=20),
-                    estimates={quiet: 1.5, ideal: 1.0, cost: 0.01},
+                    estimates={quiet: 1.5, ideal: 1.0, cost: 0.01, semconv.SPLIT_VERDICT: "provider"},
                 ),
                 _span(
                     3,
                     40.0,
                     raw_runtime_s=2.0,
                     usage=TokenUsage(input_tokens=200, output_tokens=40),
-                    estimates={quiet: 1.5, ideal: 0.5, cost: 0.03},
+                    estimates={
+                        **{quiet: 1.5, ideal: 0.5, cost: 0.03},
+                        **{semconv.SPLIT_VERDICT: "us", semconv.SPLIT_KIND: "event_loop"},
+                    },
                 ),
             ),
             _line(_span(4, 30.0, raw_runtime_s=1.0)),
@@ -109,6 +112,7 @@ def test_figures_by_hand(hand_made: Window) -> None:
         "denoised_p50_s": pytest.approx(1.5),
         "idealized_p50_s": pytest.approx(0.75),
         "contention_share": pytest.approx(0.4),
+        "slow_by": "provider 1/4",
         "retries": 1,
         "priced_calls": 2,
         "list_cost_usd": pytest.approx(0.04),
@@ -126,7 +130,7 @@ def test_what_is_unknown_is_none(hand_made: Window) -> None:
     assert row["key"] == "m-b"
     assert unknown == {
         *("input_tokens_per_s", "output_tokens_per_s", "denoised_p50_s", "idealized_p50_s"),
-        *("contention_share", "list_cost_usd", "list_cost_usd_per_h"),
+        *("contention_share", "list_cost_usd", "list_cost_usd_per_h", "slow_by"),
     }
 
 

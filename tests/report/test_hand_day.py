@@ -33,6 +33,7 @@ from made_days import DAY_NS, call, write_log
 from tracewrap import report
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import Call, TokenUsage
+from tracewrap.report.questions.checks import Limit, judge
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack
 
@@ -229,6 +230,13 @@ def test_us_or_the_provider(built: report.Report) -> None:
     assert s["us"] == {"pool": 1, "sdk": 0, "event_loop": 0, "threads": 0, "consumer": 1}
     b = {row["key"]["model"]: row for row in built["groups"][0]["rows"]}["m-b"]["split"]
     assert (b["n"], b["raw_s"], b["contention_s"], b["admission_s"]) == (0, None, None, None)
+
+
+def test_limits_on_who_is_to_blame(built: report.Report) -> None:
+    """Shares of raw, 11.1 s: 1.5 of waiting for a connection are ours, retries of 2.0 and contention of 2.6 the provider's."""
+    names = ("client_share", "network_share", "provider_share", "unexplained_share")
+    found = [result.found for result in judge(built, [Limit(name, 1.0) for name in names])]
+    assert found == [near(1.5 / 11.1), 0.0, near(4.6 / 11.1), 0.0]
 
 
 def test_totals_cost_energy_and_ratio(built: report.Report) -> None:

@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracewrap import semconv
+from tracewrap.words import blamed
 
 GROUPS = ("model", "provider", "deployment", "service")
 """What calls can be grouped by."""
-_READ = semconv.READ_NAMES | {semconv.RUNTIME_DENOISED, semconv.RUNTIME_IDEALIZED, semconv.COST_LIST, "gen_ai.system"}
+_ESTIMATES = {
+    semconv.RUNTIME_DENOISED,
+    semconv.RUNTIME_IDEALIZED,
+    semconv.COST_LIST,
+    semconv.SPLIT_VERDICT,
+    semconv.SPLIT_KIND,
+}
+_READ = semconv.READ_NAMES | _ESTIMATES | {"gen_ai.system"}
+_KINDS = ("pool", "sdk", "event_loop", "threads", "consumer")
 
 
 def document(line: bytes) -> Any:
@@ -68,6 +77,10 @@ def whole(value: Any) -> int | None:
         return None
 
 
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def _number(value: Any) -> float | None:
     try:
         return float(value) if math.isfinite(float(value)) else None
@@ -91,6 +104,8 @@ class LiveCall:
     denoised_s: float | None
     idealized_s: float | None
     list_cost_usd: float | None
+    slow_by: str | None
+    """Who made it slow, in words; None: nobody, or nobody knows."""
 
 
 def live_call(span: Mapping[str, Any], end_ns: int, service: str | None) -> tuple[str, LiveCall] | None:
@@ -116,6 +131,8 @@ def live_call(span: Mapping[str, Any], end_ns: int, service: str | None) -> tupl
         return None
     names = (call.model, call.provider, call.deployment.key, call.service_name or None)
     complete, usage = call.outcome == "complete", call.usage
+    verdict, kind = (_text(attributes.get(name)) for name in (semconv.SPLIT_VERDICT, semconv.SPLIT_KIND))
+    who = blamed(verdict, kind if kind in _KINDS else None)
     return f"{trace_id}{span_id}".lower(), LiveCall(
         end_ns=end_ns,
         groups=tuple(name if name is None else sys.intern(name) for name in names),
@@ -128,4 +145,5 @@ def live_call(span: Mapping[str, Any], end_ns: int, service: str | None) -> tupl
         denoised_s=_number(attributes.get(semconv.RUNTIME_DENOISED)) if complete else None,
         idealized_s=_number(attributes.get(semconv.RUNTIME_IDEALIZED)) if complete else None,
         list_cost_usd=_number(attributes.get(semconv.COST_LIST)),
+        slow_by=None if who is None else sys.intern(who),
     )

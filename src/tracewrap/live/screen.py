@@ -29,15 +29,16 @@ _COLUMNS: tuple[tuple[str, str, str, Callable[[Any], str], int], ...] = (
     ("calls", "/min", "calls_per_min", rate, 5),
     ("", "errors", "error_share", share, 6),
     ("in", "tok/s", "input_tokens_per_s", rate, 10),
-    ("out", "tok/s", "output_tokens_per_s", rate, 8),
+    ("out", "tok/s", "output_tokens_per_s", rate, 11),
     ("raw", "p50", "raw_p50_s", seconds, 2),
     ("raw", "p95", "raw_p95_s", seconds, 7),
     ("denoised", "p50", "denoised_p50_s", seconds, 4),
     ("idealized", "p50", "idealized_p50_s", seconds, 9),
     ("conten-", "tion", "contention_share", share, 3),
-    ("", "retries", "retries", count, 11),
-    ("list", "cost", "list_cost_usd", usd, 12),
-    ("list", "$/h", "list_cost_usd_per_h", usd, 13),
+    ("slow", "by", "slow_by", str, 8),
+    ("", "retries", "retries", count, 12),
+    ("list", "cost", "list_cost_usd", usd, 13),
+    ("list", "$/h", "list_cost_usd_per_h", usd, 14),
 )
 """Two lines of head, figure, how it is written, and rank: the last ones go first when the terminal is narrow."""
 

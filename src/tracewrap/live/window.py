@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
@@ -34,6 +35,8 @@ class Figures(TypedDict):
     denoised_p50_s: float | None
     idealized_p50_s: float | None
     contention_share: float | None
+    slow_by: str | None
+    """Who made most of the slow calls slow, and how many of how many: ``provider 3/40``."""
     retries: int
     priced_calls: int
     list_cost_usd: float | None
@@ -62,11 +65,21 @@ def figures(key: str | None, calls: Sequence[LiveCall], covered_s: float) -> Fig
         "denoised_p50_s": _quantile((call.denoised_s for call in calls), 0.5),
         "idealized_p50_s": _quantile((call.idealized_s for call in calls), 0.5),
         "contention_share": (total - math.fsum(quiet for _, quiet in both)) / total if total else None,
+        "slow_by": _worst(calls),
         "retries": sum(call.retries for call in calls),
         "priced_calls": sum(call.list_cost_usd is not None for call in calls),
         "list_cost_usd": cost,
         "list_cost_usd_per_h": rate(cost, 3600),
     }
+
+
+def _worst(calls: Sequence[LiveCall]) -> str | None:
+    """Who made most of the slow calls slow, with their number of all; None where no call was slow by anybody known."""
+    counted = Counter(call.slow_by for call in calls if call.slow_by is not None)
+    if not counted:
+        return None
+    who, n = min(counted.items(), key=lambda item: (-item[1], item[0]))
+    return f"{who} {n}/{len(calls)}"
 
 
 def _quantile(values: Iterable[float | None], share: float) -> float | None:

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tracewrap import semconv
-from tracewrap.words import clean, count, seconds, share, usd
+from tracewrap.words import blamed, clean, count, seconds, share, usd
 
 
 class Terminal(SpanExporter):
@@ -54,6 +54,9 @@ def line(name: str, attributes: Mapping[str, Any]) -> str:
             parts.append(f"{word} {seconds(attributes[key])}")
     if semconv.CONTENTION_SHARE in attributes:
         parts.append(f"contention {share(attributes[semconv.CONTENTION_SHARE])}")
+    who = blamed(attributes.get(semconv.SPLIT_VERDICT), attributes.get(semconv.SPLIT_KIND))
+    if who is not None:
+        parts.append(f"slow by {who}")
     if semconv.COST_LIST in attributes:
         parts.append(f"list {usd(attributes[semconv.COST_LIST])}")
     if semconv.COST_IDEALIZED in attributes:

@@ -5,6 +5,7 @@ Limits are a TOML file, any subset:
     [limits]                       # over all calls
     raw_p95_s = 4.0                # also p50, p90, p99; denoised_*, idealized_*, time_to_first_chunk_*
     contention_share = 0.5
+    provider_share = 0.5           # of raw: retries and what is the provider's; also client_share, network_share, unexplained_share
     error_share = 0.01
     list_cost_usd = 200.0
     idealized_cost_usd = 50.0
@@ -25,6 +26,7 @@ Of a sample of the traces, costs are those of all calls; of a tail sample, costs
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -37,7 +39,14 @@ from tracewrap.report.schema import Group, Report
 _PARTS = ("raw", "denoised", "idealized", "time_to_first_chunk")
 _COVERAGE = ("usage_share", "priced_share", "denoised_share", "idealized_share")
 _RUNTIMES = tuple(f"{part}_{quantile}_s" for part in _PARTS for quantile in ("p50", "p90", "p95", "p99"))
-_OTHERS = ("contention_share", "error_share", "retried_share", "list_cost_usd", "idealized_cost_usd")
+_SPLIT: Mapping[str, tuple[str, ...]] = {
+    "client_share": ("pool_s", "sdk_s", "lag_s"),
+    "network_share": ("network_s",),
+    "provider_share": ("retries_s", "contention_s"),
+    "unexplained_share": ("unexplained_s",),
+}
+"""Shares of raw runtime, over the calls with a denoised profile, and the parts that make them."""
+_OTHERS = (*_SPLIT, "contention_share", "error_share", "retried_share", "list_cost_usd", "idealized_cost_usd")
 GROUP_LIMITS = (*_RUNTIMES, *_OTHERS)
 LIMITS = (*GROUP_LIMITS, "drift_ratio", *(f"min_{name}" for name in _COVERAGE))
 
@@ -157,11 +166,15 @@ def _figure(group: Group, name: str) -> float | None:
         return None if plain[name] is None else float(plain[name])
     if name == "retried_share":
         return group["retried_calls"] / group["calls"] if group["calls"] else None
+    if name in _SPLIT:
+        parts: Mapping[str, Any] = group["split"]
+        found = [parts[part] for part in _SPLIT[name]]
+        return None if not parts["raw_s"] or None in found else math.fsum(found) / float(parts["raw_s"])
     if name == "contention_share":
         return group["contention"]["share"]
     if name == "idealized_cost_usd":
         return None if reference is None else reference["idealized_cost_usd"]["value"]
     part, _, quantile = name.removesuffix("_s").rpartition("_")
-    parts: Mapping[str, Any] = {**group, "idealized": {} if reference is None else reference["idealized"]}
-    value = parts[part].get(f"{quantile}_s")
+    runtimes: Mapping[str, Any] = {**group, "idealized": {} if reference is None else reference["idealized"]}
+    value = runtimes[part].get(f"{quantile}_s")
     return None if value is None else float(value)
