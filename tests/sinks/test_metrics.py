@@ -89,8 +89,10 @@ def test_latest_names() -> None:
         "tracewrap.client.runtime.denoised",
         "tracewrap.client.runtime.idealized",
         "tracewrap.client.contention",
+        "tracewrap.client.contention.net",
         "tracewrap.client.cost.list",
     }
+    assert all(metric.description for metric in found.values())
     duration = found["gen_ai.client.inference.duration"]
     assert (duration.unit, points(duration)) == ("s", [(BASE, 4.0)])
     (point,) = duration.data.data_points
@@ -151,3 +153,21 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings().metrics is True
     with pytest.raises(ConfigurationError, match=r"semconv_metrics is 'v1'; there is latest, v1\.41, both"):
         tracewrap.configure(metrics=True, semconv_metrics="v1")
+
+
+def test_contention_has_a_signed_sum() -> None:
+    """Calls faster than on a quiet day take from it; the histogram of durations holds them as 0."""
+    slow = metrics_of(call(), extra={semconv.CONTENTION_SECONDS: 0.5})
+    fast = metrics_of(call(), call(), extra={semconv.CONTENTION_SECONDS: -0.25})
+    assert points(slow["tracewrap.client.contention.net"]) == [(BASE, 0.5)]
+    assert points(fast["tracewrap.client.contention.net"]) == [(BASE, -0.5)]
+    assert points(fast["tracewrap.client.contention"]) == [(BASE, 0.0)]
+
+
+def test_the_reference_stack_is_a_label_of_what_is_idealized() -> None:
+    """Two stacks, or a changed one, are two series; what the provider took has no such label."""
+    extra = ESTIMATES | {semconv.COST_IDEALIZED: 0.001, semconv.REFERENCE_STACK: "h100"}
+    found = metrics_of(call(), extra=extra)
+    for name in ("tracewrap.client.runtime.idealized", "tracewrap.client.cost.idealized"):
+        assert points(found[name])[0][0] == BASE | {"tracewrap.reference.stack": "h100"}
+    assert points(found["tracewrap.client.runtime.denoised"])[0][0] == BASE

@@ -10,9 +10,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from opentelemetry import metrics
+from opentelemetry import context as otel_context
+from opentelemetry import metrics, trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import SpanContext
 
 from tracewrap import semconv
 from tracewrap.errors import ConfigurationError
@@ -49,6 +51,27 @@ _OURS = (
     ("tracewrap.client.cost.idealized", semconv.COST_IDEALIZED, "{USD}"),
 )
 
+NET_CONTENTION = "tracewrap.client.contention.net"
+DESCRIPTIONS = {
+    "tracewrap.client.runtime.denoised": "Runtime that the same call takes through the same interface on a quiet day.",
+    "tracewrap.client.runtime.idealized": "Runtime of the same model and tokens on the reference stack, with nobody else on it.",
+    "tracewrap.client.contention": "Seconds beyond the quiet day, 0 where the call was faster.",
+    NET_CONTENTION: "Sum of seconds beyond the quiet day, less the seconds by which other calls were faster.",
+    "tracewrap.client.cost.list": "US dollars of the call's tokens by the vendor's list price.",
+    "tracewrap.client.cost.idealized": "US dollars of the idealized runtime at the reference stack's price.",
+    "tracewrap.client.lost": "Calls that did not reach a place they were meant for, by reason.",
+    "gen_ai.client.token.usage": "Tokens of a call, input or output.",
+}
+_DESCRIBED_BY_END = {
+    "cache_read.input_tokens": "Input tokens that the provider read from its prompt cache.",
+    "cache_write.input_tokens": "Input tokens that the provider wrote to its prompt cache.",
+    "reasoning.output_tokens": "Output tokens spent on reasoning.",
+    "duration": "Runtime of a call, retries included, as the program saw it.",
+    "time_to_first_chunk": "Time from the request to the first chunk of a streamed answer.",
+    "input_tokens": "Input tokens, cached ones included.",
+    "output_tokens": "Output tokens, reasoning ones included.",
+}
+
 
 class Metrics(SpanExporter):
     """Records each LLM span; *provider*: where to, else the program's own, else one of ours that exports by OTLP.
@@ -70,9 +93,17 @@ class Metrics(SpanExporter):
         """Record the calls among *spans*."""
         for span in spans:
             attributes = span.attributes
-            if attributes and semconv.OPERATION in attributes and span.start_time and span.end_time:
-                self._record(attributes, (span.end_time - span.start_time) / 1e9)
+            if attributes and semconv.OPERATION in attributes and span.context and span.start_time and span.end_time:
+                self.record(attributes, (span.end_time - span.start_time) / 1e9, span.context)
         return SpanExportResult.SUCCESS
+
+    def record(self, attributes: Mapping[str, Any], duration_s: float, span: SpanContext) -> None:
+        """Record a call with these *attributes*; *span* is what an exemplar of it leads to."""
+        token = otel_context.attach(trace.set_span_in_context(trace.NonRecordingSpan(span)))
+        try:
+            self._record(attributes, duration_s)
+        finally:
+            otel_context.detach(token)
 
     def shutdown(self) -> None:
         """Export what is left, if the provider is ours."""
@@ -99,11 +130,16 @@ class Metrics(SpanExporter):
             value = read.get(source)
             if value is None:
                 continue
+            labels = known
+            if source in (semconv.RUNTIME_IDEALIZED, semconv.COST_IDEALIZED) and semconv.REFERENCE_STACK in read:
+                labels = known | {semconv.REFERENCE_STACK: read[semconv.REFERENCE_STACK]}
             if unit == "s":
                 # Contention below 0 (faster than on a quiet day) is 0 here: a histogram of durations has no room for it.
-                self._histogram(name, unit, SECONDS, max(0.0, value), known)
+                self._histogram(name, unit, SECONDS, max(0.0, value), labels)
             else:
-                self._counter(name, unit, value, known)
+                self._counter(name, unit, value, labels)
+        if (contention := read.get(semconv.CONTENTION_SECONDS)) is not None:
+            self._sum(NET_CONTENTION, "s", contention, known)
 
     def _families(self, family: str) -> list[str]:
         latest = [f"gen_ai.client.{family}"] if self._latest else []
@@ -134,15 +170,27 @@ class Metrics(SpanExporter):
         found = self._instruments.get(name)
         if found is None:
             found = self._instruments[name] = self._meter.create_histogram(
-                name, unit, explicit_bucket_boundaries_advisory=list(bounds)
+                name, unit, _described(name), explicit_bucket_boundaries_advisory=list(bounds)
             )
         found.record(value, labels)
+
+    def _sum(self, name: str, unit: str, value: float, labels: Mapping[str, Any]) -> None:
+        """Add to a sum that may fall."""
+        found = self._instruments.get(name)
+        if found is None:
+            found = self._instruments[name] = self._meter.create_up_down_counter(name, unit, _described(name))
+        found.add(value, labels)
 
     def _counter(self, name: str, unit: str, value: float, labels: Mapping[str, Any]) -> None:
         found = self._instruments.get(name)
         if found is None:
-            found = self._instruments[name] = self._meter.create_counter(name, unit)
+            found = self._instruments[name] = self._meter.create_counter(name, unit, _described(name))
         found.add(value, labels)
+
+
+def _described(name: str) -> str:
+    """What a metric is, in a sentence: Prometheus shows it as its help text."""
+    return DESCRIPTIONS.get(name) or next(text for end, text in _DESCRIBED_BY_END.items() if name.endswith(end))
 
 
 def _modalities(source: str, total: int, read: Mapping[str, Any]) -> list[tuple[str, int]]:
