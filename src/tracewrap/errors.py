@@ -10,6 +10,7 @@
     └── MissingExtraError      (ImportError)  a feature needs an optional dependency: names the extra
 
     Warnings (``UserWarning``)
+    ├── SettingIgnoredWarning  a variable of OpenTelemetry's cannot be honoured: names it and the next step
     └── UnstableSamplesWarning repeated measurements disagree
 
 Only set-up, fitting, reading and the command line raise these. Nothing in capture, join or sinks
@@ -52,6 +53,10 @@ class SourceError(TracewrapError, ValueError):
 
 class MissingExtraError(TracewrapError, ImportError):
     """A feature needs an optional dependency that is not installed; the message names the extra."""
+
+
+class SettingIgnoredWarning(UserWarning):
+    """A variable of OpenTelemetry's cannot be honoured; the message names it, its value and the next step."""
 
 
 class UnstableSamplesWarning(UserWarning):

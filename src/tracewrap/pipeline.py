@@ -1,193 +1,144 @@
-"""configure(): puts capture, join and sinks together, and takes them apart again when the program ends.
+"""configure(): puts capture, background and sinks together, and takes them apart again when the program ends.
 
 Every argument can also be an environment variable (TRACEWRAP_*) or a key of ``[tool.tracewrap]`` in the pyproject.toml of the working
-folder; an argument wins over the environment, the environment over the file.
+folder (``settings``).
 """
 
 from __future__ import annotations
 
-import atexit
 import functools
 import logging
 import os
-import threading
-import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Unpack
 
-from tracewrap import semconv
+from tracewrap.background.endings import Endings
 from tracewrap.capture.state import state
-from tracewrap.errors import ConfigurationError
-from tracewrap.sinks import SpanLog, Terminal
-from tracewrap.sinks import otlp as otlp_sink
+from tracewrap.errors import ConfigurationError, SettingIgnoredWarning, TracewrapError
+from tracewrap.settings import Options, Settings, settings
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
+    from tracewrap.background.background import Background, Sinks
+    from tracewrap.background.exports import Export, Pace
+    from tracewrap.background.losses import Losses
     from tracewrap.estimate.catalog import Catalog
     from tracewrap.prices.list_cost import Pricer
 
 logger = logging.getLogger("tracewrap")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Where calls go and what they are compared with; ``settings()`` reads them from arguments, environment and file.
-
-    ``span_log``: folder; ``otlp``: base URL, or "" for what OTEL_EXPORTER_OTLP_* say; ``terminal``: a line a call on standard
-    error; ``profiles``: further profile and stack files or folders; ``references``: ids of reference stacks, in order;
-    ``stand_ins``: closed model -> open model; ``inline``: join before the span ends, for pipelines of the user's own;
-    ``denoise``: learn denoised profiles from the calls themselves; ``prices``: a file of your own list prices, which win
-    over those of the package genai-prices; ``metrics``: record OpenTelemetry metrics too, named as ``semconv_metrics`` says
-    (latest, v1.41 or both).
-    """
-
-    span_log: str | None = None
-    otlp: str | None = None
-    terminal: bool = False
-    profiles: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
-    stand_ins: Mapping[str, str] | None = None
-    inline: bool = False
-    denoise: bool = True
-    prices: str | None = None
-    metrics: bool = False
-    semconv_metrics: str = "latest"
-
-
 class Pipeline:
-    """What ``configure`` set up: its provider, if it made one, and how to flush and close it."""
+    """What ``configure`` set up, and how to flush and close it. ``notes``: what of the environment could not be used."""
 
     def __init__(
-        self,
-        settings: Settings,
-        provider: TracerProvider | None,
-        processors: Sequence[Any],
-        learner: Any,
-        warming: threading.Thread | None = None,
-    ):
+        self, settings: Settings, background: Background | None, learner: Any, notes: tuple[str, ...] = ()
+    ) -> None:
         self.settings = settings
-        self.provider = provider
-        self._processors = list(processors)
-        self._learner = learner
-        self._warming = warming
+        self.notes = notes
+        self._background, self._learner = background, learner
+        self._endings: Endings | None = None
+        if background is not None:
+            self._endings = Endings(self._finish, lambda: background.waiting)
+            self._endings.install()
+
+    @property
+    def losses(self) -> Mapping[tuple[str, str], int]:
+        """Calls that did not reach a place, by (place, reason), since this process began."""
+        return {} if self._background is None else dict(self._background.losses.total)
 
     def flush(self) -> None:
-        """Export what has been recorded so far; blocks until it is done."""
-        for processor in self._processors:
-            processor.force_flush()
+        """Deliver what has been recorded so far; blocks until it is done, ``exit_timeout_s`` at most."""
+        if self._background is not None:
+            self._background.flush(time.monotonic() + self.settings.exit_timeout_s)
 
     def close(self) -> None:
-        """Export the rest and stop; called at the end of the program."""
-        if self._warming is not None:
-            self._warming.join(timeout=5)
-        for processor in self._processors:
-            processor.shutdown()
-        if self._learner is not None:
-            self._learner.stop()
+        """Deliver the rest, within ``exit_timeout_s``, and stop; called at the end of the program."""
+        global _current
+        if _current is self:
+            _current = None
+            _detach()
+        if self._endings is not None:
+            self._endings.remove()
+        self._finish()
+        if self._background is not None:
+            self._background.program.leave()
+
+    def _finish(self) -> None:
+        """Deliver what is queued before the process ends; calls made after it are still taken, and worked on at once."""
+        if self._background is not None:
+            self._background.close(time.monotonic() + self.settings.exit_timeout_s)
+        learner, self._learner = self._learner, None
+        if learner is not None:
+            learner.stop()
             if self.settings.span_log is not None:
-                self._learner.save(self.settings.span_log)
+                learner.save(self.settings.span_log)
 
 
 _current: Pipeline | None = None
 
 
-def configure(*exporters: SpanExporter, **options: Any) -> Pipeline:
+def configure(*exporters: SpanExporter, **options: Unpack[Options]) -> Pipeline:
     """Set up where recorded calls go. *exporters*: OpenTelemetry span exporters, besides those that the settings name.
 
-    Options are the fields of ``Settings``. If the program has set a TracerProvider of its own, calls are recorded with that one and ours
-    only adds a processor to it; otherwise a provider of our own is used, which stays private. Calling it again replaces
-    the earlier set-up. Raises ConfigurationError for an unknown or malformed setting.
+    Options are the fields of ``settings.Settings``; None means not given. A TracerProvider of the program's is never replaced, whenever it
+    is set: exporters get its other spans too. Calling it again replaces the earlier set-up. With OTEL_SDK_DISABLED nothing
+    is recorded. Raises ConfigurationError, in one line, for a setting that does not exist or cannot be used: a wrong
+    value, a file that cannot be read, a reference stack or an open model that nobody knows.
     """
+    pipeline = configured(*exporters, **options)
+    for note in pipeline.notes:
+        warnings.warn(note, SettingIgnoredWarning, stacklevel=2)
+    return pipeline
+
+
+def configured(*exporters: SpanExporter, **options: Unpack[Options]) -> Pipeline:
+    """``configure`` without warnings: who calls it shows the pipeline's ``notes``."""
     global _current
     chosen = settings(**options)
-    if _current is not None:
-        shutdown()
     load, prices = catalog_loader(chosen), price_loader(chosen)
-    if chosen.prices is not None:
-        prices()  # a mistake in it is told now, not on the exporting thread
-    if chosen.inline:
-        state.enrich = _inline(load, prices)
-    sinks = [*exporters, *_sinks(chosen)]
+    _check(chosen, load, prices)
+    shutdown()
+    if disabled():
+        _current = Pipeline(
+            chosen, None, None, ("OTEL_SDK_DISABLED=true: nothing is recorded; unset it to record calls",)
+        )
+        return _current
     learner = _learner(chosen)
-    provider, processors = _attach(sinks, load, prices, learner) if sinks else (None, [])
-    _current = Pipeline(chosen, provider, processors, learner, _warm(load, prices) if sinks else None)
-    atexit.register(shutdown)
+    background, notes = _background(chosen, exporters, load, prices, learner)
+    _current = Pipeline(chosen, background, learner, notes)
     return _current
 
 
-def settings(**options: Any) -> Settings:
-    """Settings from *options*, then TRACEWRAP_* variables, then ``[tool.tracewrap]``; an option set to None counts as not given."""
-    known = set(Settings.__dataclass_fields__)
-    for name in options:
-        if name not in known:
-            raise ConfigurationError(f"configure() has no setting {name!r}; there is {', '.join(sorted(known))}")
-    values: dict[str, Any] = {}
-    file = _file_settings()
-    for name in file:
-        if name not in known:
-            raise ConfigurationError(f"pyproject.toml: [tool.tracewrap] has no setting {name!r}")
-    for name in known:
-        value = options.get(name)
-        if value is None:
-            value = _from_environment(name)
-        if value is None:
-            value = file.get(name)
-        if value is not None:
-            values[name] = tuple(value) if name in ("profiles", "references") else value
-    return Settings(**values)
+def disabled() -> bool:
+    """Whether OpenTelemetry's own switch turns everything off."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
-def _file_settings() -> dict[str, Any]:
-    path = Path("pyproject.toml")
+def _check(chosen: Settings, load: Callable[[], Catalog], prices: Callable[[], Pricer | None]) -> None:
+    """Load now what the settings name, so that a mistake in it is told now and not on a thread of ours."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        return {}
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: not valid TOML ({error})") from None
-    found = data.get("tool", {}).get("tracewrap", {})
-    return dict(found) if isinstance(found, dict) else {}
-
-
-def _from_environment(name: str) -> Any:
-    text = os.environ.get(f"TRACEWRAP_{name.upper()}")
-    if text is None or text == "":
-        return None
-    if name in ("profiles", "references"):
-        return tuple(part for part in text.split(os.pathsep if name == "profiles" else ",") if part)
-    if name in ("terminal", "inline", "denoise", "metrics"):
-        if text.lower() not in ("1", "0", "true", "false", "yes", "no"):
-            raise ConfigurationError(f"TRACEWRAP_{name.upper()} is {text!r}; set it to true or false")
-        return text.lower() in ("1", "true", "yes")
-    if name == "stand_ins":
-        pairs = [pair.partition("=") for pair in text.split(",") if pair]
-        if not all(closed and open_ for closed, _, open_ in pairs):
-            raise ConfigurationError(f"TRACEWRAP_STAND_INS is {text!r}; write closed-model=open-model, comma between")
-        return {closed: open_ for closed, _, open_ in pairs}
-    return text
-
-
-def _sinks(chosen: Settings) -> Iterable[SpanExporter]:
-    if chosen.span_log is not None:
-        yield SpanLog(chosen.span_log)
-    if chosen.otlp is not None:
-        yield otlp_sink.otlp(chosen.otlp or None)
-    elif otlp_sink.configured():
-        yield otlp_sink.otlp()
-    if chosen.terminal:
-        yield Terminal()
-    if chosen.metrics:
-        from tracewrap.sinks.metrics import Metrics
-
-        yield Metrics(naming=chosen.semconv_metrics)
+        if chosen.prices is not None:
+            prices()
+        if chosen.profiles or chosen.references or chosen.stand_ins:
+            catalog = load()
+            for closed, open_ in (chosen.stand_ins or {}).items():
+                if catalog.idealized(closed) is None:
+                    raise ConfigurationError(
+                        f"stand_ins: {closed}={open_}: no profile or architecture of {open_!r} is known; "
+                        "name an open model that has one (tracewrap profile list)"
+                    )
+    except ConfigurationError:
+        raise
+    except TracewrapError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def catalog_loader(chosen: Settings) -> Callable[[], Catalog]:
-    """A function that loads the catalog *chosen* names, once, for the exporting thread to call when the first span arrives."""
+    """A function that loads the catalog *chosen* names, once, for the background to call when the first call arrives."""
 
     @functools.cache
     def load() -> Catalog:
@@ -210,25 +161,6 @@ def price_loader(chosen: Settings) -> Callable[[], Pricer | None]:
     return load
 
 
-def _warm(load: Callable[[], Catalog], prices: Callable[[], Pricer | None]) -> threading.Thread:
-    """Load catalog and prices in the background now, so that a program that ends soon, or is interrupted, need not do it at exit.
-
-    Loading makes classes, and making classes at exit would cost an interrupted program its exit status (130): the interpreter forgets
-    an unhandled KeyboardInterrupt when exit handlers execute source text.
-    """
-
-    def work() -> None:
-        try:
-            load().idealized("")
-            prices()
-        except Exception:
-            logger.debug("loading the catalog in advance failed", exc_info=True)
-
-    thread = threading.Thread(target=work, name="tracewrap-catalog", daemon=True)
-    thread.start()
-    return thread
-
-
 def _learner(chosen: Settings) -> Any:
     """The background denoiser, started; None when it is switched off or its optional dependencies are missing."""
     if not chosen.denoise:
@@ -241,66 +173,146 @@ def _learner(chosen: Settings) -> Any:
 
     learner = Denoiser(folder=chosen.span_log)
     if chosen.span_log is not None:
-        learner.load(chosen.span_log)
+        try:
+            learner.load(chosen.span_log)
+        except Exception:
+            logger.warning(
+                "what was learned before in %s cannot be read; it is ignored", chosen.span_log, exc_info=True
+            )
     learner.start()
     return learner
 
 
-def _attach(
-    sinks: Sequence[SpanExporter], load: Callable[[], Catalog], prices: Callable[[], Pricer | None], learner: Any
-) -> tuple[Any, list[Any]]:
-    """Processors for *sinks*, on the program's provider if it has one, else on one of our own."""
+def _background(
+    chosen: Settings,
+    exporters: tuple[SpanExporter, ...],
+    load: Callable[[], Catalog],
+    prices: Callable[[], Pricer | None],
+    learner: Any,
+) -> tuple[Background | None, tuple[str, ...]]:
+    """The background of *chosen* and *exporters*, fed by capture; None where calls go nowhere."""
+    from opentelemetry.sdk.resources import Resource
+
+    from tracewrap.background.background import Background, enrich_inline
+    from tracewrap.background.losses import Losses
+    from tracewrap.estimate.live_join import LiveJoin
+
+    losses, own = Losses(), Resource.create()
+    sinks, notes = _sinks(chosen, exporters, losses, own)
+    inline = LiveJoin(load, prices, learner)
+    if not (sinks.span_log or sinks.metrics or sinks.terminal or sinks.exports):
+        if chosen.inline:
+            state.enrich = enrich_inline(inline, None)
+        return None, notes
+    background = Background(LiveJoin(load, prices, learner), sinks, losses, own, chosen.queue_size)
+    if chosen.inline or sinks.shared_url is not None:
+        state.enrich = enrich_inline(inline, None if chosen.inline else background.program)
+    state.stream_usage = chosen.stream_usage
+    background.program.look()
+    _attach(background, own)
+    return background, notes
+
+
+def _sinks(
+    chosen: Settings, exporters: tuple[SpanExporter, ...], losses: Losses, own: Any
+) -> tuple[Sinks, tuple[str, ...]]:
+    from tracewrap.background.background import Sinks
+    from tracewrap.background.exports import Export
+    from tracewrap.sinks import SpanLog, Terminal
+    from tracewrap.sinks.otlp import ExporterSender
+
+    notes: list[str] = []
+    pace = _pace(chosen, notes)
+    sinks = Sinks(sampled_only=chosen.sampled_only)
+    for number, exporter in enumerate(exporters, 1):
+        place = type(exporter).__name__ + (f"_{number}" if number > 1 else "")
+        sinks.exports.append(Export(place, ExporterSender(lambda exporter=exporter: exporter), losses, pace))  # type: ignore[misc]
+    shared = _otlp(chosen, losses, pace, notes)
+    if shared is not None:
+        sinks.shared, sinks.shared_url = shared
+        sinks.exports.append(sinks.shared)
+    if chosen.span_log is not None:
+        sinks.span_log = SpanLog(chosen.span_log, own.attributes)
+    if chosen.terminal:
+        sinks.terminal = Terminal()
+    if chosen.metrics:
+        from tracewrap.sinks.metrics import Metrics
+
+        sinks.metrics = Metrics(naming=chosen.semconv_metrics)
+        losses.told = sinks.metrics.lost
+    return sinks, tuple(notes)
+
+
+def _otlp(chosen: Settings, losses: Losses, pace: Pace, notes: list[str]) -> tuple[Export, str] | None:
+    from tracewrap.sinks.otlp_target import target, wanted
+
+    if not wanted(chosen.otlp):
+        return None
+    from tracewrap.background.exports import Export
+    from tracewrap.sinks.otlp import sender
+
+    to = target(chosen.otlp)
+    if to is None:
+        return None
+    notes.extend(to.notes)
+    return None if to.url is None else (Export("otlp", sender(to), losses, pace), to.url)
+
+
+def _pace(chosen: Settings, notes: list[str]) -> Pace:
+    """How spans are collected for exporters: OpenTelemetry's OTEL_BSP_* where they make sense, each that does not in *notes*."""
+    from tracewrap.background.exports import Pace
+
+    usual = Pace(limit=chosen.queue_size)
+    read = dict(_batch_variables(notes))
+    limit = read.get("OTEL_BSP_MAX_QUEUE_SIZE", usual.limit)
+    batch = read.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", usual.batch)
+    if batch > limit:
+        notes.append(
+            f"OTEL_BSP_MAX_QUEUE_SIZE={limit} is less than a batch of {batch}: batches of {limit} are exported"
+        )
+        batch = limit
+    delay_ms = read.get("OTEL_BSP_SCHEDULE_DELAY")
+    return Pace(limit, batch, usual.linger_s if delay_ms is None else delay_ms / 1000)
+
+
+def _batch_variables(notes: list[str]) -> Iterator[tuple[str, int]]:
+    for name in ("OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY"):
+        text = os.environ.get(name, "").strip()
+        if text.isdigit() and 0 < int(text) < 2**31:
+            yield name, int(text)
+        elif text:
+            notes.append(f"{name} is {text!r}, which is not used; set it to a whole number above 0")
+
+
+def _attach(background: Background, own: Any) -> None:
+    """Feed *background* with what capture records."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    from tracewrap.estimate.exporter import JoiningExporter
-    from tracewrap.estimate.fanout import Fanout
+    from tracewrap import semconv
+    from tracewrap.background.program import ProgramSpans
 
-    processor = BatchSpanProcessor(JoiningExporter(Fanout(sinks), load, prices=prices, learner=learner))
-    theirs = trace.get_tracer_provider()
-    if isinstance(theirs, TracerProvider):
-        theirs.add_span_processor(processor)
-        state.tracer = theirs.get_tracer(semconv.SCOPE)
-        return None, [processor]
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(processor)
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider(resource=own, shutdown_on_exit=False)
+        provider.add_span_processor(ProgramSpans(background, ours=True))
     state.tracer = provider.get_tracer(semconv.SCOPE)
-    return provider, [processor]
 
 
-def _inline(
-    load: Callable[[], Catalog], prices: Callable[[], Pricer | None]
-) -> Callable[[Any, dict[str, Any]], Mapping[str, Any]]:
-    """Join on the caller's thread, before the span ends: estimates reach any exporter of the user's own."""
-
-    def enrich(span: Any, attributes: dict[str, Any]) -> Mapping[str, Any]:
-        from tracewrap.estimate.joiner import join_attributes
-        from tracewrap.prices.list_cost import put_list_cost
-
-        known = {**(getattr(span, "attributes", None) or {}), **attributes}
-        known.update(join_attributes(known, load()))
-        pricer = prices()
-        if pricer is not None:
-            put_list_cost(known, pricer, getattr(span, "start_time", None) or 0)
-        return known
-
-    return enrich
+def _detach() -> None:
+    state.record, state.tracer, state.enrich = None, None, None
 
 
 def flush() -> None:
-    """Export what has been recorded so far, for programs that are frozen or killed between calls (serverless, notebooks)."""
+    """Deliver what has been recorded so far, for programs that are frozen or killed between calls (serverless, notebooks)."""
     if _current is not None:
         _current.flush()
 
 
 def shutdown() -> None:
-    """Export the rest and stop recording to what ``configure`` set up."""
-    global _current
-    pipeline, _current = _current, None
-    state.tracer, state.enrich = None, None
-    if pipeline is not None:
+    """Deliver the rest and stop recording to what ``configure`` set up."""
+    if _current is not None:
         try:
-            pipeline.close()
+            _current.close()
         except Exception:
             logger.warning("closing the pipeline failed", exc_info=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tracewrap import semconv
 from tracewrap.estimate.catalog import Catalog
-from tracewrap.estimate.exporter import JoiningExporter
+from tracewrap.estimate.live_join import LiveJoin
 from tracewrap.learn.learner import MAX_CALLS, Denoiser, Reservoir
 from tracewrap.records import Call, TokenUsage
 
@@ -93,16 +94,19 @@ def test_what_one_process_learned_another_takes_up(tmp_path: Path, monkeypatch: 
 
 
 def test_live_spans_use_the_newest_snapshot() -> None:
-    """The exporter takes the learner's profiles without being told."""
+    """The live join takes the learner's profiles without being told, and shows it every call."""
     denoiser = Denoiser(seed=0)
-    exporter = JoiningExporter(None, Catalog(), learner=denoiser)  # type: ignore[arg-type]
-    assert exporter._current() == Catalog()
+    join = LiveJoin(Catalog(), lambda: None, denoiser)
     key = _feed(denoiser, 300)
+    call = _call(100, 20, 1.0)
+    attributes = semconv.call_attributes(call)
+    before = join.joined(dict(attributes), 0, lambda: call)
     denoiser.refit()
-    current = exporter._current()
-    assert current is not None
-    assert key in current.denoised
-    assert exporter._current() is current
+    after = join.joined(dict(attributes), 0, lambda: call)
+    assert before is not None
+    assert after is not None
+    assert semconv.RUNTIME_DENOISED not in before
+    assert after[semconv.PROFILE_DENOISED] == key
 
 
 def test_background_thread_refits_and_stops() -> None:

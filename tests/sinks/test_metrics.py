@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 import tracewrap
 from tracewrap import semconv
 from tracewrap.errors import ConfigurationError
-from tracewrap.pipeline import settings
 from tracewrap.records import Call, TokenUsage
+from tracewrap.settings import settings
 from tracewrap.sinks.metrics import Metrics
 
 START = 1_795_132_800 * 10**9
@@ -151,7 +151,7 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings().metrics is False
     monkeypatch.setenv("TRACEWRAP_METRICS", "true")
     assert settings().metrics is True
-    with pytest.raises(ConfigurationError, match=r"semconv_metrics is 'v1'; there is latest, v1\.41, both"):
+    with pytest.raises(ConfigurationError, match=r"semconv_metrics=\.\.\.\) is 'v1'; there is latest, v1\.41, both"):
         tracewrap.configure(metrics=True, semconv_metrics="v1")
 
 

@@ -7,21 +7,35 @@ import socket
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from tracewrap import JoiningExporter, semconv
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import Call, TokenUsage
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack
-from tracewrap.sinks.otlp import otlp
+from tracewrap.sinks.otlp import sender
+from tracewrap.sinks.otlp_target import target
 
 AGENT = Path(sysconfig.get_paths()["purelib"]) / "rotel" / "rotel-agent"
+
+
+class Sending(SpanExporter):
+    """Our sender as an exporter, so that a span of the SDK's goes the whole way."""
+
+    def __init__(self, url: str) -> None:
+        to = target(url)
+        assert to is not None
+        self._sender = sender(to)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Success where the receiver took every span."""
+        return SpanExportResult.FAILURE if self._sender.send(spans).lost else SpanExportResult.SUCCESS
 
 
 def _free_port() -> int:
@@ -116,7 +130,7 @@ def test_every_attribute_arrives_with_its_type(receiver: Receiver) -> None:
     """A joined span sent over OTLP/HTTP is decoded with every attribute, its value and its type."""
     catalog = Catalog(stacks=(STACK,), denoised={CALL.deployment.key: QUIET})
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(JoiningExporter(otlp(receiver.url), catalog)))
+    provider.add_span_processor(SimpleSpanProcessor(JoiningExporter(Sending(receiver.url), catalog)))
     span = provider.get_tracer("tracewrap").start_span("chat m", attributes=semconv.call_attributes(CALL))
     span.end()
     provider.shutdown()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 
 from tracewrap import semconv
 from tracewrap.errors import ConfigurationError
-from tracewrap.records import Call, TokenUsage
+from tracewrap.records import Call, CallRecord, TokenUsage
 from tracewrap.sinks import SpanLog
 from tracewrap.sources import ReadStatus, read_calls
 
@@ -78,14 +80,94 @@ def test_two_processes_write_two_files(tmp_path: Path) -> None:
     assert len(list(read_calls(str(tmp_path)))) == 2
 
 
-def test_unwritable_folder_drops_and_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A log that cannot be written says so once and counts what it drops; nothing is raised."""
+def test_unwritable_folder_drops_and_counts(tmp_path: Path) -> None:
+    """A log that cannot be written counts what it drops; nothing is raised."""
     blocker = tmp_path / "file"
     blocker.write_text("in the way")
     log = SpanLog(blocker / "calls")
     _write(log, 2)
     assert log.dropped == 2
-    assert len([record for record in caplog.records if "cannot be written" in record.message]) == 1
+
+
+def test_a_folder_that_is_removed_is_made_again(tmp_path: Path) -> None:
+    """Somebody cleans up while the program runs: what comes later is written."""
+    log = SpanLog(tmp_path / "calls")
+    _write(log, 1)
+    shutil.rmtree(tmp_path / "calls")
+    _write(log, 2)
+    assert len(list(read_calls(str(tmp_path / "calls")))) == 2
+    assert log.dropped == 0
+
+
+def test_folder_and_file_are_private(tmp_path: Path) -> None:
+    """Only their user reads them, whatever the umask; the umask itself stays."""
+    before = os.umask(0)
+    try:
+        log = SpanLog(tmp_path / "calls")
+        _write(log, 1)
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    assert log.path is not None
+    assert (log.path.stat().st_mode & 0o777, log.folder.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_lines_are_strict_json_whatever_the_values(tmp_path: Path) -> None:
+    """NaN, infinities and integers beyond 64 bits are absent; half a surrogate pair is replaced; the other values stay."""
+    record = CallRecord(1, 2, None, True, None, False, {}, "chat \ud800", 1, 2, {}, "failed \udfff")
+    odd = {"nan": math.nan, "inf": -math.inf, "large": 10**400, "half": "a\ud800b", "list": ("x", math.nan), "good": 3}
+    log = SpanLog(tmp_path)
+    log.write([log.encoded(record, odd)])
+    assert log.path is not None
+
+    def refuse(name: str) -> float:
+        raise AssertionError(name)
+
+    (span,) = json.loads(log.path.read_text(), parse_constant=refuse)["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert {pair["key"]: pair["value"] for pair in span["attributes"]} == {
+        "half": {"stringValue": "a\ufffdb"},
+        "list": {"arrayValue": {"values": [{"stringValue": "x"}]}},
+        "good": {"intValue": "3"},
+    }
+    assert (span["name"], span["status"]["message"]) == ("chat \ufffd", "failed \ufffd")
+
+
+def test_a_record_says_whether_its_trace_was_sampled(tmp_path: Path) -> None:
+    """OTLP's flags hold it, and the trace state goes along."""
+    log = SpanLog(tmp_path)
+    for sampled in (True, False):
+        record = CallRecord(1, 2, 3, sampled, "ot=th:8", False, {"service.name": "shop"}, "chat", 1, 2, {}, None)
+        log.write([log.encoded(record, {})])
+    assert log.path is not None
+    lines = [json.loads(line)["resourceSpans"][0] for line in log.path.read_text().splitlines()]
+    spans = [line["scopeSpans"][0]["spans"][0] for line in lines]
+    assert [(span["flags"], span["traceState"], span["parentSpanId"]) for span in spans] == [
+        (1, "ot=th:8", "0000000000000003"),
+        (0, "ot=th:8", "0000000000000003"),
+    ]
+    assert lines[0]["resource"]["attributes"] == [{"key": "service.name", "value": {"stringValue": "shop"}}]
+
+
+def test_losses_are_a_record_and_no_call(tmp_path: Path) -> None:
+    """Readers of calls pass it over; its attributes say how many, where and why."""
+    log = SpanLog(tmp_path)
+    _write(log, 1)
+    log.write_losses([("otlp", "http_503", 7)], since_ns=5)
+    assert len(list(read_calls(str(tmp_path)))) == 1
+    assert log.path is not None
+    last = json.loads(log.path.read_text().splitlines()[-1])["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    values = {pair["key"]: next(iter(pair["value"].values())) for pair in last["attributes"]}
+    assert (last["name"], last["startTimeUnixNano"]) == ("tracewrap.losses", "5")
+    assert values == {"tracewrap.lost.calls": "7", "tracewrap.lost.place": "otlp", "tracewrap.lost.reason": "http_503"}
+
+
+def test_a_file_that_has_grown_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file grows for ever; nothing is written twice or lost at the change."""
+    monkeypatch.setattr("tracewrap.sinks.span_log.ROLL_BYTES", 100)
+    log = SpanLog(tmp_path)
+    _write(log, 4)
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+    assert len(list(read_calls(str(tmp_path)))) == 4
 
 
 def test_short_write_leaves_no_part_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

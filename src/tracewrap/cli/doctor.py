@@ -156,7 +156,7 @@ def _environment() -> Iterator[Finding]:
 
 
 def _sinks(timeout_s: float) -> Iterator[Finding]:
-    from tracewrap.pipeline import settings
+    from tracewrap.settings import settings
 
     chosen = settings()
     if chosen.span_log is not None:
@@ -192,7 +192,7 @@ def _reachable(url: str, timeout_s: float) -> Finding:
 def _profiles() -> Iterator[Finding]:
     from tracewrap.errors import TracewrapError
     from tracewrap.estimate.catalog import load_catalog
-    from tracewrap.pipeline import settings
+    from tracewrap.settings import settings
 
     chosen = settings()
     try:

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _source(text: str | None) -> Path:
-    from tracewrap.pipeline import settings
+    from tracewrap.settings import settings
     from tracewrap.sources import lake
 
     text = text or settings().span_log

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -12,23 +11,9 @@ from opentelemetry.trace import StatusCode
 
 from tracewrap import semconv
 from tracewrap.estimate.catalog import Catalog, load_catalog
-from tracewrap.estimate.joiner import join_attributes, join_call
-from tracewrap.estimate.split import put_split, split
-from tracewrap.prices.list_cost import Pricer, load_pricer, put_list_cost
+from tracewrap.estimate.live_join import Learner, LiveJoin
+from tracewrap.prices.list_cost import Pricer, load_pricer
 from tracewrap.records import Call
-from tracewrap.runtime.profile import RuntimeProfile
-
-logger = logging.getLogger("tracewrap")
-
-
-class Learner(Protocol):
-    """What the exporter needs of a denoiser."""
-
-    def observe(self, call: Call) -> None:
-        """Take note of a call."""
-
-    def snapshot(self) -> Mapping[str, RuntimeProfile]:
-        """Denoised profiles by deployment key; the same object until there are newer ones."""
 
 
 class JoiningExporter(SpanExporter):
@@ -37,7 +22,7 @@ class JoiningExporter(SpanExporter):
     For those who own their OpenTelemetry pipeline: ``BatchSpanProcessor(JoiningExporter(your_exporter))``. ``catalog``: a snapshot, or
     a function that loads one, called on the exporting thread when the first span arrives. ``prices``: likewise, what list
     costs are computed with. ``learner``: sees every call, and its newest denoised profiles are used.
-    A span that cannot be joined is exported as it is.
+    A span that cannot be joined, or has been joined before it ended, is exported as it is.
     """
 
     def __init__(
@@ -49,19 +34,16 @@ class JoiningExporter(SpanExporter):
         learner: Learner | None = None,
     ) -> None:
         self._exporter = exporter
-        self._source = catalog
-        self._catalog: Catalog | None = catalog if isinstance(catalog, Catalog) else None
-        self._price_source: Callable[[], Pricer | None] | None = prices
-        self._pricer: Pricer | None = None
-        self._learner = learner
-        self._learned: Mapping[str, RuntimeProfile] = {}
-        self.failures = 0
+        self._join = LiveJoin(catalog, prices, learner)
+
+    @property
+    def failures(self) -> int:
         """Spans exported without estimates because joining them failed."""
+        return self._join.failures
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Join and pass on; what the inner exporter answers is the answer."""
-        catalog = self._current()
-        return self._exporter.export([self._joined(span, catalog) for span in spans])
+        return self._exporter.export([joined_span(span, self._join) for span in spans])
 
     def shutdown(self) -> None:
         """Shut the inner exporter down."""
@@ -71,57 +53,17 @@ class JoiningExporter(SpanExporter):
         """Flush the inner exporter."""
         return self._exporter.force_flush(timeout_millis)
 
-    def _current(self) -> Catalog | None:
-        """The newest snapshot; None when it cannot be loaded, which is logged once."""
-        try:
-            if self._price_source is not None:
-                source, self._price_source = self._price_source, None
-                self._pricer = source()
-            if self._catalog is None:
-                self._catalog = self._source() if callable(self._source) else self._source
-            if self._learner is not None:
-                learned = self._learner.snapshot()
-                if learned is not self._learned:
-                    self._learned, self._catalog = learned, self._catalog.with_denoised(learned)
-            return self._catalog
-        except Exception:  # noqa: BLE001 - telemetry never changes the program
-            self._failed()
-            return self._catalog
 
-    def _joined(self, span: ReadableSpan, catalog: Catalog | None) -> ReadableSpan:
-        try:
-            attributes = _attributes(span)
-            if semconv.OPERATION not in attributes:
-                return span
-            call = None
-            if self._learner is not None or semconv.RUNTIME_RAW not in attributes:
-                call = call_of(span, attributes)
-                if call is None:
-                    return span
-                if self._learner is not None:
-                    self._learner.observe(call)
-            if catalog is None:
-                return span
-            if semconv.RUNTIME_RAW in attributes:  # our own span: no need to build the records between
-                attributes.update(join_attributes(attributes, catalog))
-            elif call is not None:
-                joined = join_call(call, catalog)
-                attributes.update(semconv.joined_attributes(joined))
-                put_split(attributes, split(joined))
-            if self._pricer is not None:
-                put_list_cost(attributes, self._pricer, span.start_time or 0)
-            return with_attributes(span, attributes)
-        except Exception:  # noqa: BLE001
-            self._failed()
-            return span
-
-    def _failed(self) -> None:
-        self.failures += 1
-        if self.failures == 1:
-            logger.warning("joining failed; spans are exported without estimates", exc_info=True)
+def joined_span(span: ReadableSpan, join: LiveJoin) -> ReadableSpan:
+    """A copy of *span* with the estimates that *join* knows; *span* itself where there is nothing to add."""
+    attributes = attributes_of(span)
+    if semconv.OPERATION not in attributes:
+        return span
+    joined = join.joined(attributes, span.start_time or 0, lambda: call_of(span, attributes))
+    return span if joined is None else with_attributes(span, joined)
 
 
-def _attributes(span: ReadableSpan) -> dict[str, Any]:
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     """A copy of the span's attributes. Its own mapping is slow to read item by item: where there is a plain dict inside, that is copied."""
     inner = getattr(getattr(span, "_attributes", None), "_dict", None)
     return dict(inner) if isinstance(inner, dict) else dict(span.attributes or {})

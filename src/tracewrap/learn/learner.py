@@ -6,6 +6,7 @@ immutable snapshot, and leaves both in the span log's folder, where other proces
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import logging
 import os
@@ -18,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tracewrap.errors import TracewrapError
+from tracewrap.forks import undisturbed
 from tracewrap.records import Call
 from tracewrap.runtime.files import read_json, to_json, write_whole
 from tracewrap.runtime.profile import RuntimeProfile
@@ -103,6 +105,8 @@ class Denoiser:
 
     def observe(self, call: Call) -> None:
         """Take note of a call; bounded, no estimate here."""
+        if self._thread is None and not self._stopped:
+            self.start()  # a forked child's first call
         usage, seconds = call.usage, call.last_attempt_s
         if call.outcome != "complete" or usage is None or usage.source != "reported" or not seconds:
             return
@@ -238,6 +242,8 @@ class Denoiser:
             if self._wake.wait(self._interval_s):
                 return
             try:
+                with undisturbed():
+                    importlib.import_module("tracewrap.runtime.quiet.dated")
                 self.refit()
                 if self._folder is not None and turn % SHARE_EVERY == 0:
                     self.save(self._folder)
@@ -250,8 +256,7 @@ class Denoiser:
         self._wake = threading.Event()
         self._reservoirs = {}
         self._read = {}
-        if not self._stopped:
-            self.start()
+        self._thread = None
 
 
 MAX_FILES = 32

@@ -101,5 +101,11 @@ EVENT_DENOISED_END = "quiet day would have ended here"
 EVENT_IDEALIZED_END = "reference stack would have ended here"
 """Names of the events of exported spans."""
 
+LOSSES = "tracewrap.losses"
+"""Name of a span-log record that says how many calls did not reach a place; no span of a call."""
+LOST_CALLS = "tracewrap.lost.calls"
+LOST_PLACE = "tracewrap.lost.place"
+LOST_REASON = "tracewrap.lost.reason"
+
 GENERATION_OPERATIONS = frozenset({"chat", "text_completion", "generate_content"})
 """Operations whose runtime a profile T(p, o) describes."""

@@ -1,7 +1,7 @@
 """Calls as OpenTelemetry metrics: duration, tokens, and beside them denoised and idealized runtime, contention and cost.
 
 Names of the GenAI conventions of 2026 (``latest``), those of semantic conventions 1.41, which many dashboards still read (``v1.41``),
-or ``both``. Metrics are made from exported spans: calls that a sampler drops are not in them.
+or ``both``. Every recorded call is in them, whatever the program's sampling keeps.
 """
 
 from __future__ import annotations
@@ -104,6 +104,12 @@ class Metrics(SpanExporter):
             self._record(attributes, duration_s)
         finally:
             otel_context.detach(token)
+
+    def lost(self, place: str, reason: str, count: int) -> None:
+        """*count* calls did not reach *place*."""
+        self._counter(
+            "tracewrap.client.lost", "{call}", count, {semconv.LOST_PLACE: place, semconv.LOST_REASON: reason}
+        )
 
     def shutdown(self) -> None:
         """Export what is left, if the provider is ours."""

@@ -146,7 +146,7 @@ class Presenting(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export copies; a span that cannot be presented is exported as it is."""
-        return self._exporter.export([_safely(span) for span in spans])
+        return self._exporter.export([shown(span) for span in spans])
 
     def shutdown(self) -> None:
         """Shut the inner exporter down."""
@@ -157,7 +157,8 @@ class Presenting(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _safely(span: ReadableSpan) -> ReadableSpan:
+def shown(span: ReadableSpan) -> ReadableSpan:
+    """``presented``; a span that cannot be presented is itself."""
     try:
         return presented(span)
     except Exception:  # noqa: BLE001 - telemetry never changes the program

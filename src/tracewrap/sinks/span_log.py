@@ -1,13 +1,14 @@
 """SpanLog: OTLP-JSON lines in a folder, one file a process: the OpenTelemetry Collector's file format.
 
-Each export appends one whole line with one write, so that any process can be killed at any moment and every line written stays
-readable; a torn last line is the reader's to skip. A forked child starts a file of its own.
+Each write appends whole lines at once, so that any process can be killed at any moment and every line written stays readable; a torn
+last line is the reader's to skip. A forked child starts a file of its own, and so does a file that has grown to ``ROLL_BYTES``.
+Folder and files are private to their user (0700, 0600). A folder that is removed is made again.
 """
 
 from __future__ import annotations
 
-import json
-import logging
+import errno
+import itertools
 import os
 import secrets
 import threading
@@ -19,55 +20,110 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from tracewrap import semconv
 from tracewrap.errors import check_local
+from tracewrap.records import CallRecord
+from tracewrap.sinks import otlp_text
 
-logger = logging.getLogger("tracewrap")
+ROLL_BYTES = 256 * 1024 * 1024
 
 
 class SpanLog(SpanExporter):
-    """Appends spans to ``FOLDER/spans-<start>-<pid>-<random>.jsonl``. The folder and the file are made when the first span arrives.
+    """Appends to ``FOLDER/spans-<start>-<pid>-<random>.jsonl``. The folder and the file are made when there is something to write.
 
+    The pipeline hands it recorded calls; as an exporter of OpenTelemetry's it takes the spans of a pipeline of your own.
     Raises ConfigurationError when *folder* is a URL.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], resource: Mapping[str, Any] | None = None) -> None:
         check_local(folder)
         self.folder = Path(folder)
         self.path: Path | None = None
         self.dropped = 0
-        """Spans that could not be written (disk full, folder gone)."""
+        """Spans that ``export`` could not write (disk full, folder not writable)."""
+        self._resource = resource or {}
+        self._texts: dict[int, tuple[object, str]] = {}
+        self._scope = otlp_text.scope_text(semconv.SCOPE, None)
         self._pid = 0
         self._lock = threading.Lock()
 
+    def encoded(self, record: CallRecord, attributes: Mapping[str, Any]) -> tuple[str, str]:
+        """A recorded call with *attributes* as the texts of its resource and of its span, for ``write``."""
+        resource = self._resource if record.resource is None else record.resource
+        return self._resource_text(resource), otlp_text.record_text(record, attributes)
+
+    def write(self, encoded: Sequence[tuple[str, str]]) -> None:
+        """Append encoded calls, a line for each run of one resource. Raises OSError; nothing of them is written then."""
+        lines = (
+            otlp_text.line(resource, self._scope, [span for _, span in group])
+            for resource, group in itertools.groupby(encoded, key=lambda one: one[0])
+        )
+        self._append(otlp_text.utf8("".join(lines)))
+
+    def write_losses(self, lost: Iterable[tuple[str, str, int]], since_ns: int) -> None:
+        """Append a record of lost calls: (place, reason, count). Raises OSError."""
+        times = (since_ns, time.time_ns())
+        spans = [
+            otlp_text.losses_text((secrets.randbits(128) | 1, secrets.randbits(64) | 1), place, reason, count, times)
+            for place, reason, count in lost
+        ]
+        self.write([(self._resource_text(self._resource), span) for span in spans])
+
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Append *spans* as one line."""
+        """Append *spans*, one line."""
         if not spans:
             return SpanExportResult.SUCCESS
-        line = (json.dumps(encode(spans), separators=(",", ":"), ensure_ascii=False) + "\n").encode("utf-8")
         try:
-            with self._lock:
-                self._append(line)
-        except OSError as error:
+            self._append(otlp_text.utf8("".join(self._lines(spans))))
+        except OSError:
             self.dropped += len(spans)
-            if self.dropped == len(spans):
-                logger.warning("span log %s cannot be written (%s); spans are dropped", self.folder, error.strerror)
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
 
-    def _append(self, line: bytes) -> None:
-        if self.path is None or self._pid != os.getpid():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._pid = os.getpid()
-            start = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-            self.path = self.folder / f"spans-{start}-{self._pid}-{secrets.token_hex(3)}.jsonl"
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            size = os.fstat(handle).st_size
-            if os.write(handle, line) != len(line):
-                os.ftruncate(handle, size)
-                raise OSError(28, "no space left for a whole line")
-        finally:
-            os.close(handle)
+    def _lines(self, spans: Sequence[ReadableSpan]) -> Iterable[str]:
+        groups: dict[tuple[str, str], list[str]] = {}
+        for span in spans:
+            scope = span.instrumentation_scope
+            name = "{}" if scope is None else otlp_text.scope_text(scope.name, scope.version)
+            group = groups.setdefault((self._resource_text(span.resource.attributes), name), [])
+            group.append(otlp_text.span_text(span))
+        return (otlp_text.line(resource, scope, texts) for (resource, scope), texts in groups.items())
+
+    def _resource_text(self, resource: Mapping[str, Any]) -> str:
+        known = self._texts.get(id(resource))
+        if known is None or known[0] is not resource:
+            if len(self._texts) > 64:
+                self._texts.clear()
+            known = self._texts[id(resource)] = (resource, otlp_text.pairs(resource))
+        return known[1]
+
+    def _append(self, data: bytes) -> None:
+        if self._pid != os.getpid():  # a forked child: its parent's lock may be held for ever
+            self._pid, self._lock, self.path = os.getpid(), threading.Lock(), None
+        with self._lock:
+            try:
+                handle = self._opened()
+            except FileNotFoundError:  # the folder is gone, or not there yet
+                os.makedirs(self.folder, mode=0o700, exist_ok=True)
+                handle = self._opened()
+            try:
+                size = os.fstat(handle).st_size
+                if os.write(handle, data) != len(data):
+                    os.ftruncate(handle, size)
+                    raise OSError(errno.ENOSPC, "no space left for a whole line")
+            finally:
+                os.close(handle)
+            if size > ROLL_BYTES:
+                self.path = None
+
+    def _opened(self) -> int:
+        if self.path is not None:
+            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        start = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        path = self.folder / f"spans-{start}-{self._pid}-{secrets.token_hex(6)}.jsonl"
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        self.path = path
+        return handle
 
     def shutdown(self) -> None:
         """Nothing is buffered here."""
@@ -75,86 +131,3 @@ class SpanLog(SpanExporter):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Nothing is buffered here."""
         return True
-
-
-def encode(spans: Iterable[ReadableSpan]) -> dict[str, Any]:
-    """OTLP's TracesData as JSON values: hex ids, 64-bit integers as text, enumerations as numbers, absent means default."""
-    resources: dict[int, tuple[ReadableSpan, dict[int, tuple[ReadableSpan, list[dict[str, Any]]]]]] = {}
-    for span in spans:
-        _, scopes = resources.setdefault(id(span.resource), (span, {}))
-        _, encoded = scopes.setdefault(id(span.instrumentation_scope), (span, []))
-        encoded.append(_span(span))
-    return {
-        "resourceSpans": [
-            {
-                "resource": {"attributes": _attributes(first.resource.attributes)},
-                "scopeSpans": [{"scope": _scope(span), "spans": encoded} for span, encoded in scopes.values()],
-            }
-            for first, scopes in resources.values()
-        ]
-    }
-
-
-def _scope(span: ReadableSpan) -> dict[str, Any]:
-    scope = span.instrumentation_scope
-    if scope is None:
-        return {}
-    return {"name": scope.name, **({"version": scope.version} if scope.version else {})}
-
-
-def _span(span: ReadableSpan) -> dict[str, Any]:
-    context = span.context
-    assert context is not None
-    out: dict[str, Any] = {
-        "traceId": f"{context.trace_id:032x}",
-        "spanId": f"{context.span_id:016x}",
-        "name": span.name,
-        "kind": span.kind.value + 1,
-        "startTimeUnixNano": str(span.start_time or 0),
-        "endTimeUnixNano": str(span.end_time or 0),
-        "attributes": _attributes(span.attributes or {}),
-    }
-    if span.parent is not None:
-        out["parentSpanId"] = f"{span.parent.span_id:016x}"
-    status = {"code": span.status.status_code.value}
-    if span.status.status_code.value:
-        out["status"] = {**status, **({"message": span.status.description} if span.status.description else {})}
-    if span.events:
-        out["events"] = [
-            {
-                "timeUnixNano": str(event.timestamp),
-                "name": event.name,
-                "attributes": _attributes(event.attributes or {}),
-            }
-            for event in span.events
-        ]
-    if span.links:
-        out["links"] = [
-            {
-                "traceId": f"{link.context.trace_id:032x}",
-                "spanId": f"{link.context.span_id:016x}",
-                "attributes": _attributes(link.attributes or {}),
-            }
-            for link in span.links
-        ]
-    return out
-
-
-def _attributes(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _value(value)} for key, value in attributes.items()]
-
-
-def _value(value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        return {"stringValue": value}
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, int):
-        return {"intValue": str(value)}
-    if isinstance(value, float):
-        return {"doubleValue": value}
-    if isinstance(value, Mapping):
-        return {"kvlistValue": {"values": _attributes(value)}}
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return {"arrayValue": {"values": [_value(item) for item in value]}}
-    return {"stringValue": str(value)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -21,11 +21,14 @@ class Terminal(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Print one line a call; other spans are passed over."""
-        out = self._out or sys.stderr
-        lines = [line(span.name, span.attributes) for span in spans if span.attributes and _is_call(span.attributes)]
-        if lines:
-            print("\n".join(lines), file=out, flush=True)
+        self.show((span.name, span.attributes) for span in spans if span.attributes)
         return SpanExportResult.SUCCESS
+
+    def show(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Print one line a call, given as name and attributes; what is no call is passed over."""
+        lines = [line(name, attributes) for name, attributes in calls if _is_call(attributes)]
+        if lines:
+            print("\n".join(lines), file=self._out or sys.stderr, flush=True)
 
     def shutdown(self) -> None:
         """Nothing is buffered here."""

@@ -8,6 +8,7 @@ Needs opentelemetry-instrumentation, which comes with that command.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -16,9 +17,11 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from tracewrap import semconv
 from tracewrap.capture.state import state
 from tracewrap.capture.wrap import instrument, uninstrument
+from tracewrap.errors import TracewrapError
 from tracewrap.estimate.exporter import JoiningExporter
-from tracewrap.pipeline import catalog_loader, settings
-from tracewrap.sinks.otlp import otlp
+from tracewrap.pipeline import catalog_loader, configured
+from tracewrap.settings import anything_set, settings
+from tracewrap.sinks.otlp import exporter
 
 
 class _Instrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ignore]
@@ -32,6 +35,7 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ignore]
         return (self.package,)
 
     def _instrument(self, **kwargs: Any) -> None:
+        _configure_once()
         provider = kwargs.get("tracer_provider")
         if provider is not None:
             state.tracer = provider.get_tracer(semconv.SCOPE)
@@ -39,6 +43,21 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ignore]
 
     def _uninstrument(self, **_: Any) -> None:
         uninstrument(self.vendor)
+
+
+_configured: list[bool] = []
+
+
+def _configure_once() -> None:
+    """Honour TRACEWRAP_* and pyproject.toml as ``configure()`` does; who calls this catches nothing, so that mistakes are a line each."""
+    if _configured or not anything_set():
+        return
+    _configured.append(True)
+    try:
+        for note in configured().notes:
+            print(f"tracewrap: {note}", file=sys.stderr)
+    except TracewrapError as error:
+        print(f"tracewrap: calls are not recorded ({error})", file=sys.stderr)
 
 
 class OpenAIInstrumentor(_Instrumentor):
@@ -60,7 +79,7 @@ class CohereInstrumentor(_Instrumentor):
 
 
 class JoinedOTLPExporter(JoiningExporter):
-    """``OTEL_TRACES_EXPORTER=tracewrap_otlp``: OTLP over HTTP, set up by OTEL_EXPORTER_OTLP_*, with estimates added to every LLM span."""
+    """``OTEL_TRACES_EXPORTER=tracewrap_otlp``: OTLP as OTEL_EXPORTER_OTLP_* say, gRPC too, with estimates added to every LLM span."""
 
     def __init__(self) -> None:
-        super().__init__(otlp(), catalog_loader(settings()))
+        super().__init__(exporter(), catalog_loader(settings()))

@@ -1,0 +1,74 @@
+"""Every way in which a process ends: what is queued is delivered first, for at most the bound that was set.
+
+Exit handlers cover the end of the program, ``sys.exit``, exceptions and Ctrl-C. Two ends run no exit handler: a signal that nobody handles
+(SIGTERM, SIGHUP) and ``os._exit``, by which multiprocessing, job queues and pre-fork servers end their children. The first is handled
+only where the program leaves the default, and the process then dies of the signal as it would have; ``os._exit`` is called through. A
+program that handles the signal itself, before or later, keeps its handler.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Endings:
+    """Calls *finish* before the process ends, wherever ``waiting()`` says that something would be lost."""
+
+    def __init__(self, finish: Callable[[], None], waiting: Callable[[], bool]) -> None:
+        self._finish, self._waiting = finish, waiting
+        self._exit: Any = None
+
+    def install(self) -> None:
+        """From now on, until ``remove``. Signals can be handled from the main thread only: elsewhere they stay as they are."""
+        atexit.register(self._at_exit)
+        self._exit = os._exit
+        setattr(os, "_exit", self._exit_now)  # noqa: B010 - a plain assignment would be a type error
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, self._die)
+
+    def remove(self) -> None:
+        """Leave everything as it was, but what others have put in our place meanwhile."""
+        atexit.unregister(self._at_exit)
+        if getattr(os, "_exit") == self._exit_now:  # noqa: B009
+            setattr(os, "_exit", self._exit)  # noqa: B010
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if signal.getsignal(number) == self._die:
+                    signal.signal(number, signal.SIG_DFL)
+
+    def _at_exit(self) -> None:
+        interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
+        self._finish()
+        if interrupted:
+            # The interpreter dies of SIGINT after an unhandled KeyboardInterrupt, unless source text ran since, as the making of
+            # named tuples and dataclasses does. Source text that raises it again makes the interpreter remember.
+            with contextlib.suppress(KeyboardInterrupt):
+                exec("raise KeyboardInterrupt")
+
+    def _exit_now(self, status: int) -> None:
+        """``os._exit``, after what is queued; in a child that made no call nothing is queued."""
+        try:
+            if self._waiting():
+                self._finish()
+        finally:
+            self._exit(status)
+
+    def _die(self, number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        try:
+            with contextlib.suppress(Exception):
+                self._finish()
+        finally:
+            os.kill(os.getpid(), number)

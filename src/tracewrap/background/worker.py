@@ -1,0 +1,168 @@
+"""Worker: a bounded queue and the daemon thread that empties it in batches. One of records, and one for each exporter.
+
+``put`` is on the caller's thread: it takes no lock, never blocks and never raises. The thread starts with the first item, in a forked child
+with the child's first: a fork hook that starts threads would let a gevent program run on in the child.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from tracewrap import forks
+
+logger = logging.getLogger("tracewrap")
+Item = TypeVar("Item")
+_LONG_S = 1e6
+
+
+class Worker(Generic[Item]):
+    """*work* gets lists of up to *batch* items, one list at a time, *linger_s* seconds after the first was put or as soon as
+    *hurry_at* wait.
+
+    *refused* is told of every item that finds the queue full (*limit* items).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[list[Item]], None],
+        *,
+        limit: int,
+        batch: int,
+        linger_s: float,
+        refused: Callable[[int], None],
+    ) -> None:
+        self._name, self._work, self._refused = name, work, refused
+        self._limit, self._batch, self._linger_s = limit, batch, linger_s
+        self._hurry_at = max(1, min(limit // 2, 16 * batch))
+        self._closed = False
+        self._reset()
+        forks.in_child(self._reset)
+
+    def _reset(self) -> None:
+        """A queue and locks as new; what waited before a fork is the parent's to deliver."""
+        self._items: deque[Item] = deque()
+        self._busy = threading.Lock()
+        self._owner: int | None = None
+        self._wanted, self._hurry = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._awake = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is being worked on."""
+        return not self._items and self._owner is None
+
+    def put(self, item: Item) -> None:
+        """Queue *item*; when the queue is full, drop it and say so to ``refused``."""
+        waiting = len(self._items)
+        if waiting >= self._limit:
+            self._refused(1)
+            return
+        self._items.append(item)
+        if self._closed:
+            self.drain(time.monotonic() + self._linger_s)
+        elif not self._awake:
+            self._awake = True
+            self.start()
+            self._wanted.set()
+        elif waiting == self._hurry_at:
+            self._hurry.set()
+
+    def start(self) -> None:
+        """Start the thread, if it does not run yet."""
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._run, name=f"tracewrap-{self._name}", daemon=True)
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is shutting down: what is put from now on is worked on at once
+            self._thread, self._closed = None, True
+            self.drain(time.monotonic() + self._linger_s)
+
+    def drain(self, until: float) -> bool:
+        """Work on what waits, on this thread, until the queue is empty or the monotonic clock says *until*; whether it is empty."""
+        me = threading.get_ident()
+        if self._owner == me:
+            return False  # a signal handler or a work function that puts and flushes: the work below goes on
+        while self._items:
+            if not self._busy.acquire(timeout=max(0.0, until - time.monotonic())):
+                return False
+            try:
+                self._owner = me
+                self._one_batch()
+            finally:
+                self._owner = None
+                self._busy.release()
+            if time.monotonic() >= until:
+                break
+        return self._settled(until)
+
+    def _settled(self, until: float) -> bool:
+        """Wait for a batch that another thread works on."""
+        if self._busy.acquire(timeout=max(0.0, until - time.monotonic())):
+            self._busy.release()
+        return self.idle
+
+    def wait(self, until: float) -> bool:
+        """Have the thread empty the queue, or do it here where none runs, until the monotonic clock says *until*; whether it is empty."""
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return self.drain(until)
+        while not self.idle and time.monotonic() < until:
+            self.hurry()
+            time.sleep(0.002)
+        return self.idle
+
+    def close(self) -> None:
+        """No more lingering: what is put from now on is worked on at once, by who puts it."""
+        self._closed = True
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Have the thread begin now."""
+        self._hurry.set()
+        self._wanted.set()
+
+    def take(self) -> list[Item]:
+        """What still waits, given up by the queue."""
+        left = []
+        while self._items:
+            left.append(self._items.popleft())
+        return left
+
+    def _one_batch(self) -> None:
+        batch: list[Item] = []
+        try:
+            while len(batch) < self._batch:
+                batch.append(self._items.popleft())
+        except IndexError:
+            pass
+        if not batch:
+            return
+        try:
+            self._work(batch)
+        except Exception:
+            self._refused(len(batch))
+            logger.debug("tracewrap-%s failed", self._name, exc_info=True)
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            if not self._closed:
+                self._hurry.wait(self._linger_s)
+            self._hurry.clear()
+            self._wanted.clear()
+            self._awake = False
+            self.drain(time.monotonic() + _LONG_S)
+            if self._closed and not self._items:
+                return
