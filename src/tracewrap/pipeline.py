@@ -42,7 +42,7 @@ class Pipeline:
         self._background, self._learner = background, learner
         self._endings: Endings | None = None
         if background is not None:
-            self._endings = Endings(self._finish, lambda: background.waiting)
+            self._endings = Endings(self._finish, lambda: background.waiting, lambda: background.here)
             self._endings.install()
 
     @property

@@ -150,9 +150,10 @@ def _read_text(hint: Any, text: str, where: str, metadata: Mapping[Any, Any]) ->
         return _TRUTHS[text.lower()]
     if kind in (int, float):
         try:
-            return _read(hint, kind(text), where, metadata)
+            number = kind(text)
         except ValueError:
             raise ConfigurationError(f"{where} is {text!r}; set it to a {_WORDS[kind]}") from None
+        return _read(hint, number, where, metadata)
     if kind is tuple:
         return tuple(part.strip() for part in text.split(metadata["separator"]) if part.strip())
     if kind is Mapping:

@@ -98,6 +98,11 @@ class Background:
         """Whether something would be lost if the process ended now."""
         return not self._worker.idle or any(export.waiting for export in self._sinks.exports)
 
+    @property
+    def here(self) -> bool:
+        """Whether this very thread is at work on calls, so that it must not be asked to finish them."""
+        return self._worker.here or any(export.here for export in self._sinks.exports)
+
     def flush(self, until: float) -> bool:
         """Deliver what was put, until the monotonic clock says *until*; whether everything was delivered."""
         self._worker.drain(until)

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -22,10 +23,14 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasa
 
 
 class Endings:
-    """Calls *finish* before the process ends, wherever ``waiting()`` says that something would be lost."""
+    """Calls *finish* before the process ends, wherever ``waiting()`` says that something would be lost.
 
-    def __init__(self, finish: Callable[[], None], waiting: Callable[[], bool]) -> None:
-        self._finish, self._waiting = finish, waiting
+    A signal that arrives while ``here()`` says that the interrupted thread is itself delivering is put off until that is done.
+    """
+
+    def __init__(self, finish: Callable[[], None], waiting: Callable[[], bool], here: Callable[[], bool]) -> None:
+        self._deliver, self._waiting, self._here = finish, waiting, here
+        self._finishing: int | None = None
         self._exit: Any = None
 
     def install(self) -> None:
@@ -57,6 +62,17 @@ class Endings:
             with contextlib.suppress(KeyboardInterrupt):
                 exec("raise KeyboardInterrupt")
 
+    def _finish(self) -> None:
+        """Deliver, unless this thread is at it already."""
+        me = threading.get_ident()
+        if self._finishing == me:
+            return
+        self._finishing = me
+        try:
+            self._deliver()
+        finally:
+            self._finishing = None
+
     def _exit_now(self, status: int) -> None:
         """``os._exit``, after what is queued; in a child that made no call nothing is queued."""
         try:
@@ -66,9 +82,20 @@ class Endings:
             self._exit(status)
 
     def _die(self, number: int, _: FrameType | None) -> None:
+        """Deliver, then die of the signal as the program would have."""
+        if self._finishing == threading.get_ident() or self._here():
+            with contextlib.suppress(RuntimeError):  # the interpreter is ending already
+                threading.Thread(target=_again, args=(number,), name="tracewrap-signal", daemon=True).start()
+            return
         signal.signal(number, signal.SIG_DFL)
         try:
             with contextlib.suppress(Exception):
                 self._finish()
         finally:
             os.kill(os.getpid(), number)
+
+
+def _again(number: int) -> None:
+    """Send this process the signal again, when what it interrupted has had time to end."""
+    time.sleep(0.02)
+    os.kill(os.getpid(), number)

@@ -72,6 +72,11 @@ class Export:
         self._worker.hurry()
 
     @property
+    def here(self) -> bool:
+        """Whether this very thread is sending."""
+        return self._worker.here
+
+    @property
     def waiting(self) -> int:
         """Spans that are not delivered yet."""
         return len(self._worker) + self._in_flight

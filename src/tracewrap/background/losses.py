@@ -39,7 +39,7 @@ class Losses:
         self._since_ns = 0
         self._logged_s: float | None = None
         self._troubled_s: float | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(self, place: str, reason: str, count: int = 1) -> None:
         """*count* calls did not reach *place*."""

@@ -6,11 +6,13 @@ with the child's first: a fork hook that starts threads would let a gevent progr
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from tracewrap import forks
@@ -49,7 +51,8 @@ class Worker(Generic[Item]):
         self._items: deque[Item] = deque()
         self._busy = threading.Lock()
         self._owner: int | None = None
-        self._wanted, self._hurry = threading.Event(), threading.Event()
+        # A bell that a signal handler may ring while the code it interrupted rings it; an Event would wait for itself then.
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._awake = False
 
@@ -73,9 +76,9 @@ class Worker(Generic[Item]):
         elif not self._awake:
             self._awake = True
             self.start()
-            self._wanted.set()
+            self._bell.put(None)
         elif waiting == self._hurry_at:
-            self._hurry.set()
+            self._bell.put(None)
 
     def start(self) -> None:
         """Start the thread, if it does not run yet."""
@@ -92,7 +95,7 @@ class Worker(Generic[Item]):
     def drain(self, until: float) -> bool:
         """Work on what waits, on this thread, until the queue is empty or the monotonic clock says *until*; whether it is empty."""
         me = threading.get_ident()
-        if self._owner == me:
+        if self.here:
             return False  # a signal handler or a work function that puts and flushes: the work below goes on
         while self._items:
             if not self._busy.acquire(timeout=max(0.0, until - time.monotonic())):
@@ -118,8 +121,8 @@ class Worker(Generic[Item]):
         thread = self._thread
         if thread is None or not thread.is_alive():
             return self.drain(until)
+        self.hurry()
         while not self.idle and time.monotonic() < until:
-            self.hurry()
             time.sleep(0.002)
         return self.idle
 
@@ -130,8 +133,13 @@ class Worker(Generic[Item]):
 
     def hurry(self) -> None:
         """Have the thread begin now."""
-        self._hurry.set()
-        self._wanted.set()
+        self._bell.put(None)
+        self._bell.put(None)
+
+    @property
+    def here(self) -> bool:
+        """Whether this very thread is at work on a batch."""
+        return self._owner == threading.get_ident()
 
     def take(self) -> list[Item]:
         """What still waits, given up by the queue."""
@@ -156,12 +164,15 @@ class Worker(Generic[Item]):
             logger.debug("tracewrap-%s failed", self._name, exc_info=True)
 
     def _run(self) -> None:
+        bell = self._bell
         while True:
-            self._wanted.wait()
+            bell.get()
             if not self._closed:
-                self._hurry.wait(self._linger_s)
-            self._hurry.clear()
-            self._wanted.clear()
+                with contextlib.suppress(Empty):
+                    bell.get(timeout=self._linger_s)
+            with contextlib.suppress(Empty):
+                while True:
+                    bell.get_nowait()
             self._awake = False
             self.drain(time.monotonic() + _LONG_S)
             if self._closed and not self._items:

@@ -45,7 +45,7 @@ class SpanLog(SpanExporter):
         self._texts: dict[int, tuple[object, str]] = {}
         self._scope = otlp_text.scope_text(semconv.SCOPE, None)
         self._pid = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def encoded(self, record: CallRecord, attributes: Mapping[str, Any]) -> tuple[str, str]:
         """A recorded call with *attributes* as the texts of its resource and of its span, for ``write``."""
@@ -99,7 +99,7 @@ class SpanLog(SpanExporter):
 
     def _append(self, data: bytes) -> None:
         if self._pid != os.getpid():  # a forked child: its parent's lock may be held for ever
-            self._pid, self._lock, self.path = os.getpid(), threading.Lock(), None
+            self._pid, self._lock, self.path = os.getpid(), threading.RLock(), None
         with self._lock:
             try:
                 handle = self._opened()
