@@ -1,7 +1,7 @@
 """Sending spans: OTLP over HTTP, over gRPC where its exporter is installed, or by any SpanExporter; each says what became of them.
 
-OTLP is sent as people see it (``presenting``). The HTTP sender is ours because the SDK's exporter answers with yes or no only: which of the spans were refused (partial success), whether
-it is worth trying again, and when, is in the response.
+OTLP is sent as people see it (``presenting``). The HTTP sender is ours because the SDK's exporter answers with yes or no only: which of
+the spans were refused (partial success), whether it is worth trying again, and when, is in the response.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from urllib.error import HTTPError
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from tracewrap.sinks.presenting import Presenting, shown
 from tracewrap.sinks.otlp_target import Target, target
+from tracewrap.sinks.presenting import Presenting, shown
 
 _RETRYABLE = (429, 502, 503, 504)
 """HTTP statuses after which OTLP says to try again."""
