@@ -1,0 +1,104 @@
+"""What the learner takes from a call, and which calls it takes: held exactly, with enough calls of each kind for a profile."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tracewrap.learn.learner import MAX_CALLS, Denoiser, Reservoir
+from tracewrap.records import Call, TokenUsage
+
+
+def _calls(count: int = 60) -> list[Call]:
+    """Streamed calls of a deployment; half a prompt token in ten is cached, which still counts as none."""
+    dice, out = np.random.default_rng(0), []
+    for i in range(count):
+        p, o = int(dice.integers(100, 2000)), int(dice.integers(2, 300))
+        first = 0.1 + 0.0002 * p
+        usage = TokenUsage(input_tokens=p, output_tokens=o, cached_input_tokens=p // 20)
+        raw = (first + 0.01 * (o - 1)) * (1 + dice.exponential(0.1))
+        call = Call(
+            trace_id="t", span_id="s", start_time_ns=i * 10**9, provider="openai", operation="chat", usage=usage
+        )
+        out.append(
+            dataclasses.replace(call, request_model="m", stream=True, raw_runtime_s=raw, time_to_first_chunk_s=first)
+        )
+    return out
+
+
+def _learned(calls: list[Call]) -> dict[str, Any]:
+    denoiser = Denoiser(seed=0)
+    for call in calls:
+        denoiser.observe(call)
+    denoiser.refit()
+    return {key: profile.to_dict() for key, profile in denoiser.snapshot().items()}
+
+
+def test_enough_calls_make_a_profile() -> None:
+    """The calls below teach when nothing is wrong with them: what the next test changes is what it tests."""
+    assert len(_learned(_calls())) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outcome": "error"},
+        {"outcome": "partial"},
+        {"operation": "embeddings"},
+        {"usage": None},
+        {"usage": {"source": "estimated"}},
+        {"usage": {"cached": 0.2}},
+        {"raw_runtime_s": None},
+    ],
+    ids=str,
+)
+def test_calls_that_teach_nothing(change: dict[str, Any]) -> None:
+    """Sixty failed, cut, embedding, uncounted or cached calls make no profile."""
+    changed = []
+    for call in _calls():
+        usage = change.get("usage", call.usage)
+        if isinstance(usage, dict):
+            assert call.usage is not None
+            p, o = call.usage.input_tokens or 0, call.usage.output_tokens
+            cached = int(usage.get("cached", 0.0) * p)
+            usage = TokenUsage(p, o, cached_input_tokens=cached, source=usage.get("source", "reported"))
+        changed.append(dataclasses.replace(call, **(change | {"usage": usage})))
+    assert _learned(changed) == {}
+
+
+def test_of_a_retried_call_the_last_attempt_teaches() -> None:
+    """Five seconds lost to retries, in the runtime and before the first chunk, change nothing of what is learned."""
+    retried = [
+        dataclasses.replace(
+            call,
+            attempts=2,
+            retry_s=5.0,
+            raw_runtime_s=(call.raw_runtime_s or 0.0) + 5.0,
+            time_to_first_chunk_s=(call.time_to_first_chunk_s or 0.0) + 5.0,
+        )
+        for call in _calls()
+    ]
+    (plain,), (after,) = _learned(_calls()).values(), _learned(retried).values()
+    for name in ("prompt_knots", "d0", "d1", "overhead_s"):
+        assert np.allclose(after[name], plain[name], rtol=1e-6), name
+
+
+def test_the_oldest_of_three_makes_room() -> None:
+    """A full reservoir gives the place of the oldest of the three it draws, not of the newest."""
+
+    class Dice(random.Random):
+        drawn = iter((10, 11, 12))
+
+        def randrange(self, *_: Any) -> int:
+            return next(self.drawn)
+
+    reservoir, times = Reservoir("m"), [float(i) for i in range(MAX_CALLS)]
+    times[10], times[11], times[12] = 500.0, 3.0, 900.0
+    for at in times:
+        reservoir.add((at, 100, 10, 0.2, None), random.Random(0))
+    reservoir.add((1000.0, 100, 10, 0.2, None), Dice())
+    assert [reservoir.rows[i][0] for i in (10, 11, 12)] == [500.0, 1000.0, 900.0]
