@@ -33,7 +33,8 @@ with connect() as connection:
     open_source(sys.argv[1]).load(connection, "calls", int(sys.argv[2]), int(sys.argv[3]), {n: n for n in CALL_COLUMNS})
     n = connection.execute("SELECT count(*) FROM calls").fetchone()[0]
 seconds = time.perf_counter() - began
-print(json.dumps([n, len(searches), seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([n, len(searches), seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
 """
 
 
@@ -69,8 +70,8 @@ def crowd_lines(spans: int, services: int) -> Iterator[str]:
         yield line(made, service=f"service-{first // 2000 % services}", scope="web")
 
 
-def measure(lines: Iterator[str], expected: int) -> tuple[int, float, float]:
-    """(requests, seconds, MB) of reading the day from a fresh Jaeger that holds *lines*."""
+def measure(lines: Iterator[str], expected: int) -> tuple[int, float, float, float]:
+    """(requests, seconds, seconds of CPU, MB) of reading the day from a fresh Jaeger that holds *lines*."""
     with tempfile.TemporaryDirectory() as folder, RealJaeger(Path(folder), max_traces=400_000) as jaeger:
         for text in lines:
             jaeger.send(text)
@@ -79,10 +80,10 @@ def measure(lines: Iterator[str], expected: int) -> tuple[int, float, float]:
             [sys.executable, "-c", READ, jaeger.source, str(DAY_NS), str(DAY_NS + 24 * HOUR_NS)],
             capture_output=True, text=True, check=True, timeout=600,
         )  # fmt: skip
-    found, requests, seconds, megabytes = json.loads(done.stdout)
+    found, requests, seconds, cpu_s, megabytes = json.loads(done.stdout)
     if found != expected:
         raise SystemExit(f"{found} of {expected} calls were read")
-    return requests, seconds, megabytes
+    return requests, seconds, cpu_s, megabytes
 
 
 def main() -> None:
@@ -93,7 +94,7 @@ def main() -> None:
     args = parser.parse_args()
     if jaeger_program() is None:
         raise SystemExit("no jaeger: put it on PATH or name it in TRACEWRAP_JAEGER")
-    print(f"{'a day of':<42} {'requests':>8} {'seconds':>8} {'MB':>6}")
+    print(f"{'a day of':<50} {'requests':>8} {'seconds':>8} {'CPU s':>6} {'MB':>6}")
 
     def crowded() -> Iterator[str]:
         yield from crowd_lines(args.crowd, 20)
@@ -102,8 +103,8 @@ def main() -> None:
     rows = [(f"200 calls among {args.crowd:,} spans of 20 services", crowded(), 200)]
     rows += [(f"{count:,} calls", calls_lines(count, 4), count) for count in args.calls]
     for title, lines, expected in rows:
-        requests, seconds, megabytes = measure(lines, expected)
-        print(f"{title:<42} {requests:>8} {seconds:>8.2f} {megabytes:>6.0f}", flush=True)
+        requests, seconds, cpu_s, megabytes = measure(lines, expected)
+        print(f"{title:<50} {requests:>8} {seconds:>8.2f} {cpu_s:>6.2f} {megabytes:>6.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -240,3 +240,28 @@ def test_secrets_of_an_address_are_never_printed(address: str) -> None:
         read(address)
     assert "SECRET" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_large_answer_is_cut_before_it_is_held(jaeger: FakeJaeger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More bytes than a search may hold count as full: smaller windows are asked for, and every call is read."""
+    monkeypatch.setattr("tracewrap.sources.jaeger_api.LARGEST_ANSWER", 20_000)
+    jaeger.calls = [call(i, 24.0 * i / 201) for i in range(1, 201)]
+    found, status = read(jaeger.source)
+    assert (len(found), status.complete) == (200, True)
+    assert jaeger.searches > 8
+
+
+def test_progress_is_for_terminals(
+    jaeger: FakeJaeger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A terminal sees how much of the period was read, and no trace of it in the end; a pipe sees nothing."""
+    jaeger.calls = [call(i, 24.0 * i / 101) for i in range(1, 101)]
+    monkeypatch.setattr("tracewrap.sources.progress.QUIET_S", 0.0)
+    read(jaeger.source + "?depth=10")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    read(jaeger.source + "?depth=10")
+    shown = capsys.readouterr().err
+    assert "% read, " in shown
+    assert shown.endswith("\r")
+    assert shown.rpartition("\r")[0].rpartition("\r")[2].isspace()

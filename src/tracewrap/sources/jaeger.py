@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from tracewrap.errors import SourceError
 from tracewrap.sources.addresses import Address
 from tracewrap.sources.jaeger_api import Api, Found, rfc3339
+from tracewrap.sources.lines import in_batches
 from tracewrap.sources.otlp_json import load_batches
 from tracewrap.sources.progress import Progress
 from tracewrap.sources.table import EVER, ReadStatus
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 DEPTH = 1000
 IN_FLIGHT = 4
+BATCH_BYTES = 2 * 1024 * 1024
+"""Answers parsed at a time: a few megabytes of JSON take a hundred while they are taken apart."""
 SMALLEST_WINDOW_NS = 10**6
 _EXAMPLE = "jaeger://host:16686"
 _OPTIONS = ("service", "depth", "operations", "header")
@@ -118,8 +121,8 @@ class JaegerSource:
             )
         status = ReadStatus("jaeger", self.location, trace_url=f"{self._api.base}/trace/{{trace_id}}")
         windows = [_Window(service, operation, since_ns, until_ns) for service, operation in self._targets(status)]
-        found = _batches(self._lines(windows, status))
-        load_batches(connection, table, found, since_ns, until_ns, columns, status)
+        found = in_batches(self._lines(windows, status), BATCH_BYTES)
+        load_batches(connection, table, found, since_ns, until_ns, columns, status, IN_FLIGHT)
         # A trace is returned whole by every window that it touches: copies are the interface's way, not a finding.
         status.files, status.lines, status.duplicates = None, None, 0
         return status
@@ -184,8 +187,7 @@ class JaegerSource:
 
     def _search(self, window: _Window) -> Found | None:
         smallest = window.end - window.start <= SMALLEST_WINDOW_NS
-        limit = {"limit": None} if smallest else {}
-        return self._api.search(window.service, window.operation, window.start, window.end, **limit)
+        return self._api.search(window.service, window.operation, window.start, window.end, whole=smallest)
 
     def _judge(self, found: Found, window: _Window, status: ReadStatus) -> None:
         """Say so when a window that cannot be cut further is full."""
@@ -196,9 +198,3 @@ class JaegerSource:
             f"{self.location}: incomplete: service {window.service} has {found.traces} traces or more in the millisecond"
             f" from {rfc3339(window.start)}; raise ?depth= or read the storage behind Jaeger"
         )
-
-
-def _batches(lines: Iterator[bytes]) -> Iterator[list[str]]:
-    """Each answer a batch of its own: it is one line, and long."""
-    for line in lines:
-        yield [line.decode("utf-8", "replace").replace("\0", "\ufffd")]

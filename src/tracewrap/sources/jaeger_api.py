@@ -67,13 +67,12 @@ class Api:
         found = self._object("operations", {"service": service}).get("operations") or []
         return [(str(one.get("name", "")), str(one.get("spanKind") or "").lower()) for one in found]
 
-    def search(
-        self, service: str, operation: str | None, start: int, end: int, limit: int | None = LARGEST_ANSWER
-    ) -> Found | None:
+    def search(self, service: str, operation: str | None, start: int, end: int, *, whole: bool = False) -> Found | None:
         """Traces of *service* that have a span called *operation* (None: any) in [start, end] ns; None when there is none.
 
-        An answer of more than *limit* bytes counts as full and comes without its line.
+        An answer of more than ``LARGEST_ANSWER`` bytes counts as full and comes without its line, unless it is asked for *whole*.
         """
+        limit = None if whole else LARGEST_ANSWER
         while True:
             depth = self.depth
             try:

@@ -40,26 +40,34 @@ def _zstd(path: Path) -> IO[bytes]:
 
 
 def batches(paths: Iterable[Path]) -> Iterator[list[str]]:
-    """Non-blank lines of all *paths* in lists of up to ``BATCH_LINES`` lines or about ``BATCH_BYTES`` bytes.
+    """Non-blank lines of all *paths*, in batches; SourceError when a file cannot be read."""
+    return in_batches(line for path in paths for line in _lines(path))
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with open_lines(path) as file:
+        try:
+            yield from file
+        except (OSError, EOFError, ValueError) as error:
+            raise SourceError(f"{path}: cannot be read ({error})") from None
+
+
+def in_batches(lines: Iterable[bytes], batch_bytes: int = BATCH_BYTES) -> Iterator[list[str]]:
+    """Non-blank *lines* in lists of up to ``BATCH_LINES`` lines or about *batch_bytes* bytes.
 
     Bytes that are no UTF-8 are replaced: such a line is no JSON, or its damage is inside a text.
     """
     held: list[str] = []
     size = 0
-    for path in paths:
-        with open_lines(path) as file:
-            try:
-                for line in file:
-                    text = line.decode("utf-8", "replace").strip()
-                    if not text:
-                        continue
-                    held.append(text.replace("\0", "\ufffd"))
-                    size += len(line)
-                    if size >= BATCH_BYTES or len(held) >= BATCH_LINES:
-                        yield held
-                        held, size = [], 0
-            except (OSError, EOFError, ValueError) as error:
-                raise SourceError(f"{path}: cannot be read ({error})") from None
+    for line in lines:
+        text = line.decode("utf-8", "replace").strip()
+        if not text:
+            continue
+        held.append(text.replace("\0", "\ufffd"))
+        size += len(line)
+        if size >= batch_bytes or len(held) >= BATCH_LINES:
+            yield held
+            held, size = [], 0
     if held:
         yield held
 

@@ -113,6 +113,7 @@ def load_batches(
     until_ns: int,
     columns: Mapping[str, str],
     status: ReadStatus,
+    most_threads: int | None = None,
 ) -> None:
     """Create *table* from batches of OTLP-JSON lines, taken as they come, and fill *status*; SourceError when they cannot be read."""
     import duckdb
@@ -125,6 +126,7 @@ def load_batches(
         connection.execute("CREATE OR REPLACE TEMP TABLE otlp_lines (json JSON)")
         connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {kept} FROM ({select})")
         threads = int(connection.execute("SELECT current_setting('threads')").fetchall()[0][0])
+        threads = min(threads, most_threads or threads)
         found = in_threads(lambda batch: _insert(connection, table, select, kept, batch), lines_of, threads)
         lines, torn, foreign, spans, foreign_spans, bad = (sum(column) for column in zip((0,) * 6, *found, strict=True))
     except duckdb.Error as error:
