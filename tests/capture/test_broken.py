@@ -125,7 +125,8 @@ def _run(wrapped: bool) -> list[object]:
 
 
 def _modules() -> list[types.ModuleType]:
-    names = [f"tracewrap.capture.{info.name}" for info in pkgutil.iter_modules(tracewrap.capture.__path__)]
+    found = pkgutil.walk_packages(tracewrap.capture.__path__, "tracewrap.capture.")
+    names = [info.name for info in found]
     names += ["tracewrap.vendors.openai", "tracewrap.vendors.adapter", "tracewrap.vendors.providers"]
     return [importlib.import_module(name) for name in names] + [semconv]
 

@@ -21,7 +21,7 @@ from tracewrap import semconv
 from tracewrap.capture.attributes import put_attributes
 from tracewrap.capture.counting import with_counted_input
 from tracewrap.capture.lag import LoopWatch
-from tracewrap.capture.others import open_span_of
+from tracewrap.capture.other_instrumentors import open_span_of
 from tracewrap.capture.phases import Phases, dismiss, put_phases
 from tracewrap.capture.state import drop, state, tracer
 from tracewrap.records import Outcome

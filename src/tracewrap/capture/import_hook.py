@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
+import threading
 from collections.abc import Callable, Collection, Sequence
 from types import ModuleType
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 from tracewrap.capture.state import drop
 
 _waiting: dict[str, list[Callable[[], None]]] = {}
+_asking = threading.local()
+"""``names``: modules whose other finders this thread is asking, so that one which asks all finders itself does not come round to us."""
 
 
 def after_import(module: str, action: Callable[[], None]) -> None:
@@ -31,31 +33,70 @@ def forget(modules: Collection[str]) -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds nothing itself: lets the other finders find a module that is waited for, and wraps its loader."""
+    """Finds nothing itself: lets the other finders find a module that is waited for, and puts ours round its loader.
+
+    To be asked is not to be imported: actions wait until the module has been executed, however often anybody looks for it, and
+    an import that fails leaves them waiting.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in _waiting:
+        names: set[str] = _asking.__dict__.setdefault("names", set())
+        if fullname not in _waiting or fullname in names:
             return None
-        actions = _waiting.pop(fullname)
-        spec = importlib.util.find_spec(fullname)
-        if spec is None or spec.loader is None:
-            return None
-        _run_after(spec.loader, actions)
+        names.add(fullname)
+        try:
+            spec = _found_by_others(self, fullname, path, target)
+        finally:
+            names.discard(fullname)
+        if spec is not None and spec.loader is not None and hasattr(spec.loader, "exec_module"):
+            spec.loader = _Loader(spec.loader)
         return spec
 
 
-def _run_after(loader: Any, actions: list[Callable[[], None]]) -> None:
-    """Make *loader*, which belongs to this one module, run *actions* after executing it."""
-    execute = loader.exec_module
+def _found_by_others(
+    ours: _Finder, fullname: str, path: Sequence[str] | None, target: ModuleType | None
+) -> importlib.machinery.ModuleSpec | None:
+    for finder in list(sys.meta_path):
+        if finder is ours or not hasattr(finder, "find_spec"):
+            continue
+        spec = finder.find_spec(fullname, path, target)
+        if spec is not None:
+            return spec
+    return None
 
-    def exec_module(module: ModuleType) -> None:
-        execute(module)
-        for action in actions:
+
+class _Loader(importlib.abc.Loader):
+    """Another finder's loader, which does all the work; after a module has been executed, what waited for it runs.
+
+    While the module is executed its spec names the loader itself again: whoever asks a module for its loader gets the one it would
+    have without us.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        """As the loader itself."""
+        create = getattr(self._loader, "create_module", None)
+        made: ModuleType | None = None if create is None else create(spec)
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute *module*, then run what waited for it."""
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        if getattr(module, "__loader__", None) is self:
+            module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        for action in _waiting.pop(module.__name__, []):
             try:
                 action()
             except Exception:
                 drop(f"patching {module.__name__}")
-
-    loader.exec_module = exec_module
+        if not _waiting:
+            forget(())

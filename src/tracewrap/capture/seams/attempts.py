@@ -3,82 +3,81 @@
 from __future__ import annotations
 
 import functools
-import weakref
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from tracewrap.capture.call import CURRENT
+from tracewrap.capture.call import CURRENT, OpenCall
+from tracewrap.capture.patches import Make, Switch
 from tracewrap.capture.phases import attend
 
-Reference = weakref.ref[Any] | None
+Step = Callable[[OpenCall, tuple[Any, ...], Mapping[str, Any]], None]
+"""(call, positional arguments with the object first, keyword arguments): what to note of a step of *call*."""
 
 
-def counting(is_async: bool, original: Any, reference: Reference) -> Any:
-    """The SDK's pause between two attempts: when it is over, the next attempt begins."""
-    if is_async:
+def steps(is_async: bool) -> tuple[tuple[str, Make], ...]:
+    """(method of an SDK's client class, maker of its replacement)."""
+    return (
+        ("_sleep_for_retry", _after(_paused, is_async)),
+        ("_process_response", before(_responded)),
+        ("_prepare_request", _after(functools.partial(_prepared, is_async=is_async), is_async)),
+    )
 
-        async def async_pause(*args: Any, **kwargs: Any) -> Any:
-            result = await original(*(args if reference is None else (reference(), *args)), **kwargs)
+
+def before(step: Step) -> Make:
+    """Maker of a replacement that tells *step* of each run before it."""
+
+    def make(original: Any, switch: Switch) -> Any:
+        @functools.wraps(original)
+        def told(*args: Any, **kwargs: Any) -> Any:
             with suppress(Exception):
-                _next_attempt()
+                _tell(step, args, kwargs)
+            return original(*args, **kwargs)
+
+        return told
+
+    return make
+
+
+def _after(step: Step, is_async: bool) -> Make:
+    """Maker of a replacement that tells *step* of each run when it is over. The two forms differ by ``await`` alone."""
+
+    def make(original: Any, switch: Switch) -> Any:
+        @functools.wraps(original)
+        async def told_async(*args: Any, **kwargs: Any) -> Any:
+            result = await original(*args, **kwargs)
+            with suppress(Exception):
+                _tell(step, args, kwargs)
             return result
-
-        return async_pause
-
-    def pause(*args: Any, **kwargs: Any) -> Any:
-        result = original(*(args if reference is None else (reference(), *args)), **kwargs)
-        with suppress(Exception):
-            _next_attempt()
-        return result
-
-    return pause
-
-
-def _next_attempt() -> None:
-    call = CURRENT.get()
-    if call is not None:
-        call.attempt()
-
-
-def seeing_response(original: Any, reference: Reference) -> Any:
-    """The SDK looks at the response of an attempt: its headers are the call's."""
-
-    @functools.wraps(original)
-    def process_response(*args: Any, **kwargs: Any) -> Any:
-        call = CURRENT.get()
-        if call is not None:
-            call.response = kwargs.get("response")
-        if reference is not None:
-            return original(reference(), *args, **kwargs)
-        return original(*args, **kwargs)
-
-    return process_response
-
-
-def attending(is_async: bool, original: Any, reference: Reference) -> Any:
-    """The SDK's last look at a request before it hands it to its HTTP library, once an attempt."""
-    if is_async:
 
         @functools.wraps(original)
-        async def prepare_async(*args: Any, **kwargs: Any) -> Any:
-            result = await original(*(args if reference is None else (reference(), *args)), **kwargs)
+        def told(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
             with suppress(Exception):
-                _attend(args, kwargs, True)
+                _tell(step, args, kwargs)
             return result
 
-        return prepare_async
+        return told_async if is_async else told
 
-    @functools.wraps(original)
-    def prepare(*args: Any, **kwargs: Any) -> Any:
-        result = original(*(args if reference is None else (reference(), *args)), **kwargs)
-        with suppress(Exception):
-            _attend(args, kwargs, False)
-        return result
-
-    return prepare
+    return make
 
 
-def _attend(args: tuple[Any, ...], kwargs: dict[str, Any], is_async: bool) -> None:
+def _tell(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     call = CURRENT.get()
     if call is not None:
-        attend(call, args[-1] if args else kwargs["request"], is_async)
+        step(call, args, kwargs)
+
+
+def _paused(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """The pause between two attempts is over."""
+    call.attempt()
+
+
+def _responded(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """The SDK looks at the response of an attempt: its headers are the call's."""
+    call.response = kwargs.get("response")
+
+
+def _prepared(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, is_async: bool) -> None:
+    """The SDK's last look at a request before it hands it to its HTTP library."""
+    attend(call, args[1] if len(args) > 1 else kwargs["request"], is_async)

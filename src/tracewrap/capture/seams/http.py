@@ -10,103 +10,62 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 from tracewrap.capture.bodies import is_event_stream, tee
-from tracewrap.capture.call import CURRENT, OpenCall, describe_status, fail, finish, leave, start
+from tracewrap.capture.call import CURRENT, OpenCall, describe_status, finish, leave, start
+from tracewrap.capture.patches import Make, Switch, patch
 from tracewrap.capture.phases import attend
+from tracewrap.capture.seams.attempts import before
 from tracewrap.capture.seams.split_calls import batch_call, note_part
-from tracewrap.capture.seams.split_calls import maker as batch_maker
+from tracewrap.capture.seams.watch import VendorWatch, watched
 from tracewrap.capture.state import drop
-from tracewrap.vendors.adapter import Adapter, Reply, Seam
-
-Reference = weakref.ref[Any] | None
-Make = Callable[[Any, Reference], Any]
+from tracewrap.vendors.adapter import Adapter, Reply
 
 
-def maker(adapter: Adapter, seam: Seam, gate: list[bool]) -> Make:
-    """Maker of the replacement for the method of *seam*, of a class or (reference given) of an instance."""
-    if seam.kind == "batched":
-        return batch_maker(adapter, seam, gate)  # type: ignore[no-any-return]
-    if seam.kind == "managed":
-        return functools.partial(_managed, adapter, seam.is_async, gate)
-    return functools.partial(_http_async if seam.is_async else _http, adapter, gate)
+def managed(adapter: Adapter, is_async: bool) -> Make:
+    """Maker of the replacement for a method that returns a context manager of the response."""
 
-
-def _http(adapter: Adapter, gate: list[bool], original: Any, reference: Reference) -> Any:
-    @functools.wraps(original)
-    def request(*args: Any, **kwargs: Any) -> Any:
-        if reference is not None:
-            args = (reference(), *args)
-        try:
-            call = _enter(adapter, args, kwargs) if gate[0] else None
-        except Exception:
-            call = None
-        if call is None:
-            response = original(*args, **kwargs)
+    def make(original: Any, switch: Switch) -> Any:
+        @functools.wraps(original)
+        def stream(*args: Any, **kwargs: Any) -> Any:
+            manager = original(*args, **kwargs)
             with suppress(Exception):
-                note_part(adapter, args, kwargs, response)
-            return response
-        try:
-            response = original(*args, **kwargs)
-        except BaseException as error:
-            with suppress(Exception):
-                leave(call)
-                fail(call, error)
-            raise
-        with suppress(Exception):
-            _read(call, response)
-        return response
-
-    return request
-
-
-def _http_async(adapter: Adapter, gate: list[bool], original: Any, reference: Reference) -> Any:
-    @functools.wraps(original)
-    async def arequest(*args: Any, **kwargs: Any) -> Any:
-        if reference is not None:
-            args = (reference(), *args)
-        try:
-            call = _enter(adapter, args, kwargs) if gate[0] else None
-        except Exception:
-            call = None
-        if call is None:
-            response = await original(*args, **kwargs)
-            with suppress(Exception):
-                note_part(adapter, args, kwargs, response)
-            return response
-        try:
-            response = await original(*args, **kwargs)
-        except BaseException as error:
-            with suppress(Exception):
-                leave(call)
-                fail(call, error)
-            raise
-        with suppress(Exception):
-            _read(call, response)
-        return response
-
-    return arequest
-
-
-def _managed(adapter: Adapter, is_async: bool, gate: list[bool], original: Any, reference: Reference) -> Any:
-    @functools.wraps(original)
-    def stream(*args: Any, **kwargs: Any) -> Any:
-        if reference is not None:
-            args = (reference(), *args)
-        manager = original(*args, **kwargs)
-        try:
-            if gate[0]:
-                begin = functools.partial(_enter, adapter, args, kwargs)
-                manager.gen = (AsyncBlock if is_async else Block)(manager.gen, begin)
-        except Exception:
+                if switch.admits(args[0]):
+                    watch = BlockWatch(adapter, is_async, functools.partial(_enter, adapter, args, kwargs))
+                    manager.gen = (AsyncBlock if is_async else Block)(manager.gen, watch)
             return manager
-        return manager
 
-    return stream
+        return stream
+
+    return make
+
+
+class ResponseWatch(VendorWatch):
+    """Round a method that returns the HTTP response, read."""
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
+        """Begin recording; None: pass it through."""
+        return _enter(self.adapter, args, kwargs)
+
+    def received(self, call: OpenCall, result: Any) -> None:
+        """The response has arrived, whole."""
+        now = perf_counter()
+        leave(call)
+        try:
+            call.response = result
+            if refused(call, result, now):
+                return
+            result.json = _SeenJson(call, now, weakref.ref(result))
+        except Exception:
+            drop("response")
+
+    def passed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        """It may be part of a call that was split into several requests."""
+        note_part(self.adapter, args, kwargs, result)
 
 
 def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
@@ -121,39 +80,19 @@ def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> O
         return None
     call = start(adapter, args[0], *found)
     if call is not None and adapter.sender is not None:
-        _listen_below(getattr(args[0], adapter.sender))
+        sender = type(getattr(args[0], adapter.sender))
+        is_async = inspect.iscoroutinefunction(sender.send)
+        patch(sender, "send", before(_SENDING[is_async]), adapter.provider, everyone=True, purpose="attend")
     return call
 
 
-def _listen_below(sender: Any) -> None:
-    """See the requests that the SDK's HTTP client sends for a call of ours: it builds them itself, so its ``send`` is where they pass."""
-    if "send" in vars(sender):
-        return  # ours already, or the program's own
-    send = type(sender).send
-    alive, is_async = weakref.ref(sender), inspect.iscoroutinefunction(send)
-
-    @functools.wraps(send)
-    def sending(request: Any, *args: Any, **kwargs: Any) -> Any:
-        with suppress(Exception):
-            call = CURRENT.get()
-            if call is not None:
-                attend(call, request, is_async)
-        return send(alive(), request, *args, **kwargs)
-
-    sender.send = sending
+def _sending(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, is_async: bool) -> None:
+    """The SDK's HTTP client sends a request: it builds it itself, so this is where it passes."""
+    if call.adapter.sender is not None and getattr(call.client, call.adapter.sender, None) is args[0]:
+        attend(call, args[1] if len(args) > 1 else kwargs["request"], is_async)
 
 
-def _read(call: OpenCall, response: Any) -> None:
-    """The response of an ``http`` seam has arrived, whole."""
-    now = perf_counter()
-    leave(call)
-    try:
-        call.response = response
-        if refused(call, response, now):
-            return
-        response.json = _SeenJson(call, now, weakref.ref(response))
-    except Exception:
-        drop("response")
+_SENDING = {is_async: functools.partial(_sending, is_async=is_async) for is_async in (False, True)}
 
 
 def refused(call: OpenCall, response: Any, now: float) -> bool:
@@ -196,36 +135,41 @@ class _SeenJson:
                 finish(self._call, Reply(), ended=self._ended)
 
 
+class BlockWatch(VendorWatch):
+    """Round the first step of a context manager's generator, which sends the request and yields the response."""
+
+    def __init__(self, adapter: Adapter, is_async: bool, enter: Callable[[], OpenCall | None]) -> None:
+        super().__init__(adapter, is_async)
+        self._enter = enter
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
+        """The block is entered: nothing was sent before."""
+        return self._enter()
+
+    def received(self, call: OpenCall, result: Any) -> None:
+        """The response has its headers; its body is yet to come."""
+        now = perf_counter()
+        leave(call)
+        call.response = result
+        if not refused(call, result, now):
+            tee(call, result, is_async=self.is_async, events=call.request.stream or is_event_stream(result))
+
+
 class Block:
-    """The generator of a context manager, recorded: its first step sends the request, what it yields is the response."""
+    """The generator of a context manager, recorded."""
 
-    __slots__ = ("begin", "inner")
+    __slots__ = ("_first", "inner")
 
-    def __init__(self, inner: Any, begin: Callable[[], OpenCall | None]):
+    def __init__(self, inner: Any, watch: BlockWatch):
         self.inner = inner
-        self.begin: Callable[[], OpenCall | None] | None = begin
+        self._first: Any = watched(functools.partial(next, inner), watch)
 
     def __iter__(self) -> Block:
         return self
 
     def __next__(self) -> Any:
-        begin, self.begin = self.begin, None
-        try:
-            call = begin() if begin is not None else None
-        except Exception:
-            call = None
-        if call is None:
-            return next(self.inner)
-        try:
-            response = next(self.inner)
-        except BaseException as error:
-            with suppress(Exception):
-                leave(call)
-                fail(call, error)
-            raise
-        with suppress(Exception):
-            _opened(call, response, False)
-        return response
+        first, self._first = self._first, None
+        return next(self.inner) if first is None else first()
 
     def throw(self, *error: Any) -> Any:
         """As a generator's."""
@@ -239,33 +183,18 @@ class Block:
 class AsyncBlock:
     """The async generator of a context manager, recorded."""
 
-    __slots__ = ("begin", "inner")
+    __slots__ = ("_first", "inner")
 
-    def __init__(self, inner: Any, begin: Callable[[], OpenCall | None]):
+    def __init__(self, inner: Any, watch: BlockWatch):
         self.inner = inner
-        self.begin: Callable[[], OpenCall | None] | None = begin
+        self._first: Any = watched(functools.partial(anext, inner), watch)
 
     def __aiter__(self) -> AsyncBlock:
         return self
 
     async def __anext__(self) -> Any:
-        begin, self.begin = self.begin, None
-        try:
-            call = begin() if begin is not None else None
-        except Exception:
-            call = None
-        if call is None:
-            return await anext(self.inner)
-        try:
-            response = await anext(self.inner)
-        except BaseException as error:
-            with suppress(Exception):
-                leave(call)
-                fail(call, error)
-            raise
-        with suppress(Exception):
-            _opened(call, response, True)
-        return response
+        first, self._first = self._first, None
+        return await (anext(self.inner) if first is None else first())
 
     async def athrow(self, *error: Any) -> Any:
         """As an async generator's."""
@@ -274,12 +203,3 @@ class AsyncBlock:
     async def aclose(self) -> None:
         """As an async generator's."""
         await self.inner.aclose()
-
-
-def _opened(call: OpenCall, response: Any, is_async: bool) -> None:
-    """The response of a ``managed`` seam has its headers; its body is yet to come."""
-    now = perf_counter()
-    leave(call)
-    call.response = response
-    if not refused(call, response, now):
-        tee(call, response, is_async=is_async, events=call.request.stream or is_event_stream(response))

@@ -6,17 +6,15 @@ by its first item, which is the very object the caller passed.
 
 from __future__ import annotations
 
-import functools
 import operator
-import weakref
 from collections.abc import Mapping
-from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 from tracewrap.capture.call import OpenCall, fail, finish, leave, start
+from tracewrap.capture.seams.watch import VendorWatch
 from tracewrap.capture.state import drop
-from tracewrap.vendors.adapter import Adapter, Seam
+from tracewrap.vendors.adapter import Adapter
 
 _open: dict[int, list[_Batch]] = {}
 """id of a client -> the batches that are open on it."""
@@ -72,60 +70,27 @@ class _Batch:
             drop("reading an answer")
 
 
-def maker(adapter: Adapter, seam: Seam, gate: list[bool]) -> Any:
-    """Maker of the replacement for the method of *seam*, of a class or (reference given) of an instance."""
-    return functools.partial(_batched_async if seam.is_async else _batched, adapter, seam, gate)
+class SplitWatch(VendorWatch):
+    """Round a method of the user's client; ``via``: the attribute that holds the client which sends its requests."""
 
+    def __init__(self, adapter: Adapter, is_async: bool, via: str | None) -> None:
+        super().__init__(adapter, is_async)
+        self._via = via
 
-def _begin(adapter: Adapter, seam: Seam, gate: list[bool], owner: Any, kwargs: Mapping[str, Any]) -> _Batch | None:
-    with suppress(Exception):
-        found = adapter.batch_of(kwargs) if gate[0] and adapter.batch_of is not None else None
-        if found is not None:
-            client = operator.attrgetter(seam.via)(owner) if seam.via else owner
-            call = start(adapter, client, found[0], found[1])
-            return None if call is None else _Batch(call, client, found[2])
-    return None
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Batch | None:
+        """A call that may become several requests."""
+        found = self.adapter.batch_of(kwargs) if self.adapter.batch_of is not None else None
+        if found is None:
+            return None
+        client = operator.attrgetter(self._via)(args[0]) if self._via else args[0]
+        call = start(self.adapter, client, found[0], found[1])
+        return None if call is None else _Batch(call, client, found[2])
 
+    def received(self, call: _Batch, result: Any) -> None:
+        """All its requests were answered."""
+        call.end(result)
 
-def _batched(adapter: Adapter, seam: Seam, gate: list[bool], original: Any, reference: weakref.ref[Any] | None) -> Any:
-    @functools.wraps(original)
-    def method(*args: Any, **kwargs: Any) -> Any:
-        if reference is not None:
-            args = (reference(), *args)
-        batch = _begin(adapter, seam, gate, args[0], kwargs)
-        if batch is None:
-            return original(*args, **kwargs)
-        try:
-            result = original(*args, **kwargs)
-        except BaseException as error:
-            with suppress(Exception):
-                batch.end(error=error)
-            raise
-        with suppress(Exception):
-            batch.end(result)
-        return result
-
-    return method
-
-
-def _batched_async(
-    adapter: Adapter, seam: Seam, gate: list[bool], original: Any, reference: weakref.ref[Any] | None
-) -> Any:
-    @functools.wraps(original)
-    async def method(*args: Any, **kwargs: Any) -> Any:
-        if reference is not None:
-            args = (reference(), *args)
-        batch = _begin(adapter, seam, gate, args[0], kwargs)
-        if batch is None:
-            return await original(*args, **kwargs)
-        try:
-            result = await original(*args, **kwargs)
-        except BaseException as error:
-            with suppress(Exception):
-                batch.end(error=error)
-            raise
-        with suppress(Exception):
-            batch.end(result)
-        return result
-
-    return method
+    def failed(self, call: Any, error: BaseException) -> bool:
+        """One of them was not."""
+        call.end(error=error)
+        return False

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import json
 import sys
-import weakref
-from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 from tracewrap.capture.bodies import Body, is_event_stream, tee
-from tracewrap.capture.call import CURRENT, OpenCall, fail, finish, leave, start
+from tracewrap.capture.call import CURRENT, OpenCall, finish, leave, start
 from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.http import refused
+from tracewrap.capture.seams.watch import Watch
 from tracewrap.capture.state import drop
 from tracewrap.vendors import adapters
 from tracewrap.vendors.adapter import Adapter
@@ -35,14 +34,14 @@ _SENDERS = (
 )
 
 
-def senders_of(client: object) -> list[tuple[str, Any]]:
-    """(method, maker of its replacement) of an HTTP client or transport; empty for anything else."""
+def senders_of(client: object) -> list[tuple[str, bool]]:
+    """(method, whether it is async) by which an HTTP client or transport sends; empty for anything else."""
     found = []
     for module in ("httpx", "httpx2"):
         for name, method, is_async in _SENDERS:
             cls = getattr(sys.modules.get(module), name, None)
             if cls is not None and isinstance(client, cls):
-                found.append((method, sending_async if is_async else sending))
+                found.append((method, is_async))
     return found
 
 
@@ -98,83 +97,31 @@ def _body_of(request: Any) -> dict[str, Any] | None:
     return body if type(body) is dict else None
 
 
-def received(call: OpenCall, response: Any, is_async: bool) -> None:
-    """The headers of *response* are here; perhaps its body too."""
-    try:
-        now = perf_counter()
-        leave(call)
-        call.response = response
-        if refused(call, response, now):
-            return
-        events = is_event_stream(response)
-        if hasattr(response, "_content"):
-            body = Body(call.adapter, events=events)
-            body.feed(response.content)
-            finish(call, body.reply(), ended=now)
-        else:
-            tee(call, response, is_async=is_async, events=events)
-    except Exception:
-        drop("response")
+class TransportWatch(Watch):
+    """Round a client's ``send`` or a transport's ``handle_request`` and ``handle_async_request``."""
 
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
+        """Begin recording; None: pass it through."""
+        request = args[1] if len(args) > 1 else kwargs["request"]
+        call = begin_request(args[0], request)
+        if call is not None:
+            attend(call, request, self.is_async)
+        return call
 
-def _failed(call: OpenCall, error: BaseException) -> None:
-    leave(call)
-    fail(call, error)
-
-
-def sending(original: Any, reference: weakref.ref[Any] | None) -> Any:
-    """Replacement of a sync client's ``send`` or a transport's ``handle_request``."""
-
-    def send(*args: Any, **kwargs: Any) -> Any:
-        if reference is not None:
-            args = (reference(), *args)
+    def received(self, call: OpenCall, result: Any) -> None:
+        """The headers of the response are here; perhaps its body too."""
         try:
-            call = _begun(args, kwargs, False)
+            now = perf_counter()
+            leave(call)
+            call.response = result
+            if refused(call, result, now):
+                return
+            events = is_event_stream(result)
+            if hasattr(result, "_content"):
+                body = Body(call.adapter, events=events)
+                body.feed(result.content)
+                finish(call, body.reply(), ended=now)
+            else:
+                tee(call, result, is_async=self.is_async, events=events)
         except Exception:
-            call = None
-        if call is None:
-            return original(*args, **kwargs)
-        try:
-            response = original(*args, **kwargs)
-        except BaseException as error:
-            with suppress(Exception):
-                _failed(call, error)
-            raise
-        with suppress(Exception):
-            received(call, response, False)
-        return response
-
-    return send
-
-
-def sending_async(original: Any, reference: weakref.ref[Any] | None) -> Any:
-    """Replacement of an async client's ``send`` or a transport's ``handle_async_request``."""
-
-    async def send(*args: Any, **kwargs: Any) -> Any:
-        if reference is not None:
-            args = (reference(), *args)
-        try:
-            call = _begun(args, kwargs, True)
-        except Exception:
-            call = None
-        if call is None:
-            return await original(*args, **kwargs)
-        try:
-            response = await original(*args, **kwargs)
-        except BaseException as error:
-            with suppress(Exception):
-                _failed(call, error)
-            raise
-        with suppress(Exception):
-            received(call, response, True)
-        return response
-
-    return send
-
-
-def _begun(args: tuple[Any, ...], kwargs: dict[str, Any], is_async: bool) -> OpenCall | None:
-    request = args[1] if len(args) > 1 else kwargs["request"]
-    call = begin_request(args[0], request)
-    if call is not None:
-        attend(call, request, is_async)
-    return call
+            drop("response")

@@ -19,15 +19,14 @@ from tracewrap.capture.state import drop, state, tracer
 from tracewrap.vendors.adapter import Adapter
 
 
-def watched(adapter: Adapter, client: object, result: Any, is_async: bool) -> Any:
-    """*result* itself; if it is the SDK's reader of result lines, each line that passes is recorded."""
+def record_lines(adapter: Adapter, client: object, result: Any, is_async: bool) -> None:
+    """If *result* is the SDK's reader of result lines, record each line that passes."""
     try:
         if adapter.read_line is not None and type(result).__name__ in ("JSONLDecoder", "AsyncJSONLDecoder"):
             lines = _reading_async if is_async else _reading
             result._iterator = lines(adapter, client, result._iterator)
     except Exception:
         drop("batch results")
-    return result
 
 
 def _reading(adapter: Adapter, client: object, lines: Iterator[Any]) -> Iterator[Any]:

@@ -1,0 +1,87 @@
+"""The seam of kind ``options``: ``request(cast_to, options, ...)`` of the openai and anthropic SDKs, through which all their calls go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
+from tracewrap.capture.call import OpenCall, finish, leave, start
+from tracewrap.capture.seams.vendor_batches import record_lines
+from tracewrap.capture.seams.watch import VendorWatch
+from tracewrap.capture.state import drop, state
+from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close, without_usage, without_usage_async
+from tracewrap.vendors.providers import STREAM_USAGE_PROVIDERS
+
+
+class RequestWatch(VendorWatch):
+    """Round ``request(client, cast_to, options, ...)``."""
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
+        """Begin recording; None: pass it through."""
+        try:
+            options = args[2] if len(args) > 2 else kwargs.get("options")
+            if options is None or (options.method != "post" and options.method.lower() != "post"):
+                return None
+            call = start(self.adapter, args[0], options.url, options.json_data, options)
+            if call is not None and call.request.asks_usage is not None and call.span.is_recording():
+                ask_usage(call, options)
+        except Exception:
+            drop("request")
+            return None
+        return call
+
+    def received(self, call: OpenCall, result: Any) -> None:
+        """Read *result* by its kind: an SDK stream, a raw response, or the parsed answer."""
+        now = perf_counter()
+        leave(call)
+        fields = getattr(result, "__dict__", None) or {}
+        if "response" in fields and hasattr(result, "__stream__"):
+            hides = call.adapter.hides_chunk if call.hidden_usage else None
+            reader = (AsyncStreamReader if self.is_async else StreamReader)(call, result._iterator, hides)
+            hook_close(result.response, reader)
+            result._iterator = reader
+        elif "http_response" in fields or "_raw_response" in fields:
+            _received_raw(call, result.http_response, now, self.is_async)
+        else:
+            finish(call, call.adapter.read_response(result), ended=now)
+
+    def unread(self, call: OpenCall, result: Any) -> None:
+        """Reading *result* failed. If we asked its stream for a usage chunk, the consumer must still not see that chunk."""
+        if call.hidden_usage:
+            result._iterator = (without_usage_async if self.is_async else without_usage)(result._iterator)
+        drop("response")
+
+    def passed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Results of a vendor's batches are recorded as they are read."""
+        if self.adapter.read_line is not None:
+            record_lines(self.adapter, args[0], result, self.is_async)
+
+
+def ask_usage(call: OpenCall, options: Any) -> None:
+    """Make the stream report its usage, where the server is known to support it and the extra chunk can be hidden."""
+    headers = options.headers if isinstance(options.headers, dict) else {}
+    raw = any(str(name).lower() == "x-stainless-raw-response" for name in headers)
+    if raw or not _accepts_stream_usage(call):
+        return
+    options.json_data = {**options.json_data, **(call.request.asks_usage or {})}
+    call.hidden_usage = True
+    call.started = call.attempt_started = perf_counter()
+
+
+def _accepts_stream_usage(call: OpenCall) -> bool:
+    if state.stream_usage != "auto":
+        return state.stream_usage == "always"
+    return call.endpoint.local or call.endpoint.provider in STREAM_USAGE_PROVIDERS
+
+
+def _received_raw(call: OpenCall, response: Any, now: float, is_async: bool) -> None:
+    """A raw response: read already (``with_raw_response``) or yet to be read by the consumer."""
+    if hasattr(response, "_content"):
+        if is_event_stream(response):
+            tee(call, response, is_async=is_async)
+        else:
+            finish(call, read_json_body(call.adapter, response.content), ended=now)
+    else:
+        tee(call, response, is_async=is_async)
