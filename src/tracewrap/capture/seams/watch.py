@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from tracewrap.capture.call import OpenCall, fail, leave
@@ -47,32 +48,8 @@ class VendorWatch(Watch):
 
 
 def watched(original: Any, watch: Watch, switch: Switch | None = None) -> Any:
-    """*original*, watched; its first argument is the object whose method it is (with a *switch*). Sync and async differ by ``await`` alone.
-
-    The guards are bare: whatever of ours is broken, *watch* included, the call goes through.
-    """
-
-    def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
-            return watch.begin(args, kwargs) if switch is None or switch.admits(args[0]) else None
-        except Exception:
-            return None
-
-    def again(call: Any, error: BaseException) -> bool:
-        try:
-            return call is not None and watch.failed(call, error)
-        except Exception:
-            return False
-
-    def read(call: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
-        try:
-            if call is not None:
-                watch.received(call, result)
-            elif switch is None or switch.admits(args[0]):
-                watch.passed(args, kwargs, result)
-        except Exception:
-            _unread(watch, call, result)
-        return result
+    """*original*, watched; its first argument is the object whose method it is (with a *switch*). Sync and async differ by ``await`` alone."""
+    begin, again, read = _guards(watch, switch)
 
     @functools.wraps(original)
     async def called_async(*args: Any, **kwargs: Any) -> Any:
@@ -101,9 +78,31 @@ def watched(original: Any, watch: Watch, switch: Switch | None = None) -> Any:
     return called_async if watch.is_async else called
 
 
-def _unread(watch: Watch, call: Any, result: Any) -> None:
-    try:
-        if call is not None:
-            watch.unread(call, result)
-    except Exception:
-        return
+def _guards(watch: Watch, switch: Switch | None) -> tuple[Any, Any, Any]:
+    """(begin, again, read): *watch* behind guards, made once so that whatever of ours breaks later, the call goes through."""
+
+    def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            return watch.begin(args, kwargs) if switch is None or switch.admits(args[0]) else None
+        except Exception:
+            return None
+
+    def again(call: Any, error: BaseException) -> bool:
+        try:
+            return call is not None and watch.failed(call, error)
+        except Exception:
+            return False
+
+    def read(call: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+        try:
+            if call is not None:
+                watch.received(call, result)
+            elif switch is None or switch.admits(args[0]):
+                watch.passed(args, kwargs, result)
+        except Exception:
+            with suppress(Exception):
+                if call is not None:
+                    watch.unread(call, result)
+        return result
+
+    return begin, again, read
