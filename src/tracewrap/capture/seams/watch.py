@@ -48,7 +48,7 @@ class VendorWatch(Watch):
 
 
 def watched(original: Any, watch: Watch, switch: Switch | None = None) -> Any:
-    """*original*, watched; its first argument is the object whose method it is (with a *switch*). Sync and async differ by ``await`` alone."""
+    """*original*, watched; with a *switch*, its first argument is the object it belongs to. The two forms differ by ``await`` alone."""
     begin, again, read = _guards(watch, switch)
 
     @functools.wraps(original)
