@@ -12,9 +12,30 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-FLOORS: dict[str, int] = {}
-"""Room -> percent."""
-_DEFAULT = 80
+FLOORS: dict[str, int] = {
+    "__main__": 0,  # runs in processes of its own, as `start` does
+    "start": 0,
+    "background": 50,
+    "capture": 58,
+    "cli": 75,
+    "demo": 33,  # the rest: make test-real
+    "estimate": 82,
+    "formats": 95,
+    "learn": 86,
+    "live": 84,
+    "pipeline": 50,
+    "prices": 93,
+    "profiler": 26,  # the decoder: make test-profiler
+    "report": 90,
+    "runtime": 92,
+    "semconv": 93,
+    "sinks": 70,
+    "sources": 90,
+    "testing": 95,
+    "words": 95,
+}
+"""Room -> percent; ``_DEFAULT`` for the others."""
+_DEFAULT = 78
 
 
 def rooms(report: dict[str, dict[str, dict[str, dict[str, int]]]]) -> dict[str, float]:
