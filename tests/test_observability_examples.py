@@ -17,10 +17,10 @@ from opentelemetry.sdk.metrics.export import Histogram, InMemoryMetricReader, Su
 from made_days import call
 from real_servers import needed
 from tracewrap import semconv
+from tracewrap.estimate.presenting import presented_attributes
 from tracewrap.records import TokenUsage
 from tracewrap.semconv import names
 from tracewrap.sinks.metrics import DESCRIPTIONS, Metrics
-from tracewrap.sinks.presenting import presented_attributes
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples" / "observability"
 ESTIMATES: dict[str, Any] = {

@@ -12,12 +12,13 @@ from opentelemetry.trace import StatusCode
 from tracewrap import semconv
 from tracewrap.estimate.catalog import Catalog, load_catalog
 from tracewrap.estimate.live_join import Learner, LiveJoin
+from tracewrap.estimate.presenting import shown
 from tracewrap.prices.list_cost import Pricer, load_pricer
 from tracewrap.records import Call
 
 
 class JoiningExporter(SpanExporter):
-    """Hands *exporter* a copy of each LLM span with estimates added, and every other span as it is.
+    """Hands *exporter* a copy of each LLM span with estimates added, presented to people, and every other span as it is.
 
     For those who own their OpenTelemetry pipeline: ``BatchSpanProcessor(JoiningExporter(your_exporter))``. ``catalog``: a snapshot, or
     a function that loads one, called on the exporting thread when the first span arrives. ``prices``: likewise, what list
@@ -43,7 +44,7 @@ class JoiningExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Join and pass on; what the inner exporter answers is the answer."""
-        return self._exporter.export([joined_span(span, self._join) for span in spans])
+        return self._exporter.export([shown(joined_span(span, self._join), short=False) for span in spans])
 
     def shutdown(self) -> None:
         """Shut the inner exporter down."""

@@ -21,8 +21,8 @@ from urllib.error import HTTPError
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from tracewrap.estimate.presenting import Presenting, shown
 from tracewrap.sinks.otlp_target import Target, target
-from tracewrap.sinks.presenting import Presenting, shown
 
 _RETRYABLE = (429, 502, 503, 504)
 """HTTP statuses after which OTLP says to try again."""

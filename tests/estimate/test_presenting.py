@@ -11,7 +11,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Status, StatusCode
 
 from tracewrap import semconv
-from tracewrap.sinks.presenting import Presenting, presented, summary
+from tracewrap.estimate.catalog import Catalog
+from tracewrap.estimate.exporter import JoiningExporter
+from tracewrap.estimate.presenting import Presenting, presented, summary
+from tracewrap.runtime.profile import RuntimeProfile
 
 START_NS = 1_795_132_800 * 10**9
 JOINED: dict[str, Any] = {
@@ -121,3 +124,31 @@ def test_other_spans_stay_as_they_are() -> None:
     assert (odd.attributes or {})[semconv.RUNTIME_RAW] == "soon"
     foreign = span({"http.route": "/"})
     assert presented(foreign) is foreign
+
+
+def test_presented_twice_is_presented_once() -> None:
+    """JoiningExporter around an OTLP exporter of ours: the same attributes and events as from the latter alone."""
+    once = presented(span(JOINED))
+    twice = presented(presented(span(JOINED), short=False))
+    assert dict(twice.attributes or {}) == dict(once.attributes or {})
+    assert [event.name for event in twice.events] == [event.name for event in once.events]
+
+
+def test_joining_exporter_presents_with_every_digit() -> None:
+    """A pipeline of the user's own may end in a file that reports are read from: summary and ticks, and nothing rounded."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    key = "openai||m|chat|plain"
+    profile = RuntimeProfile(
+        id="quiet", model="m", prompt_knots=((0.0, 0.1), (1000.0, 0.2)), d0=0.0123456789, stack={"deployment": key}
+    )
+    provider.add_span_processor(SimpleSpanProcessor(JoiningExporter(exporter, Catalog(denoised={key: profile}))))
+    attributes = {semconv.OPERATION: "chat", semconv.PROVIDER: "openai", semconv.REQUEST_MODEL: "m"}
+    attributes |= {semconv.INPUT_TOKENS: 500, semconv.OUTPUT_TOKENS: 11, semconv.RUNTIME_RAW: 1.0}
+    made = provider.get_tracer("tracewrap").start_span("chat m", attributes=attributes, start_time=START_NS)
+    made.end(START_NS + 10**9)
+    (found,) = exporter.get_finished_spans()
+    read = found.attributes or {}
+    assert read[semconv.RUNTIME_DENOISED] == pytest.approx(0.15 + 10 * 0.0123456789, rel=1e-12)
+    assert str(read[semconv.SUMMARY]).startswith("raw 1.00 s; quiet day 273 ms (")
+    assert [event.name for event in found.events] == [semconv.EVENT_DENOISED_END]

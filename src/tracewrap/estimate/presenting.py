@@ -1,8 +1,8 @@
 """How a joined span looks to people: what exported spans have beside the facts and estimates, for back ends such as Jaeger.
 
-One line of text with the three runtimes, estimates in four digits, one value an attribute (back ends search by whole values), and events
-where the quiet day and the reference stack would have been done: ticks on the span's bar, contention is what lies right of them.
-The span log keeps every digit and none of this.
+One line of text with the three runtimes, over OTLP estimates in four digits, one value an attribute (back ends search by whole
+values), and events where the quiet day and the reference stack would have been done: ticks on the span's bar, contention is what lies
+right of them. The span log keeps every digit and none of this.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _NO_ESTIMATE = ("not_generation", "failed", "no_usage")
 """Statuses of calls that have no estimate of either kind."""
 
 
-def presented(span: ReadableSpan) -> ReadableSpan:
-    """A copy of the joined *span* as people see it; other spans as they are."""
+def presented(span: ReadableSpan, *, short: bool = True) -> ReadableSpan:
+    """A copy of the joined *span* as people see it; other spans as they are. *short*: with few digits."""
     attributes = span.attributes or {}
     if semconv.JOIN_STATUS not in attributes:
         return span
@@ -45,8 +45,8 @@ def presented(span: ReadableSpan) -> ReadableSpan:
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=_status_code(span.status.description) | presented_attributes(attributes),
-        events=[*span.events, *_ends(span, attributes)],
+        attributes=_status_code(span.status.description) | presented_attributes(attributes, short=short),
+        events=span.events if semconv.JOIN_DENOISED in attributes else [*span.events, *_ends(span, attributes)],
         links=span.links,
         kind=span.kind,
         status=span.status,
@@ -56,9 +56,11 @@ def presented(span: ReadableSpan) -> ReadableSpan:
     )
 
 
-def presented_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """*attributes* of a joined call as people see them."""
-    out = {name: _rounded(name, value) for name, value in attributes.items()}
+def presented_attributes(attributes: Mapping[str, Any], *, short: bool = True) -> dict[str, Any]:
+    """*attributes* of a joined call as people see them; those that were presented before are only made *short*."""
+    out = {name: _rounded(name, value) if short else value for name, value in attributes.items()}
+    if semconv.JOIN_DENOISED in attributes:
+        return out
     if semconv.CACHE_WRITE in attributes:
         out[semconv.CACHE_WRITE_OLD] = attributes[semconv.CACHE_WRITE]  # what the views of 2025 read
     statuses = str(attributes.get(semconv.JOIN_STATUS, "")).split(",")
@@ -157,9 +159,9 @@ class Presenting(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def shown(span: ReadableSpan) -> ReadableSpan:
+def shown(span: ReadableSpan, *, short: bool = True) -> ReadableSpan:
     """``presented``; a span that cannot be presented is itself."""
     try:
-        return presented(span)
+        return presented(span, short=short)
     except Exception:  # noqa: BLE001 - telemetry never changes the program
         return span
