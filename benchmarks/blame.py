@@ -371,7 +371,7 @@ def cells(args: argparse.Namespace) -> Iterator[tuple[str, Cell]]:
                 if name == "retries" and vendor == "httpx":
                     continue  # it does not try again by itself
                 for is_async in cause.kinds:
-                    for form in cause.forms:
+                    for form in cause.forms if (name, vendor) != ("retries", "cohere") else ("plain",):
                         server = queue if name == "queue" else plain
                         setting = Setting(name, vendor, is_async, form == "stream", server)
                         cell = judge(cause, run(setting, args.calls), name == "quiet")

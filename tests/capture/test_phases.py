@@ -165,6 +165,29 @@ def test_a_program_that_traces_its_requests_keeps_its_listener(slow: FakeVendor,
     assert call.network_s is None
 
 
+def test_a_request_on_an_idle_connection_needs_no_listener(slow: FakeVendor, recorded: testing.Recording) -> None:
+    """Only the first request connects, and is listened to; of the second, waiting is the server's and the rest is the SDK's."""
+    seen = []
+    client = tracewrap.wrap(httpx.Client(event_hooks={"response": [lambda response: seen.append(response.request)]}))
+    with client:
+        for _ in range(2):
+            client.post(f"{slow.openai_url}/chat/completions", json=BODY)
+    assert ["trace" in request.extensions for request in seen] == [True, False]
+    first, second = recorded()
+    assert (first.network_s or 0.0) > 0.0
+    assert (second.client_pool_s, second.network_s) == (0.0, 0.0)
+    assert 0.0 < (second.client_sdk_s or 0.0) <= (second.raw_runtime_s or 0.0) - ANSWER_S / 2
+
+
+def test_large_requests_are_listened_to(slow: FakeVendor, recorded: testing.Recording) -> None:
+    """What is too large for the system's buffers takes time to send, also on an idle connection."""
+    large = BODY | {"messages": [{"role": "user", "content": "word " * 20_000}]}
+    with tracewrap.wrap(httpx.Client()) as client:
+        client.post(f"{slow.openai_url}/chat/completions", json=BODY)
+        client.post(f"{slow.openai_url}/chat/completions", json=large)
+    assert (recorded()[1].network_s or 0.0) > 0.0
+
+
 def test_watches_rest_when_nothing_is_in_flight(slow: FakeVendor, recorded: testing.Recording) -> None:
     """After the last call no call is watched, and the thread looks no more."""
     with tracewrap.wrap(httpx.Client()) as client:

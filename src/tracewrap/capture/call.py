@@ -91,6 +91,12 @@ class OpenCall:
         self.attempts += 1
         self.attempt_started = perf_counter()
 
+    def answered(self, response: Any) -> None:
+        """The answer of this attempt, or the head of it, is here."""
+        self.response = response
+        if self.phases is not None:
+            self.phases.received = perf_counter()
+
     def sending(self) -> None:
         """A wrapped HTTP client below the SDK sends a request: an attempt, unless the SDK's own pause has announced it."""
         self.sent += 1

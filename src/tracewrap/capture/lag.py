@@ -25,6 +25,8 @@ LATE_S = 0.004
 _TOUCH_S = 0.004
 """A wait that ends this soon after a block ended with it."""
 _KEPT = 512
+_LINGER = 100
+"""Looks without a call in flight after which a watch rests: waking one costs more than a few looks."""
 
 
 class Blocks:
@@ -41,6 +43,11 @@ class Blocks:
         """The watch looks, at *now*."""
         if now - self.due > LATE_S:
             self.spans.append((self.due, now))
+
+    def touch(self, start: float, end: float) -> bool:
+        """Whether there may be a block between *start* and *end*: what most calls ask, and need ask no more."""
+        spans = self.spans
+        return end - self.due > LATE_S or bool(spans and spans[-1][1] > start)
 
     def within(self, start: float, end: float) -> list[tuple[float, float]]:
         """The parts of blocks that lie between *start* and *end*, newest first."""
@@ -82,11 +89,12 @@ class Blocks:
 class LoopWatch:
     """A timer on one asyncio loop while calls are in flight on it."""
 
-    __slots__ = ("__weakref__", "_handle", "_loop", "blocks", "calls")
+    __slots__ = ("__weakref__", "_handle", "_idle", "_loop", "blocks", "calls")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
         self._handle: Any = None
+        self._idle = 0
         self.blocks = Blocks()
         self.calls: set[int] = set()
 
@@ -97,8 +105,14 @@ class LoopWatch:
             self._next(perf_counter())
 
     def leave(self, call: object) -> None:
-        """*call* has ended; the timer ends with the last one."""
+        """*call* has ended; the timer ends soon after the last one."""
         self.calls.discard(id(call))
+
+    def has_queue(self) -> bool:
+        """Whether work waits for a thread of the loop's default executor."""
+        executor = getattr(self._loop(), "_default_executor", None)
+        queue = getattr(executor, "_work_queue", None)
+        return queue is not None and queue.qsize() > 0
 
     def _next(self, now: float) -> None:
         loop = self._loop()
@@ -116,7 +130,8 @@ class LoopWatch:
         now = perf_counter()
         self.blocks.woken(now)
         self.blocks.due, self._handle = float("inf"), None
-        if self.calls:
+        self._idle = 0 if self.calls else self._idle + 1
+        if self._idle < _LINGER:
             self._next(now)
 
 
@@ -157,9 +172,11 @@ class ThreadWatch:
         self.calls.discard(id(call))
 
     def _work(self, wake: threading.Event) -> None:
-        blocks, sleep = self.blocks, time.sleep
+        blocks, sleep, idle = self.blocks, time.sleep, 0
         while wake is self._wake:
-            if not self.calls:
+            idle = 0 if self.calls else idle + 1
+            if idle > _LINGER:
+                idle = 0
                 blocks.due = float("inf")
                 wake.clear()
                 if not self.calls:

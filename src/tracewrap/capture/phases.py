@@ -7,6 +7,8 @@ is finished:
     SDK | handed over | connecting, TLS | sending | receive_response_headers | receive_response_body | SDK
     sdk |--- pool ----|---------- network ---------|------- waiting for the server (or for us: lag) -----| sdk
 
+A listener costs some twenty microseconds, so most requests go without: where an open connection lies idle in the pool and the request is
+small, nothing is waited for, connected or sent for long, and the times at which the request went and its answer came tell the rest.
 A request that the program traces itself keeps the program's listener, and nothing is known of it.
 """
 
@@ -28,13 +30,23 @@ _CONNECTING = tuple(
 Span = tuple[float, float]
 
 
+_SMALL_BYTES = 65_536
+"""A request up to this size is sent at once: it fits into the system's buffers."""
+
+
 class Phases:
-    """Clock readings of one attempt: when the request was ``handed`` to the HTTP library, and its events since."""
+    """Clock readings of one attempt: when the request was ``handed`` to the HTTP library, its events since, if any were listened to,
+    and when its answer (of a stream: the head of it) was ``received``."""
 
-    __slots__ = ("events", "handed")
+    __slots__ = ("at_once", "events", "handed", "queued", "received")
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: bool = False) -> None:
+        self.at_once = at_once
+        """An open connection lay idle for it."""
+        self.queued = False
+        """The loop's own thread pool, which looks names up, had a queue."""
         self.events: dict[str, float] = {}
+        self.received: float | None = None
         self.handed = perf_counter()
 
 
@@ -56,9 +68,10 @@ class Intervals(NamedTuple):
     """The SDK's own work, before the hand-over and after the last byte."""
 
 
-def attend(call: Attempt, request: Any, is_async: bool) -> None:
-    """The next attempt of *call* is about to be sent as *request* (httpx or httpx2): listen to it, and watch for lag until ``dismiss``."""
-    phases = listen(request, is_async)
+def attend(call: Attempt, request: Any, is_async: bool, sender: Any) -> None:
+    """The next attempt of *call* is about to be sent as *request* by *sender*, an httpx or httpx2 client or transport: listen to it
+    where that tells something, and watch for lag until ``dismiss``."""
+    phases = Phases(at_once=True) if _goes_at_once(request, sender) else listen(request, is_async)
     if phases is None:
         return
     call.phases = phases
@@ -67,6 +80,7 @@ def attend(call: Attempt, request: Any, is_async: bool) -> None:
         call.loop = running_loop_watch()
         if call.loop is not None:
             call.loop.enter(call)
+            phases.queued = not phases.at_once and call.loop.has_queue()
 
 
 def dismiss(call: Attempt) -> None:
@@ -75,6 +89,24 @@ def dismiss(call: Attempt) -> None:
         THREADS.leave(call)
         if call.loop is not None:
             call.loop.leave(call)
+
+
+def _goes_at_once(request: Any, sender: Any) -> bool:
+    """Whether *request* is small and an open connection lies idle; False where that cannot be seen."""
+    try:
+        if len(request.content) > _SMALL_BYTES or "trace" in request.extensions:
+            return False
+        transport = getattr(sender, "_transport", sender)
+        if getattr(sender, "_mounts", None):
+            return False  # which transport, and so which pool, is its own business
+        host, pool = request.url.raw_host, transport._pool
+        for connection in pool._connections:
+            if connection.is_idle() and not connection.has_expired() and connection._origin.host == host:
+                # It looks idle until the request that was given it takes it up.
+                return not any(waiting.connection is connection for waiting in pool._requests)
+        return False
+    except (AttributeError, RuntimeError):  # another library's insides; a body that is not read yet
+        return False
 
 
 def listen(request: Any, is_async: bool) -> Phases | None:
@@ -107,12 +139,17 @@ def put_phases(attributes: dict[str, Any], call: Attempt, ended: float, stream: 
     where the HTTP library told nothing (a mock, a transport of the program's own), unless the call failed before it came to that.
     """
     phases = call.phases
-    if phases is None or (not phases.events and semconv.ERROR_TYPE not in attributes):
+    if phases is None or not (phases.events or phases.at_once or semconv.ERROR_TYPE in attributes):
         return
     blocks = THREADS.blocks if call.loop is None else call.loop.blocks
+    if phases.at_once and semconv.SERVER_PROCESSING not in attributes and not blocks.touch(call.attempt_started, ended):
+        attributes[semconv.CLIENT_POOL] = attributes[semconv.NETWORK] = 0.0
+        after_s = 0.0 if stream or phases.received is None else ended - phases.received
+        attributes[semconv.CLIENT_SDK] = phases.handed - call.attempt_started + after_s
+        return
     parts = intervals(phases, call.attempt_started, ended, stream)
     pool_s, network_s = _length(parts.pool), sum(map(_length, parts.network))
-    if 2.0 * blocks.total(call.attempt_started, ended) > ended - call.attempt_started:
+    if phases.queued or 2.0 * blocks.total(call.attempt_started, ended) > ended - call.attempt_started:
         late_pool_s, late_network_s = (
             pool_s,
             network_s,
@@ -136,6 +173,12 @@ def put_phases(attributes: dict[str, Any], call: Attempt, ended: float, stream: 
 def intervals(phases: Phases, started: float, ended: float, stream: bool) -> Intervals:
     """The attempt from *started* to *ended* as stretches of time. A step that never completed lasted until the end."""
     events = phases.events
+    if phases.at_once:
+        answered = ended if phases.received is None else phases.received
+        after = (answered, ended)
+        begun = (phases.handed, answered)
+        known = ([begun, after], []) if stream else ([begun], [after])
+        return Intervals((phases.handed, phases.handed), [], known[0], [(started, phases.handed), *known[1]])
     connecting = list(_connecting(events, ended))
     sending, sent = _of(events, "send_request_headers.started"), _of(events, "send_request_body.complete")
     began = min([ended, *(start for start, _ in connecting), *([] if sending is None else [sending])])
@@ -166,7 +209,7 @@ def _late_answer_s(blocks: Blocks, waiting: list[Span], stream: bool) -> float:
 
 def _kind(call: Attempt, ended: float) -> str:
     """``event_loop`` where the loop alone was held, ``threads`` where no thread of the process came to run."""
-    if call.loop is None:
+    if call.loop is None or (call.phases is not None and call.phases.queued):
         return "threads"
     starved_s = THREADS.blocks.total(call.attempt_started, ended)
     return "threads" if 2.0 * starved_s > call.loop.blocks.total(call.attempt_started, ended) else "event_loop"

@@ -75,9 +75,9 @@ def _paused(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
 
 def _responded(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """The SDK looks at the response of an attempt: its headers are the call's."""
-    call.response = kwargs.get("response")
+    call.answered(kwargs.get("response"))
 
 
 def _prepared(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, is_async: bool) -> None:
     """The SDK's last look at a request before it hands it to its HTTP library."""
-    attend(call, args[1] if len(args) > 1 else kwargs["request"], is_async)
+    attend(call, args[1] if len(args) > 1 else kwargs["request"], is_async, args[0]._client)

@@ -56,7 +56,7 @@ class ResponseWatch(VendorWatch):
         now = perf_counter()
         leave(call)
         try:
-            call.response = result
+            call.answered(result)
             if refused(call, result, now):
                 return
             result.json = _SeenJson(call, now, weakref.ref(result))
@@ -89,7 +89,7 @@ def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> O
 def _sending(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, is_async: bool) -> None:
     """The SDK's HTTP client sends a request: it builds it itself, so this is where it passes."""
     if call.adapter.sender is not None and getattr(call.client, call.adapter.sender, None) is args[0]:
-        attend(call, args[1] if len(args) > 1 else kwargs["request"], is_async)
+        attend(call, args[1] if len(args) > 1 else kwargs["request"], is_async, args[0])
 
 
 _SENDING = {is_async: functools.partial(_sending, is_async=is_async) for is_async in (False, True)}
@@ -150,7 +150,7 @@ class BlockWatch(VendorWatch):
         """The response has its headers; its body is yet to come."""
         now = perf_counter()
         leave(call)
-        call.response = result
+        call.answered(result)
         if not refused(call, result, now):
             tee(call, result, is_async=self.is_async, events=call.request.stream or is_event_stream(result))
 

@@ -105,7 +105,7 @@ class TransportWatch(Watch):
         request = args[1] if len(args) > 1 else kwargs["request"]
         call = begin_request(args[0], request)
         if call is not None:
-            attend(call, request, self.is_async)
+            attend(call, request, self.is_async, args[0])
         return call
 
     def received(self, call: OpenCall, result: Any) -> None:
@@ -113,7 +113,7 @@ class TransportWatch(Watch):
         try:
             now = perf_counter()
             leave(call)
-            call.response = result
+            call.answered(result)
             if refused(call, result, now):
                 return
             events = is_event_stream(result)
