@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "sinks": {"estimate", "records", "words", "semconv", "errors"},
     "sources": {"records", "semconv", "errors"},
     "live": {"sources", "runtime", "words", "records", "semconv", "errors"},
-    "report": {"sources", "words", "estimate", "prices", "formats", "runtime", "records", "semconv", "errors"},
+    "report": {"sources", "words", "learn", "estimate", "prices", "formats", "runtime", "records", "semconv", "errors"},
     "profiler": {"prices", "formats", "runtime", "testing", "capture", "vendors", "records", "errors"},
     "background": {"estimate", "sinks", "records", "semconv", "forks", "errors"},
     "pipeline": {
@@ -172,7 +172,7 @@ def test_source_files_stay_short() -> None:
 
 MAX_LINES = 40
 """Lines of a function's statements; its signature and docstring, where keywords and their meaning stand, are not counted."""
-_TO_SPLIT = {"_recording", "configure", "total_rows"}
+_TO_SPLIT = {"_recording", "configure"}
 
 
 def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -20,6 +20,9 @@ _GAP = 2
 _FIGURE = re.compile(r"[-+x ]*\$?\d[\d,.]*(e[-+]?\d+)?\*?( ?(%|[a-zA-Z/]{1,6}))?( \d+ s)?")
 
 
+_BETWEEN_WORDS = re.compile(r" (?!(?<=\d )(?:ms|s|min|h|[kM]?J|kWh)\b)")
+
+
 def three(value: float) -> str:
     """*value* with three significant digits, without exponent: ``0.0123``, ``12.3``, ``1,230``."""
     if value == 0:
@@ -140,10 +143,15 @@ def blamed(verdict: str | None, kind: str | None = None) -> str | None:
 
 
 def clean(text: str) -> str:
-    """*text* on one line, without what would move a terminal's cursor or turn its direction, at most ``LONGEST_NAME`` long."""
+    """A name from outside on one line: ``printable``, at most ``LONGEST_NAME`` long."""
     if len(text) > LONGEST_NAME:
         half = (LONGEST_NAME - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """*text* without what would move a terminal's cursor, end a line or turn the direction of writing."""
     return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
@@ -154,14 +162,14 @@ def name(text: str | None) -> str:
 
 def markdown(text: str) -> str:
     """*text* as plain words of a Markdown table: no markup, link, image or HTML of a name's own comes through."""
-    return re.sub(r"([\\`*_\[\]<>|!#~&]|:(?=//)|(?<=www)\.)", r"\\\1", clean(text))
+    return re.sub(r"([\\`*_\[\]<>|!#~&]|:(?=//)|(?<=www)\.)", r"\\\1", printable(text))
 
 
 def csv_cell(value: object) -> object:
     """*value* for a CSV cell: text that a spreadsheet would take for a formula gets an apostrophe in front."""
     if not isinstance(value, str):
         return value
-    text = clean(value)
+    text = printable(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
@@ -199,7 +207,7 @@ def packed(parts: Sequence[str], width: int, gap: str = "   ") -> list[str]:
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """*text* folded between words into lines of *width* columns, all but the first behind *indent*."""
-    lines = packed(text.split(" "), max(width - len(indent), 1), " ")
+    lines = packed(_BETWEEN_WORDS.split(text), max(width - len(indent), 1), " ")
     return [lines[0], *(fitted(indent + line, width) for line in lines[1:])]
 
 

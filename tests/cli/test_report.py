@@ -63,23 +63,24 @@ def profiles(tmp_path: Path) -> str:
     return str(folder)
 
 
-def test_table_is_the_default_and_says_coverage_first(
+def test_table_is_the_default_and_says_the_verdict_first(
     log: str, profiles: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The terminal table names the day, notes, coverage, totals, groups, slow calls and stacks."""
+    """The terminal table says the verdict, notes and coverage, then totals, groups, slow calls and stacks."""
     assert main(["report", log, "--day", DAY, "--profiles", profiles, "--reference", "fast", "slow"]) == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert lines[0] == f"LLM calls of {DAY} (UTC)"
-    assert lines[1].startswith("note: ")
+    assert lines[1].startswith("4 calls took 2.00 s at the median and 2.90 s at p95; contention was 70.0% of the time")
     assert (
-        out.index("coverage: 4 calls")
+        out.index("note: ")
+        < out.index("coverage: 4 calls")
         < out.index("raw runtime")
         < out.index("by provider")
         < out.index("slowest calls")
     )
     for part in (
-        "1 torn lines",
+        "1 torn line skipped",
         "idealized on fast",
         "idealized on slow",
         "genai-prices",
@@ -87,7 +88,7 @@ def test_table_is_the_default_and_says_coverage_first(
         f"{3:032x}",
     ):
         assert part in out
-    assert max(map(len, lines)) <= 120
+    assert max(map(len, lines)) <= 160
 
 
 def test_json_is_the_versioned_report(log: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,7 +77,7 @@ def catalog() -> Catalog:
     return Catalog(stacks=stacks, denoised={"openai|api.openai.com:443|gpt-4o|chat|stream": profile("quiet", 1.5)})
 
 
-GROUPS = ("provider", "model", "service,stream", "tenant", "outcome", "no.such.attribute")
+GROUPS = ("provider", "model", "service,stream", "tenant", "outcome", "day", "hour,model")
 
 
 def build(lake: str, engine: str, groups: tuple[str, ...] = GROUPS) -> report.Report:

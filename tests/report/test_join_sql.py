@@ -13,10 +13,10 @@ from made_days import call, write_log
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.estimate.joiner import join_call
 from tracewrap.estimate.split import split
-from tracewrap.prices.book import PriceBook
 from tracewrap.records import Call, TokenUsage
 from tracewrap.report.tables import join_sql, queries, split_sql
 from tracewrap.report.tables.loading import load
+from tracewrap.report.tables.options import load_options
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
 from tracewrap.sources import connect
@@ -127,7 +127,7 @@ def test_joined_table_equals_the_live_join(tmp_path: Path) -> None:
     )
     catalog = Catalog(stacks=stacks, denoised=denoised)
     log = write_log(tmp_path / "log.jsonl", calls)
-    joined = load([str(log)], None, catalogs={"default": catalog}, denoised=catalog, book=PriceBook(), now_ns=2**62)
+    joined = load([str(log)], None, load_options(catalog=catalog, now_ns=2**62))
     sql = queries.joined_query(joined.prefixes, joined.n_segments, 0, joined.span.since_ns, 2**62, ids=True)
     parts = ("pool", "sdk", "lag", "network", "admission", "model", "contention", "unexplained")
     fields = (

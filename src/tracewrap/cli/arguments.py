@@ -44,7 +44,7 @@ def add_sampled_argument(parser: argparse.ArgumentParser) -> None:
 
 def period_ns(args: argparse.Namespace) -> tuple[int, int]:
     """[since, until) in Unix nanoseconds from ``add_period_arguments``; all of time where no period was given."""
-    from tracewrap.report.tables.loading import period
+    from tracewrap.report.tables.options import period
     from tracewrap.sources import EVER
 
     span = period(args.day, args.since, args.until, args.timezone)
@@ -72,6 +72,11 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
         help="let an open model's profile stand for a closed one",
     )
     parser.add_argument(
+        "--no-learn",
+        action="store_true",
+        help="do not learn denoised profiles from the calls; without it, --profiles win where they describe a deployment",
+    )
+    parser.add_argument(
         "--prices", metavar="FILE", help="your own list prices, TOML or JSON; they win over genai-prices"
     )
     parser.add_argument(
@@ -83,17 +88,33 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", metavar="SIZE", help="memory limit of DuckDB, such as 4GB")
 
 
+def add_where_argument(parser: argparse.ArgumentParser) -> None:
+    """``--where``."""
+    parser.add_argument(
+        "--where",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="only calls with these: model=gpt-5,tenant=acme,status=error or any attribute; NAME= for calls without it",
+    )
+
+
 def source_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Keyword arguments of ``report.build`` from ``add_source_arguments``."""
+    """Keyword arguments of ``report.build`` from ``add_source_arguments``; what is not given is as TRACEWRAP_* or pyproject says."""
+    from tracewrap.settings import settings
+
+    found = settings()
     return {
         "day": args.day,
         "since": args.since,
         "until": args.until,
         "timezone": args.timezone,
-        "references": args.reference,
-        "profile_paths": args.profiles,
-        "stand_ins": parse_stand_ins(args.stand_in),
-        "prices": args.prices,
+        "references": args.reference or list(found.references),
+        "profile_paths": args.profiles or list(found.profiles),
+        "stand_ins": {**(found.stand_ins or {}), **parse_stand_ins(args.stand_in)},
+        "prices": args.prices or found.prices,
+        "learn": not args.no_learn,
         "engine": args.engine,
         "memory_limit": args.memory,
     }

@@ -1,4 +1,4 @@
-"""``tracewrap check SOURCE --limits FILE``: exit 0 when every limit held, 1 when one was breached, 2 when one cannot be judged."""
+"""``tracewrap check SOURCE --limits FILE``: exit 0 when every limit held, 1 when one was breached, else 2 when one cannot be judged."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 
 from tracewrap.cli.arguments import add_sampled_argument, add_source_arguments, source_options
+from tracewrap.words import counted
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +24,13 @@ def run(args: argparse.Namespace) -> int:
     from tracewrap import report
     from tracewrap.report.figures.sampling import parse_sampled
     from tracewrap.report.questions.checks import groupings, judge, read_limits
+    from tracewrap.report.render.text import next_step
 
     limits = read_limits(args.limits)
     groups = groupings(limits) or ["model"]
     options = source_options(args) | {"sampled": parse_sampled(args.sampled)}
     built = report.build(args.source, group_by=groups, drift_days=args.drift_days, **options)
-    results = judge(built, limits)
+    results = judge(built.data, limits)
     if args.json:
         rows = [
             {"limit": r.limit.name, "by": dict(r.limit.by), "value": r.limit.value, "found": r.found, "held": r.held}
@@ -37,7 +39,16 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"period": built["period"], "results": rows}, indent=1))
     else:
         print("\n".join(result.text for result in results))
-    if any(result.held is None for result in results):
-        print("tracewrap: a limit cannot be judged: its figure is unknown for these calls", file=sys.stderr)
-        return 2
-    return 0 if all(result.held for result in results) else 1
+    breached = [result for result in results if result.held is False]
+    unknown = [result for result in results if result.held is None]
+    if unknown:
+        names = ", ".join(dict.fromkeys(result.limit.name for result in unknown))
+        step = next_step(built.data, None)
+        print(
+            f"tracewrap: {counted(len(unknown), 'limit')} cannot be judged, the figure is unknown for these calls: {names}"
+            + (f" (denoised runtime: {step})" if step else ""),
+            file=sys.stderr,
+        )
+    if breached:
+        print(f"tracewrap: {counted(len(breached), 'limit')} breached", file=sys.stderr)
+    return 1 if breached else 2 if unknown else 0

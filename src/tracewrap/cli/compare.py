@@ -6,6 +6,7 @@ import argparse
 import json
 
 from tracewrap.cli.arguments import add_period_arguments, add_profile_arguments, source_options
+from tracewrap.errors import missing_extra
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print. 0 done, 2 usage or data error."""
+    try:
+        import numpy  # noqa: F401
+    except ImportError:
+        raise missing_extra("compare", "report") from None
     from tracewrap.report.questions.compare import compare
     from tracewrap.report.questions.selection import Selection
     from tracewrap.report.render.compare import render_comparison

@@ -152,7 +152,7 @@ def write_page(outcome: Outcome) -> Path | None:
 
     report = build(str(outcome.folder / "calls"), catalog=outcome.catalog, group_by=("model", "deployment"))
     page = outcome.folder / "report.html"
-    write_whole(page, render(report, title="tracewrap demo"))
+    write_whole(page, render(report.data, title="tracewrap demo"))
     return page
 
 

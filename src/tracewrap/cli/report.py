@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
+from typing import TYPE_CHECKING
 
-from tracewrap.cli.arguments import add_sampled_argument, add_source_arguments, source_options
+from tracewrap.cli.arguments import add_sampled_argument, add_source_arguments, add_where_argument, source_options
+
+if TYPE_CHECKING:
+    from tracewrap.report.render.notebook import BuiltReport
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    from tracewrap.report.render.formats import FORMATS
+
     add_source_arguments(parser)
     add_sampled_argument(parser)
+    add_where_argument(parser)
     parser.add_argument(
         "--group-by",
         nargs="+",
         metavar="NAME",
-        help="one table a name (default: provider model service); a,b groups by both",
+        help="one table a name (default: provider model service): model, tenant, day, hour, any attribute; a,b groups by both",
     )
     parser.add_argument(
         "--format",
-        choices=("table", "json", "csv", "md", "html", "parquet"),
+        choices=FORMATS,
         help="default: table, or the suffix of -o",
     )
     parser.add_argument("--json", action="store_true", help="the same as --format json")
@@ -59,26 +68,28 @@ def run(args: argparse.Namespace) -> int:
     from tracewrap import report
     from tracewrap.report.figures.sampling import parse_sampled
     from tracewrap.report.render import formats as render
+    from tracewrap.report.tables.names import parse_where
 
     chosen = "json" if args.json else args.format
     formats = {path: chosen or render.format_of(path) for path in args.output}
     options = {} if args.group_by is None else {"group_by": args.group_by}
-    options |= {"sampled": parse_sampled(args.sampled), "scores": args.capability, "score_column": args.score}
+    options |= {"scores": args.capability, "score_column": args.score}
+    options |= {"where": parse_where(args.where), "sampled": parse_sampled(args.sampled)}
     built = report.build(args.source, top=args.top, drift_days=args.drift_days, **source_options(args), **options)
     for path, name in formats.items():
         render.write(built, path, name, trace_url=args.trace_url)
     if not args.output:
-        _show(built, chosen or "table", args.trace_url)
+        sys.stdout.write(
+            _table(built) if chosen in (None, "table") else render.render(built, chosen, trace_url=args.trace_url)
+        )
     return 0
 
 
-def _show(built: object, name: str, trace_url: str | None) -> None:
-    from tracewrap.report.render import formats as render
-    from tracewrap.report.render import table as render_table
+def _table(built: BuiltReport) -> str:
+    """The table as wide as the terminal, in its styles; as wide as COLUMNS says, or ``WIDTH``, where there is none."""
+    from tracewrap.report.render.table import WIDTH, coloured_table, render_table
 
-    if name == "table" and sys.stdout.isatty():
-        from rich.console import Console
-
-        render_table.print_table(built, Console())  # type: ignore[arg-type]
-        return
-    sys.stdout.write(render.render(built, name, trace_url=trace_url))  # type: ignore[arg-type]
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR"):
+        return coloured_table(built.data, width)
+    return render_table(built.data, width)

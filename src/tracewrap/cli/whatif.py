@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from tracewrap.report.questions.whatif import whatif
     from tracewrap.report.render.whatif import render_whatif
 
-    found = whatif(args.source, batch=args.batch, utilisation=args.utilisation, **source_options(args))
+    options = {name: value for name, value in source_options(args).items() if name != "learn"}
+    found = whatif(args.source, batch=args.batch, utilisation=args.utilisation, **options)
     print(json.dumps(found, indent=1, allow_nan=False) + "\n" if args.json else render_whatif(found), end="")
     return 0

@@ -12,11 +12,16 @@ from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.prices.book import PriceBook
 from tracewrap.records import DAY_NS
-from tracewrap.report.figures import coverage, drift, grouping, hours, sampling, slowest
+from tracewrap.report.figures import coverage, drift, grouping, hours, missing, sampling, slowest
 from tracewrap.report.figures.capability import capability, points, read_scores
+from tracewrap.report.figures.hours import days
+from tracewrap.report.figures.verdict import verdict
+from tracewrap.report.render.notebook import BuiltReport
 from tracewrap.report.schema import DEFAULT_GROUPS, SCHEMA, Report, SourceStatus
 from tracewrap.report.tables import queries
-from tracewrap.report.tables.loading import Joined, load, load_options, period
+from tracewrap.report.tables.loading import Joined, load
+from tracewrap.report.tables.names import ALIASES
+from tracewrap.report.tables.options import Options, load_options, period
 from tracewrap.report.tables.period import Span
 
 
@@ -28,11 +33,13 @@ def build(
     until: str | None = None,
     timezone: str = "UTC",
     group_by: Sequence[str] = DEFAULT_GROUPS,
+    where: Mapping[str, str] | None = None,
     references: Sequence[str] = (),
     catalog: Catalog | None = None,
     profile_paths: Sequence[str] = (),
     stand_ins: Mapping[str, str] | None = None,
     prices: str | None = None,
+    learn: bool | None = None,
     engine: str = "duckdb",
     memory_limit: str | None = None,
     threads: int | None = None,
@@ -42,17 +49,17 @@ def build(
     score_column: str | None = None,
     sampled: float | Literal["tail"] | None = None,
     now_ns: int | None = None,
-) -> Report:
+) -> BuiltReport:
     """The report of *source* (one or several; see ``tracewrap.sources.open_source``), as ``report.schema.Report``.
 
     Period: *day*, or *since*/*until* (dates or moments of *timezone*), or everything the source holds. *group_by*: one table a
-    name; names joined by commas group together; ``queries.DIMENSION_KEYS``, service, outcome, route and tenant are ours, any other name
-    is a span or resource attribute. *references*:
-    ids of reference stacks to set side by side; none: the first stack that has the model. *catalog*: instead of the shipped
-    profiles and those in *profile_paths*. *prices*: a user's price file. *drift_days*: days before the period to
-    look at for drift. *scores*: a CSV of the user's own score by model, *score_column* where it has several. *engine*: duckdb,
-    or clickhouse or spark over a lake. *sampled*: the sources hold a sample of the traces: each was kept with this probability (where
-    the records do not say), or slow and failed ones were (tail).
+    name; names joined by commas group together; day, hour, ``tables.names.GROUPINGS``, or any span or resource attribute. *where*: only
+    the calls whose names have these values. *references*: ids of reference stacks to set side by side; none: the first stack that has
+    the model. *catalog*: instead of the shipped profiles and those in *profile_paths*. *learn*: denoised profiles from the calls of the
+    period and of the fortnight before, for deployments that no given profile describes; None: unless a *catalog* is given. *prices*: a
+    user's price file. *drift_days*: days before the period to look at for drift. *scores*: a CSV of the user's own score by model,
+    *score_column* where it has several. *engine*: duckdb, or clickhouse or spark over a lake. *sampled*: the sources hold
+    a sample of the traces: each was kept with this probability (where the records do not say), or slow and failed ones were (tail).
 
     Raises ConfigurationError, SourceError, ProfileFormatError, ProfileNotFoundError, MissingExtraError.
     """
@@ -60,44 +67,61 @@ def build(
         raise ConfigurationError(f"--score {score_column!r} names a column of no file; give --capability FILE.csv too")
     scored = ("", {}) if scores is None else read_scores(scores, score_column)
     groupings = [_names(text) for text in group_by]
-    keys = tuple(dict.fromkeys(name for names in groupings for name in names if name not in queries.DIMENSION_KEYS))
     span = period(day, since, until, timezone)
-    options = load_options(references, catalog, profile_paths, stand_ins, prices, engine, memory_limit, now_ns) | {
-        "timezone": timezone,
-        "threads": threads,
-    }
+    options = load_options(
+        references=references,
+        catalog=catalog,
+        profile_paths=profile_paths,
+        stand_ins=stand_ins,
+        prices=prices,
+        timezone=timezone,
+        engine=engine,
+        memory_limit=memory_limit,
+        threads=threads,
+        now_ns=now_ns,
+        learn=learn,
+    )
     sources = [source] if isinstance(source, str) else list(source)
-    joined = load(sources, span, keys=keys, **options)
-    report = assemble(joined, groupings, options["book"], top)
+    keys = [name for names in groupings for name in names]
+    joined = load(sources, span, options, keys=keys, where=where)
+    report = assemble(joined, groupings, options.book, top)
     report["sample"] = found = sampling.sample(joined, sampled)
     report["notes"] = sampling.notes(found, report["totals"]["calls"]) + report["notes"]
     if sampled == "tail":
         sampling.refuse_tail(report)
-    history = None
-    if drift_days > 0:
-        before = Span(joined.span.since_ns - drift_days * DAY_NS, joined.span.since_ns, timezone)
-        history = load(sources, before, **options)
+    history = _history(sources, joined, options, where, drift_days) if drift_days > 0 else None
     report["drift"], report["drift_note"] = drift.events(joined, history)
     if scores is not None:
-        stack, first = next(iter(options["catalogs"].items()))
+        stack, first = next(iter(options.catalogs.items()))
         report["capability"] = capability(scores, *scored, first, points(joined), stack)
-    return report
+    report["verdict"] = verdict(report)
+    return BuiltReport(report)
+
+
+def _history(
+    sources: Sequence[str], joined: Joined, options: Options, where: Mapping[str, str] | None, days: int
+) -> Joined:
+    """The *days* before, beside the very profiles of the period: what moved is the service, not the yardstick."""
+    before = Span(joined.span.since_ns - days * DAY_NS, joined.span.since_ns, joined.span.timezone)
+    yardstick = dataclasses.replace(joined.denoised, earlier={})
+    return load(sources, before, dataclasses.replace(options, denoised=yardstick, learn=False), where=where)
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    names = tuple(dict.fromkeys(ALIASES.get(name.strip(), name.strip()) for name in text.split(",")))
     if not all(names):
         raise ConfigurationError(f"--group-by {text!r}: a name is empty; write model or route,model")
     return names
 
 
 def assemble(joined: Joined, groupings: Sequence[Sequence[str]], book: PriceBook, top: int) -> Report:
-    """The report's parts, from the joined tables; drift is added by ``build``, which knows the days before."""
+    """The report's parts, from the joined tables; drift and verdict are added by ``build``."""
     totals = grouping.table(joined, ())[0]
     statuses: list[SourceStatus] = [cast(SourceStatus, dataclasses.asdict(status)) for status in joined.statuses]
     slow, contended = slowest.calls(joined, top)
     return {
         "schema": SCHEMA,
+        "verdict": "",
         "generated_at": dt.datetime.fromtimestamp(joined.now_ns / 1e9, dt.UTC).isoformat(timespec="seconds"),
         "tracewrap_version": version("tracewrap"),
         "period": joined.span.describe(),
@@ -109,14 +133,15 @@ def assemble(joined: Joined, groupings: Sequence[Sequence[str]], book: PriceBook
         "prices": coverage.prices(joined, book),
         "totals": totals,
         "groups": [grouping.grouping(joined, by) for by in groupings],
+        "days": days(joined),
         "hours": hours.hours(joined),
         "slowest": slow,
         "most_contended": contended,
         "error_types": [
             {"error_type": name, "calls": int(n)} for name, n in joined.engine.rows(queries.error_types_query())
         ],
-        "unpriced": coverage.unpriced(joined),
-        "unprofiled": coverage.unprofiled(joined),
+        "unpriced": missing.unpriced(joined),
+        "unprofiled": missing.unprofiled(joined),
         "drift": [],
         "drift_note": None,
         "capability": None,

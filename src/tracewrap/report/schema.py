@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 from tracewrap.report.sample import Sample
+from tracewrap.report.scores import Capability
 
 SCHEMA = "tracewrap.report/1"
 
@@ -59,7 +60,10 @@ class SourceStatus(TypedDict):
 
 
 class Coverage(TypedDict):
-    """How much of the traffic each figure rests on. Shares are of ``calls``; None when there are no calls."""
+    """How much of the traffic each figure rests on. Shares are of the calls that did not fail; None when there are none.
+
+    Failed calls are counted in ``failed_calls`` alone: that they have no token counts, price or profile says nothing of coverage.
+    """
 
     calls: int
     complete_calls: int
@@ -69,6 +73,7 @@ class Coverage(TypedDict):
     usage_reported_calls: int
     usage_estimated_calls: int
     usage_missing_calls: int
+    """Calls that did not fail and came without token counts."""
     priced_calls: int
     unpriced_calls: int
     generation_calls: int
@@ -95,7 +100,7 @@ class Coverage(TypedDict):
 
 
 class Runtimes(TypedDict):
-    """Seconds over ``n`` calls; ``None`` when n is 0."""
+    """Seconds over ``n`` calls; ``None`` when n is 0. Below 100 calls ``p99_s`` says little; what people read leaves it out."""
 
     n: int
     sum_s: float | None
@@ -179,6 +184,8 @@ class ReferenceFigures(TypedDict):
     list_cost_usd: float | None
     """List cost of those calls of ``idealized_cost_usd`` that are priced: what may be set beside it."""
     list_cost_calls: int
+    list_cost_idealized_usd: float | None
+    """Idealized cost of those very calls."""
     list_to_idealized: float | None
     """List over idealized cost, over the calls that have both."""
     idealized_energy_j: Interval
@@ -205,6 +212,10 @@ class Group(TypedDict):
     retry_s: float
     raw: Runtimes
     time_to_first_chunk: Runtimes
+    time_per_output_token: Runtimes
+    """(raw - time to first chunk) / (output tokens - 1), of comparable streamed calls."""
+    output_tokens_per_s: float | None
+    """Output tokens over seconds of the last attempts, of comparable calls."""
     denoised: EstimatedRuntimes
     contention: Contention
     split: SplitSeconds
@@ -268,7 +279,10 @@ class Missing(TypedDict):
     provider: str
     model: str | None
     calls: int
+    """Calls with token counts."""
     reason: str
+    next: str
+    """What would mend it."""
 
 
 class Unprofiled(TypedDict):
@@ -279,7 +293,10 @@ class Unprofiled(TypedDict):
     deployment: str
     stack: str | None
     calls: int
+    """Comparable calls."""
     reason: str
+    next: str
+    """What would mend it."""
 
 
 class ReferenceUsed(TypedDict):
@@ -331,39 +348,11 @@ class Drift(TypedDict):
     text: str
 
 
-class ScoredModel(TypedDict):
-    """A model of the user's score file: figures are means per call over the period's token counts; None: no comparable call."""
-
-    model: str
-    score: float
-    stack: str
-    profile_id: str
-    provenance: str
-    idealized_runtime_s: float | None
-    idealized_runtime_low_s: float | None
-    idealized_runtime_high_s: float | None
-    idealized_cost_usd: float | None
-    idealized_energy_j: float | None
-    frontier: list[str]
-    """The measures by which no other row has a higher score without taking more."""
-
-
-class Capability(TypedDict):
-    """The user's scores against efficiency. ``score``: the column's name; ``calls``: the calls whose token counts were used."""
-
-    file: str
-    score: str
-    stack: str
-    calls: int
-    rows: list[ScoredModel]
-    unknown_models: list[str]
-    """Models of the file without an idealized profile."""
-
-
 class Report(TypedDict):
-    """The whole report; ``notes`` are lines a reader must see before the figures."""
+    """The whole report; ``verdict`` is the one sentence to read, ``notes`` are lines a reader must see before the figures."""
 
     schema: str
+    verdict: str
     generated_at: str
     tracewrap_version: str
     period: Period
@@ -375,6 +364,8 @@ class Report(TypedDict):
     prices: Prices
     totals: Group
     groups: list[Grouping]
+    days: list[Group]
+    """The figures of each day that has calls; empty for a period of one day."""
     hours: list[Hour]
     slowest: list[CallRow]
     most_contended: list[CallRow]

@@ -15,7 +15,7 @@ from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.estimate.joiner import cost_and_energy
 from tracewrap.records import Estimate
-from tracewrap.report.schema import Capability, ScoredModel
+from tracewrap.report.scores import Capability, ScoredModel
 from tracewrap.report.tables.join_sql import dbl
 from tracewrap.report.tables.loading import Joined
 

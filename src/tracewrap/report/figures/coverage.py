@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
+from tracewrap import words
 from tracewrap.prices.book import PriceBook
-from tracewrap.report.schema import Coverage, Group, Missing, Prices, ProfileUsed, ReferenceUsed, Unprofiled
+from tracewrap.report.schema import Coverage, Group, Prices, ProfileUsed, ReferenceUsed
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.loading import Joined
+from tracewrap.sources import ReadStatus
+
+_COUNTS = (
+    *("comparable", "reported", "estimated", "answered_uncounted", "answered_priced"),
+    *("prompt_cached", "extrapolated", "foreign_scope", "future"),
+)
 
 
 def coverage(joined: Joined, totals: Group) -> Coverage:
     """Counts and shares of the whole period."""
     names = list(queries.sums(joined.prefixes))
     row = dict(zip(names, joined.engine.rows(_sum_all(joined))[0], strict=True))
-    count = {
-        name: int(row[name] or 0)
-        for name in ("comparable", "reported", "estimated", "prompt_cached", "extrapolated", "foreign_scope", "future")
-    }
-    calls, usage = totals["calls"], count["reported"] + count["estimated"]
+    count = {name: int(row[name] or 0) for name in _COUNTS}
+    calls = totals["calls"]
+    answered = calls - totals["failed_calls"]
     idealized = {figures["stack"]: figures["idealized"]["n"] for figures in totals["references"]}
     return {
         "calls": calls,
@@ -29,7 +35,7 @@ def coverage(joined: Joined, totals: Group) -> Coverage:
         "failed_calls": totals["failed_calls"],
         "usage_reported_calls": count["reported"],
         "usage_estimated_calls": count["estimated"],
-        "usage_missing_calls": calls - usage,
+        "usage_missing_calls": count["answered_uncounted"],
         "priced_calls": totals["priced_calls"],
         "unpriced_calls": totals["unpriced_calls"],
         "generation_calls": sum(dim.calls for dim in joined.dims if dim.generation),
@@ -40,10 +46,10 @@ def coverage(joined: Joined, totals: Group) -> Coverage:
         "prompt_cached_calls": count["prompt_cached"],
         "wrong_clock_calls": count["future"],
         "other_instrumentation_calls": count["foreign_scope"],
-        "priced_share": _share(totals["priced_calls"], calls),
-        "denoised_share": _share(totals["denoised"]["n"], calls),
-        "idealized_share": {name: _share(n, calls) for name, n in idealized.items()},
-        "usage_share": _share(usage, calls),
+        "priced_share": _share(count["answered_priced"], answered),
+        "denoised_share": _share(totals["denoised"]["n"], answered),
+        "idealized_share": {name: _share(n, answered) for name, n in idealized.items()},
+        "usage_share": _share(answered - count["answered_uncounted"], answered),
         "dropped_spans": sum(status.dropped for status in joined.statuses),
     }
 
@@ -62,34 +68,36 @@ def notes(joined: Joined, totals: Group) -> list[str]:
     if not totals["calls"]:
         out.append(f"no calls between {joined.span.describe()['since']} and {joined.span.describe()['until']}")
     for status in joined.statuses:
-        if not status.complete:
-            out.append(f"{status.location}: incomplete: part of the period could not be read; totals are too low")
-        if status.torn_lines:
-            out.append(f"{status.location}: {status.torn_lines} torn lines were skipped")
-        if status.foreign_lines:
-            out.append(f"{status.location}: {status.foreign_lines} lines that are no OTLP traces were skipped")
-        if status.duplicates:
-            out.append(f"{status.location}: {status.duplicates} repeated spans were left out")
-        out += status.notes
-    cover = coverage(joined, totals)
-    if cover["wrong_clock_calls"]:
-        out.append(
-            f"{cover['wrong_clock_calls']} calls start in the future: a clock was wrong; they are counted in the day they claim"
-        )
-    missing = cover["usage_missing_calls"]
-    if missing:
-        out.append(f"{missing} of {cover['calls']} calls came without token counts: not priced, not compared")
-    if cover["unpriced_calls"]:
-        out.append(
-            f"{cover['unpriced_calls']} calls with token counts are unpriced: list cost is too low by what they cost"
-        )
-    if cover["prompt_cached_calls"]:
-        out.append(
-            f"{cover['prompt_cached_calls']} compared calls had a cached prompt: their estimates, which assume none, are upper bounds"
-        )
-    if cover["extrapolated_calls"]:
-        out.append(f"{cover['extrapolated_calls']} compared calls lie beyond what a profile measured")
-    return out
+        out += _source_notes(status)
+    return out + _call_notes(coverage(joined, totals))
+
+
+def _source_notes(status: ReadStatus) -> list[str]:
+    where, out = words.clean(status.location), []
+    if not status.complete:
+        out.append(f"{where}: incomplete: part of the period could not be read; totals are too low")
+    skipped = (
+        (status.torn_lines, "torn line", "torn lines", "skipped"),
+        (status.foreign_lines, "line that is no OTLP trace", "lines that are no OTLP traces", "skipped"),
+        (status.duplicates, "repeated span", "repeated spans", "left out"),
+    )
+    out += [f"{where}: {words.counted(n, one, many)} {done}" for n, one, many, done in skipped if n]
+    return out + [words.printable(note) for note in status.notes]
+
+
+def _call_notes(cover: Coverage) -> list[str]:
+    said = (
+        ("wrong_clock_calls", "with a start in the future: a clock was wrong; counted in the day they claim"),
+        ("usage_missing_calls", "without token counts: not priced, not compared"),
+        ("unpriced_calls", "with token counts but no price: list cost is too low by what they cost"),
+        (
+            "prompt_cached_calls",
+            "compared though part of the prompt was cached: estimates, which assume none, are upper bounds",
+        ),
+        ("extrapolated_calls", "compared beyond what a profile measured"),
+    )
+    counts: Mapping[str, Any] = cover
+    return [f"{words.counted(counts[name], 'call')} {what}" for name, what in said if counts[name]]
 
 
 def references(joined: Joined) -> list[ReferenceUsed]:
@@ -166,42 +174,3 @@ def prices(joined: Joined, book: PriceBook) -> Prices:
         "as_of": "call time",
         "models": [models[key] for key in sorted(models)],
     }
-
-
-def unpriced(joined: Joined) -> list[Missing]:
-    """Models with token counts and no price, by name, most calls first."""
-    calls: dict[tuple[str, str | None, str], int] = defaultdict(int)
-    for dim in joined.dims:
-        if not dim.price.rates:
-            calls[dim.deployment.provider, dim.deployment.model, dim.price.reason] += dim.calls
-    ordered = sorted(calls.items(), key=lambda item: (-item[1], str(item[0])))
-    return [
-        {"provider": provider, "model": model, "calls": n, "reason": reason} for (provider, model, reason), n in ordered
-    ]
-
-
-def unprofiled(joined: Joined) -> list[Unprofiled]:
-    """Deployments without a denoised profile and models without an idealized one, by name."""
-    calls: dict[tuple[str, str | None, str, str | None], int] = defaultdict(int)
-    for dim in joined.dims:
-        if not dim.generation:
-            continue
-        deployment = dim.deployment
-        if dim.denoised is None:
-            calls[deployment.provider, deployment.model, deployment.key, None] += dim.calls
-        for stack, found in zip(joined.stacks, dim.idealized, strict=True):
-            if found is None:
-                calls[deployment.provider, deployment.model, deployment.key, stack] += dim.calls
-    return [
-        {
-            "provider": provider,
-            "model": model,
-            "deployment": key,
-            "stack": stack,
-            "calls": n,
-            "reason": "no denoised profile: learn one with tracewrap denoise"
-            if stack is None
-            else "no profile of this model on the reference stack",
-        }
-        for (provider, model, key, stack), n in sorted(calls.items(), key=lambda item: (-item[1], str(item[0])))
-    ]

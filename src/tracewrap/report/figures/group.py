@@ -116,7 +116,7 @@ def _reference(row: Row, prefix: str, stack: str, provenance: Mapping[str, int])
         for name in (f"{part}_{value}" for part in ("denoised", "idealized") for value in ("s", "low_s", "high_s"))
     }
     beside = int(row[f"{prefix}_beside_n"] or 0)
-    listed = number(row[f"{prefix}_beside_list_usd"]) if beside else None
+    listed, ideal = (number(row[f"{prefix}_beside_{name}_usd"]) if beside else None for name in ("list", "cost"))
     return {
         "stack": stack,
         "idealized": _estimated(row, prefix, provenance),
@@ -129,7 +129,8 @@ def _reference(row: Row, prefix: str, stack: str, provenance: Mapping[str, int])
         "idealized_cost_usd": _interval(row, f"{prefix}_cost"),
         "list_cost_usd": listed,
         "list_cost_calls": beside,
-        "list_to_idealized": ratio(listed, number(row[f"{prefix}_beside_cost_usd"])),
+        "list_cost_idealized_usd": ideal,
+        "list_to_idealized": ratio(listed, ideal),
         "idealized_energy_j": _interval(row, f"{prefix}_energy"),
     }
 
@@ -156,6 +157,8 @@ def group(key: Mapping[str, str | None], row: Row, stacks: Sequence[str], proven
         "retry_s": float(row["retry_s"] or 0.0),
         "raw": _runtimes(row, "raw"),
         "time_to_first_chunk": _runtimes(row, "first_chunk"),
+        "time_per_output_token": _runtimes(row, "per_token"),
+        "output_tokens_per_s": ratio(number(row["speed_tokens"]), number(row["speed_s"])),
         "denoised": _estimated(row, DENOISED, provenances.get(DENOISED, {})),
         "contention": _contention(row),
         "split": _split(row),

@@ -9,15 +9,24 @@ from tracewrap.report.figures.group import group
 from tracewrap.report.schema import Group, Grouping
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.loading import Joined
+from tracewrap.report.tables.names import CLOCK
 
 MAX_ROWS = 500
 """Groups listed in one table; the report says how many more there are."""
 
 
 def grouping(joined: Joined, by: Sequence[str]) -> Grouping:
-    """One table of the report: the groups with the highest list cost first, then those with most calls."""
+    """One table of the report: by day or hour in order, else the highest list cost first, then most calls."""
     rows = table(joined, by)
-    rows.sort(key=lambda row: (-(row["list_cost_usd"] or 0.0), -row["calls"], str(row["key"])))
+    clock = by[0] if by[0] in CLOCK else None
+    rows.sort(
+        key=lambda row: (
+            str(row["key"][clock]) if clock else "",
+            -(row["list_cost_usd"] or 0.0),
+            -row["calls"],
+            str(row["key"]),
+        )
+    )
     return {"by": list(by), "rows": rows[:MAX_ROWS], "more_rows": max(len(rows) - MAX_ROWS, 0)}
 
 
@@ -32,7 +41,7 @@ def table(joined: Joined, by: Sequence[str]) -> list[Group]:
     for values in rows:
         row = dict(zip(names, values, strict=True))
         key = tuple(row[column] for column in columns)
-        for name, found in zip(("raw", "first_chunk", *joined.prefixes), quantiles.get(key, ()), strict=False):
+        for name, found in zip((*queries.MEASURED, *joined.prefixes), quantiles.get(key, ()), strict=False):
             row[f"{name}_quantiles"] = found
         labels = dict(zip(by, key, strict=True))
         out.append(group(labels, row, joined.stacks, provenances.get(key, {})))

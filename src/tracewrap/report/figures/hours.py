@@ -1,15 +1,23 @@
-"""Contention hour by hour."""
+"""The period day by day and hour by hour."""
 
 from __future__ import annotations
 
 from tracewrap.records import HOUR_NS
 from tracewrap.report.figures.group import number, ratio
-from tracewrap.report.schema import Hour
+from tracewrap.report.figures.grouping import table
+from tracewrap.report.schema import Group, Hour
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.loading import Joined
 
 MAX_FILLED = 24 * 35
 """Hours of a period up to which empty ones are listed too."""
+
+
+def days(joined: Joined) -> list[Group]:
+    """The figures of each day that has calls, in order; none for a period of one day."""
+    if len(joined.span.describe()["days"]) < 2:
+        return []
+    return sorted(table(joined, ("day",)), key=lambda row: str(row["key"]["day"]))
 
 
 def hours(joined: Joined) -> list[Hour]:

@@ -147,10 +147,12 @@ def _text(scaled: Scaled | None) -> str:
 
 def refuse_tail(report: Report) -> None:
     """Take out of *report* what a tail sample cannot tell: cost and error share, of all calls and of each group."""
-    for group in [report["totals"], *(row for grouping in report["groups"] for row in grouping["rows"])]:
+    rows = [row for grouping in report["groups"] for row in grouping["rows"]]
+    for group in [report["totals"], *report["days"], *rows]:
         group["list_cost_usd"] = group["error_share"] = None
         for reference in group["references"]:
-            reference["list_cost_usd"] = reference["list_to_idealized"] = None
+            reference["list_cost_usd"] = reference["list_cost_idealized_usd"] = reference["list_to_idealized"] = None
+            reference["list_cost_calls"] = 0
             reference["idealized_cost_usd"] |= {"value": None, "low": None, "high": None}
     for hour in report["hours"]:
         hour["list_cost_usd"] = None

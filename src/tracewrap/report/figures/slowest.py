@@ -28,12 +28,14 @@ _FIELDS = (
 )
 
 _WAIT = "last_attempt_s - denoised_s"
+_ANSWERED = "outcome <> 'error'"
 
 
 def calls(joined: Joined, top: int) -> tuple[list[CallRow], list[CallRow]]:
-    """(the *top* slowest calls of any outcome, the *top* calls with most contention in seconds)."""
+    """(the *top* slowest calls that did not fail, the *top* calls with most contention in seconds)."""
     slowest = _floor(
-        joined, f"SELECT raw_runtime_s FROM calls WHERE raw_runtime_s IS NOT NULL ORDER BY 1 DESC LIMIT {int(top)}"
+        joined,
+        f"SELECT raw_runtime_s FROM calls WHERE raw_runtime_s IS NOT NULL AND {_ANSWERED} ORDER BY 1 DESC LIMIT {int(top)}",
     )
     contended = _floor(
         joined, f"SELECT {_WAIT} AS wait_s FROM joined WHERE denoised_s IS NOT NULL ORDER BY 1 DESC LIMIT {int(top)}"
@@ -54,7 +56,7 @@ def calls(joined: Joined, top: int) -> tuple[list[CallRow], list[CallRow]]:
     )
     lists = []
     for order, known in (("any_raw_s", slowest), (_WAIT, contended)):
-        where = "1 = 0" if known is None else f"{order} >= {dbl(known)}"
+        where = "1 = 0" if known is None else f"{order} >= {dbl(known)} AND outcome <> 3"
         found = joined.engine.rows(
             f"SELECT {', '.join(fields)} FROM ({sql}) AS w WHERE {where} ORDER BY {order} DESC, trace_id, span_id LIMIT {int(top)}"
         )

@@ -20,7 +20,7 @@ Limits are a TOML file, any subset:
     by = { model = "gpt-5-mini" }
     raw_p95_s = 2.0
 
-A limit on a figure that is unknown (no calls, no profile, no price) cannot be judged: that is an error, never held.
+A limit on a figure that is unknown (no calls, no profile, no price) cannot be judged: it is never held.
 Of a sample of the traces, costs are those of all calls; of a tail sample, costs and the error share are unknown.
 """
 

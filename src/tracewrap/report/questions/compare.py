@@ -8,20 +8,23 @@ with like: calls of one provider, model, operation and kind of stream, as far as
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypedDict
 
+from tracewrap.estimate.catalog import Catalog
 from tracewrap.report.questions import equal_tokens
 from tracewrap.report.questions.equal_tokens import Shape, Sums
 from tracewrap.report.questions.selection import Cell, Selection, Side, Weighted, open_side
 from tracewrap.report.schema import Period
+from tracewrap.report.tables.options import load_options
 
 SCHEMA = "tracewrap.compare/1"
 FINE_CALLS = 2000
 """With this many comparable calls on either side, cells are half an octave wide, else an octave."""
 
-Verdict = Literal["higher", "lower", "no difference seen", "cannot tell"]
+Verdict = Literal["higher", "lower", "no difference seen", "cannot tell", "one profile: not compared"]
 
 
 class Measure(TypedDict):
@@ -61,12 +64,48 @@ class Comparison(TypedDict):
     measures: list[Measure]
 
 
-def compare(a: Selection, b: Selection, **options: Any) -> Comparison:
-    """The comparison of two selections; *options* as ``selection.open_side`` takes them, for both sides.
+def compare(
+    a: Selection,
+    b: Selection,
+    *,
+    timezone: str = "UTC",
+    references: Sequence[str] = (),
+    catalog: Catalog | None = None,
+    profile_paths: Sequence[str] = (),
+    stand_ins: Mapping[str, str] | None = None,
+    prices: str | None = None,
+    learn: bool | None = None,
+    engine: str = "duckdb",
+    memory_limit: str | None = None,
+    now_ns: int | None = None,
+) -> Comparison:
+    """The comparison of two selections. Other arguments as ``report.build``; a selection's own reference wins over *references*.
 
-    Raises what ``report.build`` raises, and ConfigurationError when a side selects no call.
+    Each side's denoised profiles are learned from its own calls, unless *learn* is False or the given profiles describe them.
+    Raises what ``report.build`` raises, and ConfigurationError when a side selects no call; MissingExtraError without numpy.
     """
-    first, second = open_side(a, **options), open_side(b, **options)
+
+    def opened(side: Selection) -> Side:
+        wanted = [side.reference] if side.reference else list(references)[:1]
+        options = load_options(
+            references=wanted,
+            catalog=catalog,
+            profile_paths=profile_paths,
+            stand_ins=stand_ins,
+            prices=prices,
+            timezone=timezone,
+            engine=engine,
+            memory_limit=memory_limit,
+            now_ns=now_ns,
+            learn=learn,
+        )
+        return open_side(side, dataclasses.replace(options, look_back_days=0))
+
+    return compare_sides(opened(a), opened(b))
+
+
+def compare_sides(first: Side, second: Side) -> Comparison:
+    """The comparison of two sides that are loaded."""
     per_octave = 2 if min(first.comparable, second.comparable) >= FINE_CALLS else 1
     across = _stratify(first, second, per_octave)
     cells = first.cells("raw_s", per_octave), second.cells("raw_s", per_octave)
@@ -77,7 +116,7 @@ def compare(a: Selection, b: Selection, **options: Any) -> Comparison:
         _calls("raw_runtime_s", first, second, "raw_s", per_octave),
         _calls("raw_runtime_typical_s", first, second, "raw_s", per_octave, log=True),
         _calls("time_to_first_chunk_s", first, second, "first_chunk_s", per_octave),
-        _profiles("denoised_runtime_s", first.denoised, second.denoised, at, matched),
+        _profiles("denoised_runtime_s", first.denoised, second.denoised, at, matched, learned=True),
         _share(
             "contention_share", first, second, "last_attempt_s - denoised_s", "last_attempt_s", "denoised_s IS NOT NULL"
         ),
@@ -185,8 +224,13 @@ def _profiles(
     of_b: Callable[[], list[Weighted]],
     at: Sequence[Cell],
     matched: Sequence[int],
+    *,
+    learned: bool = False,
 ) -> Measure | None:
-    """Compare profiles at the same token counts; None when neither side has one."""
+    """Compare profiles at the same token counts; None when neither side has one.
+
+    *learned*: profiles that describe a service as its calls showed it: one and the same says nothing of what changed.
+    """
     a, b = of_a(), of_b()
     if not a and not b:
         return None
@@ -198,11 +242,22 @@ def _profiles(
             name, "ratio", first and first[0], second and second[0], None, None, None, matched[0], matched[1]
         )
     change = second[0] / first[0]
-    same = {(f.stratum, f.profile.id, f.unit) for f in a} == {(f.stratum, f.profile.id, f.unit) for f in b}
+    same = _as_compared(a) == _as_compared(b)
+    if same and learned:
+        return _measure(
+            name, "ratio", first[0], second[0], None, None, None, matched[0], matched[1], "one profile: not compared"
+        )
     # One profile errs on both sides alike: its error cancels in the ratio.
     half = 0.0 if same else math.hypot(first[1], second[1])
     low, high = change * math.exp(-half), change * math.exp(half)
     return _measure(name, "ratio", first[0], second[0], change, low, high, matched[0], matched[1])
+
+
+def _as_compared(profiles: Sequence[Weighted]) -> set[tuple[object, ...]]:
+    """Profiles by what they say, whatever they are called."""
+    return {
+        (f.stratum, f.unit, f.profile.prompt_knots, f.profile.d0, f.profile.d1, f.profile.overhead_s) for f in profiles
+    }
 
 
 def _level(profiles: Sequence[Weighted], at: Sequence[Cell]) -> tuple[float, float] | None:
@@ -244,12 +299,12 @@ def _measure(
     high: float | None,
     n_a: int,
     n_b: int,
+    verdict: Verdict = "no difference seen",
 ) -> Measure:
     none = 1.0 if kind == "ratio" else 0.0
-    verdict: Verdict = "no difference seen"
-    if change is None or low is None or high is None:
+    if verdict == "no difference seen" and (change is None or low is None or high is None):
         verdict = "cannot tell"
-    elif low > none or high < none:
+    elif low is not None and high is not None and (low > none or high < none):
         verdict = "higher" if low > none else "lower"
     return {
         "measure": name,

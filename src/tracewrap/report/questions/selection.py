@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tracewrap.errors import ConfigurationError
-from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import DAY_NS
 from tracewrap.report.questions.equal_tokens import Shape
 from tracewrap.report.schema import Period
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.join_sql import dbl
-from tracewrap.report.tables.loading import Joined, load, load_options, period
+from tracewrap.report.tables.loading import Joined, load
+from tracewrap.report.tables.options import Options, period
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.roofline.architectures import resolve_model
 from tracewrap.runtime.stack import ReferenceStack
@@ -199,32 +199,13 @@ class Side:
         return f"CAST(floor({dbl(f'start_time_ns - {self._first}')} / {dbl(float(self._block))}) AS INTEGER)"
 
 
-def open_side(
-    selection: Selection,
-    *,
-    timezone: str = "UTC",
-    profile_paths: Sequence[str] = (),
-    references: Sequence[str] = (),
-    stand_ins: Mapping[str, str] | None = None,
-    prices: str | None = None,
-    catalog: Catalog | None = None,
-    engine: str = "duckdb",
-    memory_limit: str | None = None,
-    now_ns: int | None = None,
-) -> Side:
-    """Load and join *selection*. Arguments as ``report.build``; the selection's own reference wins over *references*.
+def open_side(selection: Selection, options: Options) -> Side:
+    """Load *selection*, learn what its own calls tell, and join it.
 
     Raises what ``report.build`` raises, and ConfigurationError when it selects no call.
     """
-    wanted = [selection.reference] if selection.reference else list(references)[:1]
-    joined = load(
-        list(selection.sources),
-        period(selection.day, selection.since, selection.until, timezone),
-        timezone=timezone,
-        keys=tuple(name for name in selection.where if name not in queries.DIMENSION_KEYS),
-        **load_options(wanted, catalog, profile_paths, stand_ins, prices, engine, memory_limit, now_ns),
-    )
-    return Side(selection, joined)
+    span = period(selection.day, selection.since, selection.until, options.timezone)
+    return Side(selection, load(list(selection.sources), span, options, keys=tuple(selection.where)))
 
 
 def _side_query(joined: Joined, where: Mapping[str, str]) -> str:

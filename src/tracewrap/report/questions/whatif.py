@@ -22,7 +22,8 @@ from tracewrap.estimate.catalog import Catalog
 from tracewrap.report.figures.capability import points
 from tracewrap.report.figures.group import number
 from tracewrap.report.schema import Period
-from tracewrap.report.tables.loading import Joined, load, load_options, period
+from tracewrap.report.tables.loading import Joined, load
+from tracewrap.report.tables.options import load_options, period
 from tracewrap.runtime.cost import amortized_factor
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.roofline.architectures import get_model
@@ -141,12 +142,20 @@ def whatif(
     """
     amortized_factor(batch, utilisation)
     wanted = tuple(references) or (STACKS if catalog is None else tuple(stack.id for stack in catalog.stacks))
-    joined = load(
-        [source] if isinstance(source, str) else list(source),
-        period(day, since, until, timezone),
+    options = load_options(
+        references=wanted,
+        catalog=catalog,
+        profile_paths=profile_paths,
+        stand_ins=stand_ins,
+        prices=prices,
         timezone=timezone,
-        **load_options(wanted, catalog, profile_paths, stand_ins, prices, engine, memory_limit, now_ns),
+        engine=engine,
+        memory_limit=memory_limit,
+        now_ns=now_ns,
+        learn=False,
     )
+    sources = [source] if isinstance(source, str) else list(source)
+    joined = load(sources, period(day, since, until, timezone), options)
     rows, missing = _rows(joined, batch, utilisation)
     calls, comparable = joined.engine.rows("SELECT count(*) AS n, sum(comparable) AS m FROM joined")[0]
     return {

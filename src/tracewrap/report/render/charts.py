@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tracewrap.report.render.columns import group_name
 from tracewrap.report.render.text import SPLIT_PARTS
-from tracewrap.report.schema import Capability, Group, Report
+from tracewrap.report.schema import Group, Report
+from tracewrap.report.scores import Capability
 
 MODELS = 12
 """Rows of a chart: the first of the table by model."""
-
-
-def group_name(group: Group) -> str:
-    """What a row is called."""
-    return ", ".join(value or "(none)" for value in group["key"].values()) or "all calls"
 
 
 def charts(report: Report) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from typing import Any
 
 from tracewrap import words
 from tracewrap.errors import missing_extra
-from tracewrap.report.render.charts import charts, group_name
+from tracewrap.report.render import text
+from tracewrap.report.render.charts import charts
+from tracewrap.report.render.columns import group_name
 from tracewrap.report.schema import CallRow, Group, Grouping, Report
 
 
@@ -25,7 +27,7 @@ def render(report: Report, *, trace_url: str | None = None, title: str | None = 
         raise missing_extra("the HTML page", "report") from None
     folder = resources.files("tracewrap.report") / "templates"
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_finalized
     )
     environment.filters.update(
         seconds=words.seconds,
@@ -40,8 +42,8 @@ def render(report: Report, *, trace_url: str | None = None, title: str | None = 
     library = (folder / "chart.umd.min.js").read_text(encoding="utf-8")
     return template.render(
         report=report,
-        title=title or f"LLM calls {_days(report)}",
-        period=_days(report),
+        title=title or f"LLM calls {text.days_text(report)}",
+        period=text.days_text(report),
         style=(folder / "report.css").read_text(encoding="utf-8"),
         script=(folder / "report.js").read_text(encoding="utf-8"),
         library=library.replace("</script", "<\\/script"),
@@ -49,9 +51,14 @@ def render(report: Report, *, trace_url: str | None = None, title: str | None = 
         verdicts=_verdicts(report["totals"]),
         tables=[_table(grouping, report) for grouping in report["groups"]],
         trace=lambda call: _trace(call, trace_url),
-        stack_name=lambda stack: _stack_name(stack, report),
+        stack_name=lambda stack: text.stack_name(stack, report),
         contended=[call for call in report["most_contended"] if call["contention_s"] is not None],
     )
+
+
+def _finalized(value: Any) -> Any:
+    """What the page says, without control characters; what is HTML already, and numbers, as they are."""
+    return words.printable(value) if type(value) is str else value
 
 
 def _json(data: Any) -> str:
@@ -59,24 +66,8 @@ def _json(data: Any) -> str:
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
 
 
-def _days(report: Report) -> str:
-    days = report["period"]["days"]
-    zone = report["period"]["timezone"]
-    if not days:
-        return f"{report['period']['since']} to {report['period']['until']}"
-    return f"{days[0]} ({zone})" if len(days) == 1 else f"{days[0]} to {days[-1]} ({zone})"
-
-
 def _trace(call: CallRow, url: str | None) -> str | None:
     return None if url is None else url.replace("{trace_id}", call["trace_id"])
-
-
-def _stack_name(stack: str, report: Report) -> str:
-    """*stack*, or what "default" stood for: the only stack used, or the first one that has each model."""
-    used = [reference["id"] for reference in report["references"]]
-    if stack in used or not used:
-        return stack
-    return used[0] if len(used) == 1 else "the first stack that has the model"
 
 
 def _verdicts(totals: Group) -> list[tuple[str, int]]:
@@ -94,7 +85,7 @@ def _verdicts(totals: Group) -> list[tuple[str, int]]:
 
 def _table(grouping: Grouping, report: Report) -> dict[str, Any]:
     """One grouping as rows of (text, number to sort by, hint)."""
-    stacks = [_stack_name(figures["stack"], report) for figures in report["totals"]["references"]]
+    stacks = [text.stack_name(figures["stack"], report) for figures in report["totals"]["references"]]
     beside = [f" on {stack}" for stack in stacks] if len(stacks) > 1 else [""] * len(stacks)
     head = ["calls", "failed", "tokens in", "tokens out", "raw p50", "p90", "p99", "denoised p50", "contention"]
     for name in beside:

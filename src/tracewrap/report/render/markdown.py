@@ -1,11 +1,13 @@
-"""Markdown for chat and e-mail: short enough to read on a phone."""
+"""Markdown for chat and e-mail: short enough to read on a phone; no name's own markup comes through."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tracewrap import words
 from tracewrap.report.render import text
-from tracewrap.report.schema import Report
+from tracewrap.report.render.columns import CALL_COLUMNS, PARTIAL_NOTE, Column, columns, group_name, stack_columns
+from tracewrap.report.schema import Group, Grouping, Report
 
 MAX_GROUPS = 15
 MAX_CALLS = 5
@@ -13,48 +15,49 @@ MAX_CALLS = 5
 
 def render_markdown(report: Report) -> str:
     """The report as GitHub-flavoured Markdown."""
-    out = [f"# {text.title(report)}", ""]
-    out += [f"> **Note:** {note}" for note in report["notes"]] + ([""] if report["notes"] else [])
-    out += [f"**Coverage:** {'; '.join(text.coverage_lines(report))}", ""]
+    out = [f"# {text.title(report)}", "", f"**{words.markdown(report['verdict'])}**", ""]
+    out += [f"> **Note:** {words.markdown(note)}" for note in report["notes"]] + ([""] if report["notes"] else [])
+    out += [f"**Coverage:** {words.markdown('; '.join(text.coverage_lines(report)))}", ""]
     if report["totals"]["calls"]:
         out += _table(("", "total"), [[name.strip(), value] for name, value in text.total_rows(report)])
     if line := text.hours_line(report):
         out += ["", f"**Contention by hour:** `{line}`"]
+    if report["days"]:
+        out += _groups(report, {"by": ["day"], "rows": report["days"], "more_rows": 0})
     for grouping in report["groups"]:
-        if rows := grouping["rows"]:
-            out += ["", f"## By {', '.join(grouping['by'])}", ""]
-            out += _table(
-                (", ".join(grouping["by"]), *text.GROUP_HEAD),
-                [[text.key_text(row["key"]), *text.group_cells(row)] for row in rows[:MAX_GROUPS]],
-            )
-            for index, reference in enumerate(report["totals"]["references"]):
-                out += ["", f"Idealized {text.on_stack(reference['stack'])}, no contention, batch 1:", ""]
-                out += _table(
-                    (", ".join(grouping["by"]), *text.STACK_HEAD),
-                    [
-                        [text.key_text(row["key"]), *text.stack_cells(row["references"][index])]
-                        for row in rows[:MAX_GROUPS]
-                    ],
-                )
-            if hidden := len(rows) - MAX_GROUPS + grouping["more_rows"]:
-                out += ["", f"and {hidden} more"] if hidden > 0 else []
-    for name, calls in (("Slowest calls", report["slowest"]), ("Most contended calls", report["most_contended"])):
-        if calls:
-            out += ["", f"## {name}", ""]
-            out += _table(text.CALL_HEAD, [text.call_cells(call) for call in calls[:MAX_CALLS]])
+        out += _groups(report, grouping)
+    for title, calls in text.call_tables(report):
+        rows = [[column.text(call) for column in CALL_COLUMNS] for call in calls[:MAX_CALLS]]
+        out += ["", f"## {title.capitalize()}", "", *_table([column.head for column in CALL_COLUMNS], rows)]
     if scored := report["capability"]:
-        out += ["", f"## {scored['score']} against efficiency, per call {text.on_stack(scored['stack'])}", ""]
-        out += _table(("model", *text.CAPABILITY_HEAD), text.capability_rows(scored))
-    out += ["", *(f"- drift: {event['text']}" for event in report["drift"])] if report["drift"] else []
+        on = f"{words.markdown(scored['score'])} against efficiency, per call on {text.stack_name(scored['stack'], report)}"
+        out += ["", f"## {on}", "", *_table(text.CAPABILITY_HEAD, text.capability_rows(scored))]
+    out += ["", *(f"- drift: {words.markdown(event['text'])}" for event in report["drift"])] if report["drift"] else []
     if missing := text.missing_lines(report):
-        out += ["", "## Without a price or a profile", "", *(f"- {line}" for line in missing)]
+        out += ["", "## Without a price or a profile", "", *(f"- {words.markdown(line)}" for line in missing)]
     return "\n".join(out) + "\n"
 
 
+def _groups(report: Report, grouping: Grouping) -> list[str]:
+    rows, by = grouping["rows"][:MAX_GROUPS], ", ".join(grouping["by"])
+    if not rows:
+        return []
+    out = ["", f"## By {words.markdown(by)}", "", *_figures(by, rows, columns(report))]
+    if any(column.mark(row) for row in rows for column in columns(report)):
+        out += ["", words.markdown(PARTIAL_NOTE)]
+    for index, reference in list(enumerate(report["totals"]["references"]))[1:]:
+        on = words.markdown(text.stack_name(reference["stack"], report))
+        out += ["", f"Idealized on {on}:", "", *_figures(by, rows, stack_columns(index))]
+    hidden = len(grouping["rows"]) - len(rows) + grouping["more_rows"]
+    return [*out, "", f"and {hidden:,} more"] if hidden else out
+
+
+def _figures(by: str, rows: Sequence[Group], shown: Sequence[Column]) -> list[str]:
+    shown = [column for column in shown if any(column.value(row) is not None for row in rows)]
+    cells = [[group_name(row), *(column.text(row) for column in shown)] for row in rows]
+    return _table((by, *(column.name for column in shown)), cells)
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|" + "|".join(" --- " for _ in head) + "|"]
-    return lines + ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
-
-
-def _cell(value: str) -> str:
-    return value.replace("|", "\\|").replace("\n", " ")
+    lines = ["| " + " | ".join(map(words.markdown, head)) + " |", "|" + "|".join(" --- " for _ in head) + "|"]
+    return lines + ["| " + " | ".join(map(words.markdown, row)) + " |" for row in rows]

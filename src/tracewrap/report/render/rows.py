@@ -15,6 +15,7 @@ from tracewrap.errors import check_local
 from tracewrap.report.schema import Group, Report
 from tracewrap.sources import connect
 from tracewrap.sources.table import quoted
+from tracewrap.words import csv_cell
 
 
 def render_json(report: Report) -> str:
@@ -60,7 +61,7 @@ def render_csv(report: Report) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
 
 

@@ -1,91 +1,149 @@
-"""Words and numbers shared by the formats that people read: terminal table and Markdown."""
+"""Sentences shared by the formats that people read: terminal, Markdown, HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from tracewrap.report.schema import Capability, Group, ReferenceFigures, Report, SplitSeconds
-from tracewrap.words import ABSENT, bounds, count, joules, ratio, seconds, share, sparkline, tokens, usd
+from tracewrap.report.render.columns import p99
+from tracewrap.report.schema import CallRow, Group, ReferenceFigures, Report, SplitSeconds
+from tracewrap.report.scores import Capability
+from tracewrap.words import (
+    ABSENT,
+    bounds,
+    clean,
+    count,
+    counted,
+    joules,
+    name,
+    printable,
+    ratio,
+    seconds,
+    share,
+    sparkline,
+    tokens,
+    usd,
+)
 
 
-def key_text(key: dict[str, str | None]) -> str:
-    """The names of one group."""
-    return ", ".join(ABSENT if value is None else value for value in key.values()) or "all calls"
+def days_text(report: Report) -> str:
+    """The report's period: one day, days, or two moments, with the time zone."""
+    period = report["period"]
+    days, zone = period["days"], period["timezone"]
+    if not days:
+        return f"{period['since']} to {period['until']}"
+    return f"{days[0]} ({zone})" if len(days) == 1 else f"{days[0]} to {days[-1]} ({zone})"
 
 
 def title(report: Report) -> str:
     """One line: what and when."""
-    period = report["period"]
-    if len(period["days"]) == 1:
-        return f"LLM calls of {period['days'][0]} ({period['timezone']})"
-    return f"LLM calls from {period['since']} to {period['until']} ({period['timezone']})"
+    return f"LLM calls of {days_text(report)}"
 
 
 def coverage_lines(report: Report) -> list[str]:
-    """Coverage first: what share of the traffic the figures rest on."""
+    """Coverage: what share of the traffic the figures rest on; failed calls apart."""
     c = report["coverage"]
     if not c["calls"]:
         return ["0 calls"]
-    ideal = "; ".join(f"{share(value)} {_on(name)}" for name, value in c["idealized_share"].items())
-    counts = f"{count(c['calls'])} calls: {count(c['complete_calls'])} complete"
-    for name, key in (("partial", "partial_calls"), ("cancelled", "cancelled_calls"), ("failed", "failed_calls")):
+    counts = f"{counted(c['calls'], 'call')}: {count(c['complete_calls'])} complete"
+    for what, key in (("partial", "partial_calls"), ("cancelled", "cancelled_calls"), ("failed", "failed_calls")):
         if c[key]:  # type: ignore[literal-required]
-            counts += f", {count(c[key])} {name}"  # type: ignore[literal-required]
+            counts += f", {count(c[key])} {what}"  # type: ignore[literal-required]
+    dropped = (
+        f"; {counted(c['dropped_spans'], 'line or copy', 'lines or copies')} dropped" if c["dropped_spans"] else ""
+    )
+    if c["failed_calls"] == c["calls"]:
+        return [f"{counts}{dropped}"]
     usage = f"usage of {share(c['usage_share'])} known"
     if c["usage_estimated_calls"]:
-        usage += f" ({count(c['usage_estimated_calls'])} calls estimated)"
-    dropped = f"; {count(c['dropped_spans'])} lines or copies dropped" if c["dropped_spans"] else ""
+        usage += f" ({counted(c['usage_estimated_calls'], 'call')} estimated)"
+    ideal = "; ".join(f"{share(value)} {_on(stack, report)}" for stack, value in c["idealized_share"].items())
+    others = "of those that did not fail, " if c["failed_calls"] else ""
     return [
         f"{counts}{dropped}",
-        f"{usage}; {share(c['priced_share'])} priced; {share(c['denoised_share'])} denoised; {ideal}",
+        f"{others}{usage}; {share(c['priced_share'])} priced; {share(c['denoised_share'])} denoised; {ideal}",
     ]
 
 
 def total_rows(report: Report) -> list[tuple[str, str]]:
     """(what, figure with interval and provenance) of the totals."""
     t = report["totals"]
-    raw, d, c = t["raw"], t["denoised"], t["contention"]
+    raw, first, step = t["raw"], t["time_to_first_chunk"], t["time_per_output_token"]
+    last = "" if p99(t) is None else f", p99 {seconds(p99(t))}"
     rows = [
-        (
-            "tokens",
-            f"{tokens(t['input_tokens'])} in ({tokens(t['cached_input_tokens'])} cached), {tokens(t['output_tokens'])} out",
-        ),
-        ("retries", f"{count(t['retried_calls'])} calls, {seconds(t['retry_s'])}"),
-        (
-            "raw runtime",
-            f"{seconds(raw['sum_s'])}; p50 {seconds(raw['p50_s'])}, p90 {seconds(raw['p90_s'])}, p99 {seconds(raw['p99_s'])}",
-        ),
+        ("raw runtime", f"{seconds(raw['sum_s'])}; p50 {seconds(raw['p50_s'])}, p95 {seconds(raw['p95_s'])}{last}"),
+        *_denoised_rows(report),
+        *((("us or the provider", split_text(t)),) if t["split"]["n"] else ()),
+    ]
+    if first["n"]:
+        text = f"p50 {seconds(first['p50_s'])}, p95 {seconds(first['p95_s'])} over {counted(first['n'], 'stream')}"
+        rows.append(("time to first token", text))
+    if step["n"]:
+        rows.append(("time per output token", f"p50 {seconds(step['p50_s'])}, p95 {seconds(step['p95_s'])}"))
+    if t["output_tokens_per_s"] is not None:
+        rows.append(("output tokens a second", f"{t['output_tokens_per_s']:,.1f}"))
+    cached = f" ({tokens(t['cached_input_tokens'])} cached)" if t["cached_input_tokens"] else ""
+    rows.append(("tokens", f"{tokens(t['input_tokens'])} in{cached}, {tokens(t['output_tokens'])} out"))
+    if t["retried_calls"]:
+        rows.append(("retries", f"{counted(t['retried_calls'], 'call')}, {seconds(t['retry_s'])}"))
+    rows.append(("list cost", _list_cost(report)))
+    for reference in t["references"]:
+        rows += _stack_rows(reference, report)
+    return rows
+
+
+def _denoised_rows(report: Report) -> list[tuple[str, str]]:
+    t = report["totals"]
+    d, c = t["denoised"], t["contention"]
+    if not d["n"]:
+        return [("denoised runtime", f"{ABSENT} ({next_step(report, None) or 'no comparable call'})")]
+    of = f" of {counted(d['n'], 'call')}"
+    return [
         (
             "denoised runtime",
-            f"{seconds(d['sum_s'])}{bounds(seconds, d['sum_low_s'], d['sum_high_s'])}, {_provenance(d['provenance'])}",
+            f"{seconds(d['sum_s'])}{bounds(seconds, d['sum_low_s'], d['sum_high_s'])}{of}, {_provenance(d['provenance'])}",
         ),
         (
             "contention",
             f"{seconds(c['seconds'])}, {share(c['share'])} of the last attempts{bounds(share, c['share_low'], c['share_high'])}",
         ),
-        *([("us or the provider", split_text(t))] if t["split"]["n"] else []),
-        (
-            "list cost",
-            f"{usd(t['list_cost_usd'])} for {count(t['priced_calls'])} calls, {report['prices']['source']}, as of call time",
-        ),
     ]
-    for r in t["references"]:
-        i, cost, energy = r["idealized"], r["idealized_cost_usd"], r["idealized_energy_j"]
-        s = r["serving_ratio"]
-        rows += [
-            (
-                f"idealized on {r['stack']}",
-                f"{seconds(i['sum_s'])}{bounds(seconds, i['sum_low_s'], i['sum_high_s'])}, {_provenance(i['provenance'])}",
-            ),
-            ("  serving ratio", f"{ratio(s['value'])}{bounds(ratio, s['low'], s['high'])}"),
-            (
-                "  idealized cost",
-                f"{usd(cost['value'])}{bounds(usd, cost['low'], cost['high'])} for {count(cost['n'])} calls;"
-                f" list {usd(r['list_cost_usd'])} for {count(r['list_cost_calls'])} of them",
-            ),
-            ("  idealized energy", f"{joules(energy['value'])}{bounds(joules, energy['low'], energy['high'])}"),
-        ]
+
+
+def _list_cost(report: Report) -> str:
+    t = report["totals"]
+    if t["list_cost_usd"] is None:
+        return f"{ABSENT} ({report['unpriced'][0]['next'] if report['unpriced'] else 'no call with token counts'})"
+    source = f"{report['prices']['source']}, as of call time"
+    return f"{usd(t['list_cost_usd'])} for {counted(t['priced_calls'], 'call')}, {source}"
+
+
+def _stack_rows(r: ReferenceFigures, report: Report) -> list[tuple[str, str]]:
+    """The totals on one reference stack; costs beside each other are of the same calls."""
+    i, cost, energy, s = r["idealized"], r["idealized_cost_usd"], r["idealized_energy_j"], r["serving_ratio"]
+    named = f"idealized on {stack_name(r['stack'], report)}"
+    if not i["n"]:
+        return [(named, f"{ABSENT} ({next_step(report, r['stack']) or 'no comparable call'})")]
+    runtime = f"{seconds(i['sum_s'])}{bounds(seconds, i['sum_low_s'], i['sum_high_s'])} for {counted(i['n'], 'call')}"
+    rows = [(named, f"{runtime}, {_provenance(i['provenance'])}")]
+    if s["value"] is not None:
+        rows.append(("  serving ratio", f"{ratio(s['value'])}{bounds(ratio, s['low'], s['high'])}"))
+    if cost["value"] is None:
+        rows.append(("  idealized cost", f"{ABSENT} (the stack states no price an hour)"))
+    else:
+        every = f"{usd(cost['value'])}{bounds(usd, cost['low'], cost['high'])} for {counted(cost['n'], 'call')}"
+        rows.append(("  idealized cost", every))
+    if r["list_cost_calls"]:
+        both = f"{usd(r['list_cost_usd'])} against {usd(r['list_cost_idealized_usd'])}"
+        times = f", {ratio(r['list_to_idealized'])} times"
+        rows.append(("  list against idealized", f"{both}{times}, the same {counted(r['list_cost_calls'], 'call')}"))
+    if energy["value"] is not None:
+        rows.append(("  idealized energy", f"{joules(energy['value'])}{bounds(joules, energy['low'], energy['high'])}"))
     return rows
+
+
+def next_step(report: Report, stack: str | None) -> str:
+    """What would mend the largest gap: in denoised profiles (*stack* None) or in those of a stack; nothing where there is none."""
+    return next((printable(gap["next"]) for gap in report["unprofiled"] if gap["stack"] == stack), "")
 
 
 SPLIT_PARTS: Mapping[str, str] = {
@@ -106,13 +164,13 @@ _ALWAYS = ("retries_s", "admission_s", "contention_s", "model_s")
 def split_text(row: Group) -> str:
     """Raw runtime in its parts, over the calls with a denoised profile, and who made calls slow."""
     s = row["split"]
-    values = {name: (key, s[key]) for name, key in SPLIT_PARTS.items()}  # type: ignore[literal-required]
+    values = {part: (key, s[key]) for part, key in SPLIT_PARTS.items()}  # type: ignore[literal-required]
     named = [
-        f"{name} {seconds(value)}"
-        for name, (key, value) in values.items()
+        f"{part} {seconds(value)}"
+        for part, (key, value) in values.items()
         if value is not None and (value or key in _ALWAYS)
     ]
-    who = ", ".join(f"{count(n)} {name}{_of_ours(s, name)}" for name, n in s["calls"].items() if n)
+    who = ", ".join(f"{count(n)} {verdict}{_of_ours(s, verdict)}" for verdict, n in s["calls"].items() if n)
     return f"{seconds(s['raw_s'])} = {' + '.join(named)}; slow by: {who}"
 
 
@@ -122,85 +180,44 @@ def _of_ours(split: SplitSeconds, verdict: str) -> str:
     return f" ({', '.join(kind for _, kind in kinds)})" if verdict == "us" and kinds else ""
 
 
-CAPABILITY_HEAD = ("score", "idealized", "idealized cost", "energy", "on the frontier of")
+CAPABILITY_HEAD = ("model", "score", "idealized", "idealized cost", "energy", "profile", "on the frontier of")
 
 
 def capability_rows(found: Capability) -> list[list[str]]:
-    """Model and the cells of ``CAPABILITY_HEAD``, best score first."""
+    """The cells of ``CAPABILITY_HEAD``, best score first."""
     plain = {"idealized_runtime_s": "runtime", "idealized_cost_usd": "cost", "idealized_energy_j": "energy"}
     return [
         [
-            row["model"],
+            name(row["model"]),
             f"{row['score']:g}",
             seconds(row["idealized_runtime_s"])
             + bounds(seconds, row["idealized_runtime_low_s"], row["idealized_runtime_high_s"]),
             usd(row["idealized_cost_usd"]),
             joules(row["idealized_energy_j"]),
-            ", ".join(plain[name] for name in row["frontier"]) or ABSENT,
+            row["provenance"],
+            ", ".join(plain[measure] for measure in row["frontier"]) or ABSENT,
         ]
         for row in found["rows"]
     ]
 
 
-def on_stack(name: str) -> str:
-    """``on NAME``; the default is not one stack."""
-    return "on the first stack that has the model" if name == "default" else f"on {name}"
+def stack_name(stack: str, report: Report) -> str:
+    """*stack*, or what "default" stood for: the only stack used, or the first one that has each model."""
+    used = [reference["id"] for reference in report["references"]]
+    if stack in used or not used:
+        return "a reference stack" if stack == "default" else clean(stack)
+    return clean(used[0]) if len(used) == 1 else "the first stack that has the model"
 
 
-def _on(name: str) -> str:
-    return "idealized" if name == "default" else f"idealized on {name}"
+def _on(stack: str, report: Report) -> str:
+    return f"idealized on {stack_name(stack, report)}"
 
 
 def _provenance(classes: dict[str, int]) -> str:
-    return (
-        "; ".join(f"{name}: {count(n)} calls" for name, n in sorted(classes.items(), key=lambda item: -item[1]))
-        or "no profile"
-    )
-
-
-GROUP_HEAD = ("calls", "failed", "in", "out", "raw p50", "p90", "p99", "denoised p50", "contention", "list cost")
-STACK_HEAD = ("calls", "idealized", "p50", "serving ratio", "idealized cost", "list cost", "list / idealized")
-
-
-def group_cells(row: Group) -> list[str]:
-    """The cells of ``GROUP_HEAD``."""
-    return [
-        *(count(row["calls"]), share(row["error_share"]), tokens(row["input_tokens"]), tokens(row["output_tokens"])),
-        *(seconds(row["raw"]["p50_s"]), seconds(row["raw"]["p90_s"]), seconds(row["raw"]["p99_s"])),
-        *(seconds(row["denoised"]["p50_s"]), share(row["contention"]["share"]), usd(row["list_cost_usd"])),
-    ]
-
-
-def stack_cells(figures: ReferenceFigures) -> list[str]:
-    """The cells of ``STACK_HEAD``; the list cost is that of the calls whose idealized cost stands beside it."""
-    i = figures["idealized"]
-    return [
-        *(count(i["n"]), seconds(i["sum_s"]), seconds(i["p50_s"]), ratio(figures["serving_ratio"]["value"])),
-        *(
-            usd(figures["idealized_cost_usd"]["value"]),
-            usd(figures["list_cost_usd"]),
-            ratio(figures["list_to_idealized"]),
-        ),
-    ]
-
-
-CALL_HEAD = ("start", "model", "service", "in", "out", "raw", "denoised", "contention", "trace id")
-
-
-def call_cells(row: object) -> list[str]:
-    """The cells of ``CALL_HEAD`` for a ``CallRow``."""
-    r: dict[str, object] = dict(row)  # type: ignore[call-overload]
-    return [
-        str(r["start"])[5:19].replace("T", " "),
-        str(r["model"] or ABSENT),
-        str(r["service"] or ABSENT),
-        *(ABSENT if r[name] is None else f"{r[name]:,}" for name in ("input_tokens", "output_tokens")),
-        *(
-            ABSENT if r[name] is None else f"{r[name]:,.2f} s"
-            for name in ("raw_runtime_s", "denoised_runtime_s", "contention_s")
-        ),
-        str(r["trace_id"]),
-    ]
+    if len(classes) == 1:
+        return next(iter(classes))
+    ordered = sorted(classes.items(), key=lambda item: -item[1])
+    return "; ".join(f"{what}: {counted(n, 'call')}" for what, n in ordered)
 
 
 def hours_line(report: Report) -> str | None:
@@ -210,18 +227,38 @@ def hours_line(report: Report) -> str | None:
     if not known or len(shares) > 100:
         return None
     worst = max(range(len(shares)), key=lambda i: -1e9 if (value := shares[i]) is None else value)
-    return f"{sparkline(shares)}  highest {share(shares[worst])} at {report['hours'][worst]['hour'][11:16]}"
+    hour = report["hours"][worst]["hour"]
+    when = f"{hour[5:10]} {hour[11:16]}" if len(report["period"]["days"]) > 1 else hour[11:16]
+    return f"{sparkline(shares)}  highest {share(shares[worst])} at {when}"
+
+
+def call_tables(report: Report) -> list[tuple[str, Sequence[CallRow]]]:
+    """Title and calls of each table of calls; a call stands in one of them only."""
+    slowest = report["slowest"]
+    seen = {(call["trace_id"], call["span_id"]) for call in slowest}
+    others = [call for call in report["most_contended"] if (call["trace_id"], call["span_id"]) not in seen]
+    contended = [call for call in others if (call["contention_s"] or 0.0) > 0]
+    named = (("slowest calls", slowest), ("most contended of the other calls", contended))
+    return [(what, calls) for what, calls in named if calls]
 
 
 def missing_lines(report: Report) -> list[str]:
-    """Unpriced and unprofiled models, by name."""
+    """Unpriced and unprofiled models, by name, with the next step; one line for what is missing in the same way."""
     out = [
-        f"unpriced: {m['model'] or 'no model name'} at {m['provider']}, {count(m['calls'])} calls ({m['reason']})"
+        f"unpriced: {name(m['model'])} at {name(m['provider'])}, {counted(m['calls'], 'call')} ({m['reason']}): {m['next']}"
         for m in report["unpriced"]
     ]
-    for u in report["unprofiled"]:
-        what = "no denoised profile" if u["stack"] is None else f"no idealized profile {on_stack(u['stack'])}"
-        out.append(
-            f"{what}: {u['deployment'] if u['stack'] is None else u['model'] or 'no model name'}, {count(u['calls'])} calls"
-        )
-    return out
+    quiet = [gap for gap in report["unprofiled"] if gap["stack"] is None]
+    out += [
+        f"no denoised profile: {name(gap['deployment'])}, {counted(gap['calls'], 'call')}: {printable(gap['next'])}"
+        for gap in quiet
+    ]
+    lacking: dict[tuple[str | None, str, str], int] = {}
+    for gap in report["unprofiled"]:
+        if gap["stack"] is not None:
+            key = (gap["model"], gap["stack"], gap["next"])
+            lacking[key] = lacking.get(key, 0) + gap["calls"]
+    return out + [
+        f"not {_on(stack, report)}: {name(model)}, {counted(n, 'call')}: {printable(step)}"
+        for (model, stack, step), n in lacking.items()
+    ]

@@ -38,8 +38,7 @@ class Dim:
     @property
     def models(self) -> list[str]:
         """Names of the model: the one that answered first."""
-        values = dict(zip(queries.DIMENSIONS, self.row, strict=True))
-        return [name for name in dict.fromkeys((values["response_model"], values["request_model"])) if name]
+        return models_of(dict(zip(queries.DIMENSIONS, self.row, strict=True)))
 
 
 def resolve(
@@ -54,13 +53,7 @@ def resolve(
     out = []
     for index, (*values, calls) in enumerate(rows):
         named = dict(zip(queries.DIMENSIONS, values, strict=True))
-        server = named["server_address"] or None
-        if server is not None and named["server_port"] >= 0:
-            server = f"{server}:{named['server_port']}"
-        models = [name for name in dict.fromkeys((named["response_model"], named["request_model"])) if name]
-        deployment = Deployment(
-            named["provider"], server, models[0] if models else None, named["operation"], bool(named["stream"])
-        )
+        deployment, models = deployment_of(named), models_of(named)
         generation = deployment.operation in GENERATION_OPERATIONS
         out.append(
             Dim(
@@ -74,6 +67,20 @@ def resolve(
             )
         )
     return out
+
+
+def models_of(named: Mapping[str, Any]) -> list[str]:
+    """Names of the model by *named* values of ``queries.DIMENSIONS``: the one that answered first."""
+    return [name for name in dict.fromkeys((named["response_model"], named["request_model"])) if name]
+
+
+def deployment_of(named: Mapping[str, Any]) -> Deployment:
+    """The deployment that *named* values of ``queries.DIMENSIONS`` describe."""
+    server = named["server_address"] or None
+    if server is not None and named["server_port"] >= 0:
+        server = f"{server}:{named['server_port']}"
+    model = next(iter(models_of(named)), None)
+    return Deployment(named["provider"], server, model, named["operation"], bool(named["stream"]))
 
 
 def _idealized(catalog: Catalog, models: Sequence[str]) -> tuple[ReferenceStack, RuntimeProfile] | None:

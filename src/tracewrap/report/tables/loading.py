@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
 
-from tracewrap.errors import ConfigurationError
-from tracewrap.estimate.catalog import Catalog, load_catalog
-from tracewrap.prices.book import PriceBook
+from tracewrap.errors import ConfigurationError, SourceError
+from tracewrap.estimate.catalog import Catalog
+from tracewrap.records import DAY_NS
 from tracewrap.report.tables import kinds, queries
-from tracewrap.report.tables.engines import DuckDBEngine, Engine, named_engine
+from tracewrap.report.tables.engines import ChdbEngine, DuckDBEngine, Engine, SparkEngine, named_engine
 from tracewrap.report.tables.kinds import Dim
-from tracewrap.report.tables.period import Span, around, between, day_span
+from tracewrap.report.tables.learning import Lessons, learn, with_lessons
+from tracewrap.report.tables.names import BUILT_IN, check_names, filtered_query
+from tracewrap.report.tables.options import Options
+from tracewrap.report.tables.period import Span, around, day_span
 from tracewrap.sources import EVER, ReadStatus, load_all, open_source
+from tracewrap.sources.otlp_json import SUFFIXES
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Joined:
     n_segments: int
     now_ns: int
     statuses: tuple[ReadStatus, ...]
+    lessons: Lessons
+    """What was learned for it."""
+    denoised: Catalog
+    """The denoised profiles it was joined with."""
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -38,7 +44,9 @@ class Joined:
 
     def columns(self, by: Sequence[str]) -> list[str]:
         """The SQL columns of a grouping."""
-        return [name if name in queries.DIMENSION_KEYS else f"key_{self.keys.index(name)}" for name in by]
+        clock = {"day": "clock_day", "hour": "clock_start"}
+        known = dict(zip(queries.DIMENSION_KEYS, queries.DIMENSION_KEYS, strict=True)) | clock
+        return [known.get(name) or f"key_{self.keys.index(name)}" for name in by]
 
 
 def prefixes_of(stacks: Sequence[str]) -> tuple[str, ...]:
@@ -46,108 +54,99 @@ def prefixes_of(stacks: Sequence[str]) -> tuple[str, ...]:
     return (queries.DENOISED, *(f"idealized_{i}" for i in range(len(stacks))))
 
 
-def period(day: str | None, since: str | None, until: str | None, timezone: str) -> Span | None:
-    """The period that *day*, or *since* and *until*, say; None: everything. ConfigurationError for what is no period."""
-    if day is not None:
-        if since is not None or until is not None:
-            raise ConfigurationError("--day and --since/--until exclude each other; give one of them")
-        return day_span(day, timezone)
-    if since is None and until is None:
-        return None
-    end = until or dt.datetime.now(dt.UTC).isoformat()
-    return between(since or "1970-01-01", end, timezone)
-
-
-def load_options(
-    references: Sequence[str],
-    catalog: Catalog | None,
-    profile_paths: Sequence[str],
-    stand_ins: Mapping[str, str] | None,
-    prices: str | None,
-    engine: str,
-    memory_limit: str | None,
-    now_ns: int | None,
-) -> dict[str, Any]:
-    """Keyword arguments of ``load`` from those of ``build``."""
-    return {
-        "catalogs": reference_catalogs(references, catalog, profile_paths, stand_ins),
-        "denoised": catalog or load_catalog(*profile_paths, stand_ins=stand_ins),
-        "book": PriceBook(prices),
-        "engine": engine,
-        "memory_limit": memory_limit,
-        "now_ns": time.time_ns() if now_ns is None else now_ns,
-    }
-
-
-def reference_catalogs(
-    references: Sequence[str], catalog: Catalog | None, paths: Sequence[str], stand_ins: Mapping[str, str] | None
-) -> dict[str, Catalog]:
-    """Label to the catalog that gives its idealized profiles; ``default``: the first stack that has the model."""
-    if catalog is None:
-        if not references:
-            return {"default": load_catalog(*paths, stand_ins=stand_ins)}
-        return {name: load_catalog(*paths, references=[name], stand_ins=stand_ins) for name in references}
-    if not references:
-        return {"default": catalog}
-    by_id = {stack.id: stack for stack in catalog.stacks}
-    for name in references:
-        if name not in by_id:
-            raise ConfigurationError(
-                f"no reference stack {name!r} in the catalog; there is {', '.join(by_id) or 'none'}"
-            )
-    return {name: dataclasses.replace(catalog, stacks=(by_id[name],), analytic=(), _known={}) for name in references}
-
-
 def load(
     sources: Sequence[str],
     span: Span | None,
+    options: Options,
     *,
-    timezone: str = "UTC",
     keys: Sequence[str] = (),
-    catalogs: Mapping[str, Catalog],
-    denoised: Catalog,
-    book: PriceBook,
-    engine: str = "duckdb",
-    memory_limit: str | None = None,
-    threads: int | None = None,
-    now_ns: int,
+    where: Mapping[str, str] | None = None,
 ) -> Joined:
-    """Load the calls of *span* (None: all) and join them; see ``build``."""
-    columns = queries.loaded_columns(keys)
+    """Load the calls of *span* (None: all) that are as *where* says, learn what they tell, and join them; see ``build``.
+
+    Raises SourceError, and ConfigurationError for a name of *keys* or *where* that no call has.
+    """
+    where = where or {}
+    named = tuple(name for name in dict.fromkeys([*keys, *where]) if name not in BUILT_IN)
+    run, statuses = _loaded(sources, span, options, queries.loaded_columns(named), "loaded" if where else "calls")
+    table = "loaded" if where else "calls"
+    check_names(run, table, sources, span, named)
+    span = span or _whole(run, table, options.timezone)
+    lessons = _lessons(run, table, sources, span, options) if options.learn else {}
+    if where:
+        run.materialize("calls", filtered_query(run, table, where, named))
+    return _joined(run, span, named, options, lessons, statuses)
+
+
+def _loaded(
+    sources: Sequence[str], span: Span | None, options: Options, columns: Mapping[str, str], table: str
+) -> tuple[Engine, list[ReadStatus]]:
+    """An engine with *table* of the calls of *span*, and how reading went."""
     first, last = EVER if span is None else (span.since_ns, span.until_ns)
-    run: Engine
-    if engine == "duckdb":
-        run = DuckDBEngine(memory_limit=memory_limit, threads=threads)
-        statuses = load_all(run.connection, [open_source(text) for text in sources], "calls", first, last, columns)
-    else:
-        if len(sources) != 1:
-            raise ConfigurationError(f"--engine {engine} reads one lake, {len(sources)} sources were given")
-        other = run = named_engine(engine, sources[0])
-        other.load_calls("calls", first, last, columns)
-        statuses = [ReadStatus("lake", sources[0])]
-    span = span or _whole(run, timezone)
-    return join_loaded(run, span, tuple(keys), catalogs, denoised, book, now_ns, statuses)
+    if options.engine == "duckdb":
+        run = DuckDBEngine(memory_limit=options.memory_limit, threads=options.threads)
+        statuses = load_all(run.connection, [open_source(text) for text in sources], table, first, last, columns)
+        for status in statuses:
+            foreign = Path(status.location).is_file() and not status.location.endswith(SUFFIXES)
+            if foreign and status.lines and status.torn_lines == status.lines:
+                raise SourceError(f"{status.location}: no line of it is JSON; name a span log, or a folder of them")
+        return run, statuses
+    if len(sources) != 1:
+        raise ConfigurationError(f"--engine {options.engine} reads one lake, {len(sources)} sources were given")
+    other = named_engine(options.engine, sources[0])
+    other.load_calls(table, first, last, columns)
+    return other, [ReadStatus("lake", sources[0])]
 
 
-def _whole(engine: Engine, timezone: str) -> Span:
-    first, last = engine.rows("SELECT min(start_time_ns) AS a, max(start_time_ns) AS b FROM calls")[0]
+def _lessons(run: Engine, table: str, sources: Sequence[str], span: Span, options: Options) -> Lessons:
+    """What the calls of the period and of the days before tell; a source that is slow to ask is not asked for more days."""
+    tables, columns = [table], queries.loaded_columns(())
+    first = span.since_ns - options.look_back_days * DAY_NS
+    near = [text for text in sources if not text.startswith("jaeger")]
+    if options.look_back_days and near and isinstance(run, DuckDBEngine):
+        load_all(run.connection, [open_source(text) for text in near], "days_before", first, span.since_ns, columns)
+        tables.append("days_before")
+    elif options.look_back_days and isinstance(run, ChdbEngine | SparkEngine):
+        run.load_calls("days_before", first, span.since_ns, columns)
+        tables.append("days_before")
+    kinds_seen = sum(len(run.rows(queries.dims_query(name))) for name in tables)
+    return learn(run, tables, kinds_seen, [Path(text) for text in sources if Path(text).is_dir()], options.denoised)
+
+
+def _whole(engine: Engine, table: str, timezone: str) -> Span:
+    first, last = engine.rows(f"SELECT min(start_time_ns) AS a, max(start_time_ns) AS b FROM {table}")[0]
     return day_span("today", timezone) if first is None else around(int(first), int(last), timezone)
 
 
-def join_loaded(
+def _joined(
     engine: Engine,
     span: Span,
     keys: tuple[str, ...],
-    catalogs: Mapping[str, Catalog],
-    denoised: Catalog,
-    book: PriceBook,
-    now_ns: int,
+    options: Options,
+    lessons: Lessons,
     statuses: Sequence[ReadStatus],
 ) -> Joined:
-    """Join the table ``calls`` of *engine*; see ``load``."""
-    prefixes = prefixes_of(tuple(catalogs))
-    dims = kinds.resolve(engine.rows(queries.dims_query()), catalogs, denoised, book, span.since_ns, span.until_ns)
+    """Join the table ``calls`` of *engine*."""
+    prefixes = prefixes_of(tuple(options.catalogs))
+    denoised = with_lessons(options.denoised, lessons)
+    dims = kinds.resolve(
+        engine.rows(queries.dims_query()), options.catalogs, denoised, options.book, span.since_ns, span.until_ns
+    )
     n_segments = kinds.write_tables(engine, dims, prefixes)
-    engine.materialize("joined", queries.joined_query(prefixes, n_segments, len(keys), span.since_ns, now_ns))
+    engine.materialize("joined", queries.joined_query(prefixes, n_segments, len(keys), span.since_ns, options.now_ns))
     engine.materialize("cube", queries.cube_query(prefixes, len(keys)))
-    return Joined(engine, span, dims, tuple(catalogs), keys, n_segments, now_ns, tuple(statuses))
+    hours = [int(row[0]) for row in engine.rows("SELECT DISTINCT hour FROM cube ORDER BY 1")]
+    labels = [(hour, span.day_label(hour), span.hour_label(hour)) for hour in hours]
+    engine.table("clock", {"clock_hour": "INTEGER", "clock_day": "VARCHAR", "clock_start": "VARCHAR"}, labels)
+    return Joined(
+        engine,
+        span,
+        dims,
+        tuple(options.catalogs),
+        keys,
+        n_segments,
+        options.now_ns,
+        tuple(statuses),
+        lessons,
+        denoised,
+    )

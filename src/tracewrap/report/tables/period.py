@@ -75,6 +75,10 @@ class Span:
         """RFC 3339 start of the period's hour number *index*."""
         return from_ns(self.since_ns + index * HOUR_NS, self.tz).isoformat()
 
+    def day_label(self, index: int) -> str:
+        """The day, in the period's time zone, on which its hour number *index* begins."""
+        return from_ns(self.since_ns + index * HOUR_NS, self.tz).date().isoformat()
+
 
 def day_span(day: str, timezone: str) -> Span:
     """One day of *timezone*: ``2026-11-22``, ``today`` or ``yesterday``."""

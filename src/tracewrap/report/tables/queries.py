@@ -26,7 +26,7 @@ DIMENSION_TYPES: Mapping[str, str] = dict.fromkeys(DIMENSIONS, "VARCHAR") | {
     "stream": "BOOLEAN",
 }
 
-_TAGS: Mapping[str, tuple[str, ...]] = {
+TAGS: Mapping[str, tuple[str, ...]] = {
     "route": ("route", "http.route", "url.path"),
     "tenant": ("tenant", "tenant.id", "tenant_id"),
 }
@@ -37,10 +37,13 @@ DIMENSION_KEYS = ("provider", "model", "deployment", "operation", "stream")
 _NUMBERS = (
     *("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens"),
     *("audio_input_tokens", "audio_output_tokens", "image_input_tokens", "billed_input_tokens", "billed_output_tokens"),
+    "accepted_prediction_output_tokens",
     *("raw_runtime_s", "time_to_first_chunk_s", "consumer_s", "retry_s", "attempts"),
     *split_sql.SIDE_NUMBERS,
 )
 _SUMMED_TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_output_tokens")
+MEASURED = ("raw", "first_chunk", "per_token")
+"""Column prefixes of what was measured of each call."""
 DENOISED = "denoised"
 """Column prefix of the denoised estimates; those of the reference stacks are ``idealized_0``, ``idealized_1``, ..."""
 
@@ -49,7 +52,7 @@ def call_key_sql(name: str) -> str:
     """SQL over the calls table of a grouping that is not one of ``DIMENSION_KEYS``: text, NULL where absent."""
     if name in CALL_KEYS:
         return f"nullif({CALL_KEYS[name]}, '')"
-    tags = [f"nullif(tags[{quoted(tag)}], '')" for tag in _TAGS.get(name, (name,))]
+    tags = [f"nullif(tags[{quoted(tag)}], '')" for tag in TAGS.get(name, (name,))]
     return tags[0] if len(tags) == 1 else f"coalesce({', '.join(tags)})"
 
 
@@ -69,10 +72,32 @@ def loaded_columns(keys: Sequence[str]) -> dict[str, str]:
     return columns | {f"key_{i}": call_key_sql(name) for i, name in enumerate(keys)}
 
 
-def dims_query() -> str:
+def dims_query(table: str = "calls") -> str:
     """The distinct dimensions of the calls, in the order of ``DIMENSIONS``, with the number of calls."""
     names = ", ".join(f"dim_{name}" for name in DIMENSIONS)
-    return f"SELECT {names}, count(*) AS n FROM calls GROUP BY {names} ORDER BY {names}"
+    return f"SELECT {names}, count(*) AS n FROM {table} GROUP BY {names} ORDER BY {names}"
+
+
+def sample_query(tables: Sequence[str], names: Sequence[str], calls: int) -> str:
+    """*calls* calls of each kind in *tables*, drawn by their span ids, that a profile may be learned from.
+
+    *names*: columns of ``CALL_COLUMNS``; NULL where they were not loaded. The conditions leave out what can never be an observation;
+    ``Observation.of`` is the rule.
+    """
+    loaded = loaded_columns(())
+    columns = []
+    for name in names:
+        absent = {"server_port": "-1"}.get(name, "''")
+        if name in DIMENSIONS:
+            known = name in ("provider", "operation", "stream")
+            columns.append(f"dim_{name} AS {name}" if known else f"nullif(dim_{name}, {absent}) AS {name}")
+        else:
+            columns.append(name if name in loaded else f"NULL AS {name}")
+    every = " UNION ALL ".join(f"SELECT {', '.join(loaded)} FROM {table}" for table in tables)
+    keys = ", ".join(f"dim_{name}" for name in DIMENSIONS)
+    usable = "outcome = 'complete' AND usage_source = 'reported' AND output_tokens >= 1 AND raw_runtime_s > 0"
+    drawn = f"SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY reverse(span_id), trace_id) AS nth FROM ({every}) AS e"
+    return f"SELECT {', '.join(columns)} FROM ({drawn} WHERE {usable}) AS d WHERE nth <= {int(calls)} ORDER BY start_time_ns, span_id"
 
 
 def dims_columns(prefixes: Sequence[str], n_segments: int) -> dict[str, str]:
@@ -166,6 +191,8 @@ def _joined_columns(since_ns: int, now_ns: int) -> dict[str, str]:
         **{name: name for name in counts},
         "raw_s": "CASE WHEN outcome = 'complete' THEN raw_runtime_s END",
         "first_chunk_s": "CASE WHEN outcome = 'complete' THEN time_to_first_chunk_s END",
+        "per_token_s": "CASE WHEN comparable = 1 AND output_tokens > 1 AND time_to_first_chunk_s <= raw_runtime_s THEN"
+        f" (raw_runtime_s - time_to_first_chunk_s) / ({join_sql.dbl('output_tokens')} - {join_sql.dbl(1)}) END",
         **{
             name: name
             for name in (
@@ -216,6 +243,8 @@ def sums(prefixes: Sequence[str]) -> dict[str, str]:
         **{name: _count(f"outcome = {i}") for i, name in enumerate(("complete", "partial", "cancelled", "failed"))},
         "reported": _count("usage = 1"),
         "estimated": _count("usage = 2"),
+        "answered_uncounted": _count("outcome <> 3 AND usage = 0"),
+        "answered_priced": _count("outcome <> 3 AND list_cost_usd IS NOT NULL"),
         **{name: f"sum(coalesce({name}, 0))" for name in _SUMMED_TOKENS},
         "attempts": "sum(attempts)",
         "retried": _count("attempts > 1"),
@@ -224,6 +253,10 @@ def sums(prefixes: Sequence[str]) -> dict[str, str]:
         "raw_sum_s": "sum(raw_s)",
         "first_chunk_n": "count(first_chunk_s)",
         "first_chunk_sum_s": "sum(first_chunk_s)",
+        "per_token_n": "count(per_token_s)",
+        "per_token_sum_s": "sum(per_token_s)",
+        "speed_tokens": "sum(CASE WHEN comparable = 1 THEN output_tokens END)",
+        "speed_s": "sum(CASE WHEN comparable = 1 THEN last_attempt_s END)",
         "comparable": "sum(comparable)",
         "priced": "count(list_cost_usd)",
         "list_cost_usd": "sum(list_cost_usd)",
@@ -295,28 +328,32 @@ def rollup_figures(prefixes: Sequence[str]) -> dict[str, str]:
     return out
 
 
+def _beside_labels(table: str, keys: Sequence[str]) -> str:
+    """*table* (``cube`` or ``joined``) beside the names of its calls and, where *keys* ask for them, its days and hours."""
+    clock = " JOIN clock AS k ON t.hour = k.clock_hour" if any(key.startswith("clock_") for key in keys) else ""
+    return f"{table} AS t JOIN labels AS l ON t.dim = l.label_dim{clock}"
+
+
 def rollup_query(prefixes: Sequence[str], keys: Sequence[str]) -> str:
-    """Figures of the cube added up by *keys*: columns of the cube or of its labels."""
+    """Figures of the cube added up by *keys*: columns of the cube, of its labels or of the clock."""
     figures = ", ".join(f"{sql} AS {name}" for name, sql in rollup_figures(prefixes).items())
-    return (
-        f"SELECT {', '.join([*keys, figures])} FROM cube AS c JOIN labels AS l ON c.dim = l.label_dim{_grouped(keys)}"
-    )
+    return f"SELECT {', '.join([*keys, figures])} FROM {_beside_labels('cube', keys)}{_grouped(keys)}"
 
 
 def provenance_query(prefix: str, keys: Sequence[str]) -> str:
     """Calls estimated by class of provenance and *keys*."""
     listed = [*keys, f"{prefix}_provenance"]
     return (
-        f"SELECT {', '.join(listed)}, sum({prefix}_n) AS n FROM cube AS c JOIN labels AS l ON c.dim = l.label_dim"
+        f"SELECT {', '.join(listed)}, sum({prefix}_n) AS n FROM {_beside_labels('cube', keys)}"
         f" WHERE {prefix}_n > 0{_grouped(listed)}"
     )
 
 
 def quantile_query(prefixes: Sequence[str], keys: Sequence[str]) -> str:
-    """Quantiles of raw, time to first chunk and each estimate, by *keys*: columns of ``joined`` or of its labels."""
-    figures = ", ".join(f"quantiles4({name}_s) AS {name}_quantiles" for name in ("raw", "first_chunk", *prefixes))
-    table = "joined AS j JOIN labels AS l ON j.dim = l.label_dim" if set(keys) & set(DIMENSION_KEYS) else "joined"
-    return f"SELECT {', '.join([*keys, figures])} FROM {table}{_grouped(keys)}"
+    """Quantiles of raw, time to first chunk, time per output token and each estimate, by *keys* as ``rollup_query`` takes them."""
+    figures = ", ".join(f"quantiles4({name}_s) AS {name}_quantiles" for name in (*MEASURED, *prefixes))
+    named = any(key in DIMENSION_KEYS or key.startswith("clock_") for key in keys)
+    return f"SELECT {', '.join([*keys, figures])} FROM {_beside_labels('joined', keys) if named else 'joined'}{_grouped(keys)}"
 
 
 def hour_medians_query() -> str:
