@@ -131,6 +131,18 @@ def test_other_spans_of_the_program_reach_our_exporters_unchanged(own_provider: 
     assert spans["agent"] == agent
 
 
+@pytest.mark.parametrize("way", ["environment", "file"])
+def test_wrap_configures_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """A place named outside the program is enough: no call of configure()."""
+    if way == "environment":
+        monkeypatch.setenv("TRACEWRAP_SPAN_LOG", "calls")
+    else:
+        Path("pyproject.toml").write_text('[tool.tracewrap]\nspan_log = "calls"\n')
+    ask(client())
+    tracewrap.flush()
+    assert len(list(read_calls(str(tmp_path / "calls")))) == 1
+
+
 def test_a_second_configure_replaces_the_first(tmp_path: Path) -> None:
     """Calls go to the new place only; what the first had queued is delivered."""
     tracewrap.configure(span_log=tmp_path / "one")

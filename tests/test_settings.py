@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tracewrap.errors import ConfigurationError
-from tracewrap.settings import Settings, anything_set, settings, unknown_variables
+from tracewrap.settings import Settings, destination_set, settings, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def _file(text: str) -> None:
 def test_defaults_record_nowhere() -> None:
     """Nothing said: nothing is written or sent, and what is learned stays in memory."""
     assert settings() == Settings()
-    assert not anything_set()
+    assert not destination_set()
 
 
 def test_argument_wins_over_environment_over_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +136,14 @@ def test_a_wrong_file_is_named() -> None:
 def test_paths_may_be_path_objects() -> None:
     """As everywhere in Python."""
     assert settings(span_log=Path("calls"), profiles=[Path("a.json")]).span_log == "calls"
+
+
+def test_a_destination_is_told_from_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what says where calls go makes wrap() configure by itself."""
+    monkeypatch.setenv("TRACEWRAP_DENOISE", "false")
+    assert not destination_set()
+    _file('span_log = "calls"')
+    assert destination_set()
 
 
 def test_misspelt_variables_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tracewrap.capture.wrap import instrument, uninstrument, wrap
+    from tracewrap.capture.wrap import uninstrument
     from tracewrap.errors import TracewrapError
     from tracewrap.estimate.catalog import load_catalog
     from tracewrap.estimate.exporter import JoiningExporter
     from tracewrap.estimate.joiner import join
-    from tracewrap.pipeline import configure, flush
+    from tracewrap.pipeline import configure, flush, instrument, wrap
     from tracewrap.records import Call, JoinedCall
     from tracewrap.runtime.profile import RuntimeProfile
     from tracewrap.runtime.stack import ReferenceStack
@@ -32,11 +32,11 @@ _HOMES = {
     "TracewrapError": "errors",
     "configure": "pipeline",
     "flush": "pipeline",
-    "instrument": "capture.wrap",
+    "instrument": "pipeline",
     "join": "estimate.joiner",
     "load_catalog": "estimate.catalog",
     "uninstrument": "capture.wrap",
-    "wrap": "capture.wrap",
+    "wrap": "pipeline",
 }
 
 __all__ = [

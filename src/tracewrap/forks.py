@@ -26,7 +26,8 @@ class _Gate:
 
 
 _gate = _Gate()
-_in_child: list[weakref.WeakMethod[Callable[[], None]]] = []
+Method = weakref.WeakMethod[Callable[[], None]]
+_hooks: dict[str, list[Method]] = {"before": [], "parent": [], "child": []}
 
 
 class undisturbed:
@@ -53,8 +54,26 @@ class undisturbed:
 
 def in_child(method: Callable[[], None]) -> None:
     """Call the bound *method* in every forked child, for as long as its object lives; it must start no thread and take no lock."""
-    _in_child[:] = [known for known in _in_child if known() is not None]
-    _in_child.append(weakref.WeakMethod(method))
+    _add("child", method)
+
+
+def around(before: Callable[[], None], parent: Callable[[], None], child: Callable[[], None]) -> None:
+    """Call these bound methods right before each fork, after it in the parent, and in the child; as ``in_child``."""
+    _add("before", before)
+    _add("parent", parent)
+    _add("child", child)
+
+
+def _add(when: str, method: Callable[[], None]) -> None:
+    _hooks[when] = [known for known in _hooks[when] if known() is not None]
+    _hooks[when].append(weakref.WeakMethod(method))
+
+
+def _call(when: str) -> None:
+    for known in _hooks[when]:
+        method = known()
+        if method is not None:
+            method()
 
 
 def _before() -> None:
@@ -63,19 +82,18 @@ def _before() -> None:
     until = time.monotonic() + MAX_WAIT_S
     while any(thread != me for thread in gate.inside) and (left := until - time.monotonic()) > 0:
         gate.changed.wait(left)
+    _call("before")
 
 
 def _after_in_parent() -> None:
+    _call("parent")
     _gate.changed.release()
 
 
 def _after_in_child() -> None:
     global _gate
     _gate = _Gate()
-    for known in _in_child:
-        method = known()
-        if method is not None:
-            method()
+    _call("child")
 
 
 os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

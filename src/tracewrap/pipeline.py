@@ -12,12 +12,12 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from tracewrap.background.endings import Endings
 from tracewrap.capture.state import state
 from tracewrap.errors import ConfigurationError, SettingIgnoredWarning, TracewrapError
-from tracewrap.settings import Options, Settings, settings
+from tracewrap.settings import Options, Settings, destination_set, settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tracewrap.prices.list_cost import Pricer
 
 logger = logging.getLogger("tracewrap")
+Client = TypeVar("Client")
 
 
 class Pipeline:
@@ -44,6 +45,7 @@ class Pipeline:
         if background is not None:
             self._endings = Endings(self._finish, lambda: background.waiting, lambda: background.here)
             self._endings.install()
+            background.first_call = self._endings.handle_signals
 
     @property
     def losses(self) -> Mapping[tuple[str, str], int]:
@@ -72,10 +74,14 @@ class Pipeline:
         if self._background is not None:
             self._background.close(time.monotonic() + self.settings.exit_timeout_s)
         learner, self._learner = self._learner, None
-        if learner is not None:
+        if learner is None:
+            return
+        try:
             learner.stop()
             if self.settings.span_log is not None:
                 learner.save(self.settings.span_log)
+        except Exception:
+            logger.warning("what was learned could not be saved in %s", self.settings.span_log, exc_info=True)
 
 
 _current: Pipeline | None = None
@@ -111,6 +117,35 @@ def configured(*exporters: SpanExporter, **options: Unpack[Options]) -> Pipeline
     background, notes = _background(chosen, exporters, load, prices, learner)
     _current = Pipeline(chosen, background, learner, notes)
     return _current
+
+
+def wrap(client: Client) -> Client:
+    """Record the calls of *client* from now on, and of the copies its ``with_options()`` makes; returns *client* itself.
+
+    Where the environment or pyproject.toml says where calls go and ``configure`` has not been called, that is done first. Wrapping
+    twice changes nothing. Raises UnsupportedClientError for an object that no vendor adapter knows.
+    """
+    from tracewrap.capture.wrap import wrap as wrap_client
+
+    _configure_from_outside()
+    return wrap_client(client)
+
+
+def instrument(*vendors: str) -> None:
+    """Record the calls of every client of the SDKs of *vendors*, present and future, installed or imported later. Idempotent.
+
+    No names: every known vendor, but those that OTEL_PYTHON_DISABLED_INSTRUMENTATIONS lists (``tracewrap-openai``, ``tracewrap`` or ``*``).
+    Configures first as ``wrap`` does.
+    """
+    from tracewrap.capture.wrap import instrument as instrument_vendors
+
+    _configure_from_outside()
+    instrument_vendors(*vendors)
+
+
+def _configure_from_outside() -> None:
+    if _current is None and state.tracer is None and state.record is None and destination_set():
+        configure()
 
 
 def disabled() -> bool:

@@ -117,9 +117,10 @@ def unknown_variables() -> list[tuple[str, str]]:
     return found
 
 
-def anything_set() -> bool:
-    """Whether the environment or pyproject.toml says anything of where calls go."""
-    return any(os.environ.get(PREFIX + one.name.upper()) for one in fields(Settings)) or bool(file_settings())
+def destination_set() -> bool:
+    """Whether the environment or pyproject.toml says where calls go; raises as ``settings`` does."""
+    chosen = settings()
+    return chosen.span_log is not None or chosen.otlp is not None or chosen.terminal or chosen.metrics
 
 
 def file_settings() -> dict[str, Any]:

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from fake_vendor import FakeVendor
-from tracewrap.cli import doctor, main
+from tracewrap.cli import doctor, doctor_checks, main
+from tracewrap.sinks import SpanLog
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +75,36 @@ def test_missing_and_broken_sdks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_has", lambda target, method: True)
     monkeypatch.setattr(doctor, "version_of", lambda name: "0.9.1")
     assert {finding.status for finding in doctor._vendors() if finding.text.startswith("0.9")} == {"warn"}
+
+
+def test_settings_are_checked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong value is a failure in the words of configure(); a misspelt variable and one that OTLP cannot honour are named."""
+    monkeypatch.setenv("TRACEWRAP_SPANLOG", "calls")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    _, findings = _findings(capsys)
+    texts = [finding["text"] for finding in findings]
+    assert any(text.startswith("TRACEWRAP_SPANLOG is no setting; TRACEWRAP_SPAN_LOG") for text in texts)
+    assert any(text.startswith("OTEL_EXPORTER_OTLP_PROTOCOL is 'http/json'") for text in texts)
+    monkeypatch.setenv("TRACEWRAP_TERMINAL", "maybe")
+    code, findings = _findings(capsys)
+    assert code == 1
+    assert {
+        "about": "settings",
+        "status": "fail",
+        "text": "TRACEWRAP_TERMINAL is 'maybe'; set it to true or false",
+    } in findings
+
+
+def test_losses_and_other_sdks_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the span log says was lost, summed over its files; a model SDK that is installed and not recorded."""
+    for count in (3, 4):
+        SpanLog(tmp_path).write_losses([("otlp", "http_503", count)], since_ns=1)
+    monkeypatch.setenv("TRACEWRAP_SPAN_LOG", str(tmp_path))
+    monkeypatch.setitem(doctor_checks.UNRECORDED, "pytest", "a stand-in")
+    _, findings = _findings(capsys)
+    said = [finding["text"] for finding in findings if finding["status"] == "warn"]
+    assert "7 calls did not reach otlp (http_503), as its newest files say" in said
+    assert any(text.startswith("pytest ") and "is not recorded" in text for text in said)

@@ -110,3 +110,42 @@ def test_environment_own_sitecustomize_still_runs(tmp_path: Path) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     # Once in the interpreter of tracewrap run (which may print its own when it ends), once in the program's.
     assert (ran.returncode, sorted(ran.stdout.split())) == (0, ["False", "theirs", "theirs"]), ran.stderr
+
+
+@pytest.mark.parametrize("flag", ["-I", "-E"])
+def test_a_python_that_was_not_traced_is_said(tmp_path: Path, flag: str) -> None:
+    """The interpreter ignores PYTHONPATH: the last line says that nothing was traced, not where calls are."""
+    command = _command(tmp_path, sys.executable, flag, "-c", "pass")
+    ran = subprocess.run(command, capture_output=True, text=True, env=_environment(tmp_path), timeout=60)
+    assert ran.returncode == 0
+    assert ran.stderr.startswith("tracewrap: no Python of this program was traced")
+    assert "calls are in" not in ran.stderr
+
+
+def test_a_program_without_calls_is_said(tmp_path: Path) -> None:
+    """Traced, but nothing to record: no folder is promised."""
+    command = _command(tmp_path, sys.executable, "-c", "pass")
+    ran = subprocess.run(command, capture_output=True, text=True, env=_environment(tmp_path), timeout=60)
+    assert ran.stderr.startswith("tracewrap: the program made no call that is recorded")
+    assert not (tmp_path / "calls").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"TRACEWRAP_REFERENCES": "no-such"}, "tracewrap: not tracing this process (no reference stack 'no-such'"),
+        ({"OTEL_SDK_DISABLED": "true"}, "tracewrap: OTEL_SDK_DISABLED=true: nothing is recorded"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1"},
+            "tracewrap: OTEL_EXPORTER_OTLP_ENDPOINT is no http:// or https://",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(tmp_path: Path, variables: dict[str, str], said: str) -> None:
+    """Nobody can catch an error here: it is a line, and the program runs as it would have."""
+    command = _command(tmp_path, sys.executable, "-c", "print('theirs')")
+    environment = _environment(tmp_path) | variables
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "theirs\n")
+    assert ran.stderr.splitlines()[0].startswith(said)
+    assert "Traceback" not in ran.stderr

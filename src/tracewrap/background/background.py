@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,8 @@ class Background:
             linger_s=LINGER_S,
             refused=lambda count: losses.add("span_log", "queue_full", count),
         )
+        self.first_call: Callable[[], None] | None = None
+        """Called with the first call of a process, on its thread; a forked child's first call too."""
         self._started = False
         self._reset()
         forks.in_child(self._reset)
@@ -82,6 +84,8 @@ class Background:
         """Take a finished call, on the caller's thread: never blocks, never raises."""
         if not self._started:
             self._started = True
+            if self.first_call is not None:
+                self.first_call()
             for export in self._sinks.exports:
                 export.start()
         self._worker.put(record)

@@ -3,7 +3,8 @@
 Exit handlers cover the end of the program, ``sys.exit``, exceptions and Ctrl-C. Two ends run no exit handler: a signal that nobody handles
 (SIGTERM, SIGHUP) and ``os._exit``, by which multiprocessing, job queues and pre-fork servers end their children. The first is handled
 only where the program leaves the default, and the process then dies of the signal as it would have; ``os._exit`` is called through. A
-program that handles the signal itself, before or later, keeps its handler.
+program that handles the signal itself, before or later, keeps its handler. A forked child has nothing to deliver until its first
+call: until then its signals have their default again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+from tracewrap import forks
+from tracewrap.background.wakeup import Wakeup
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Endings:
@@ -31,17 +35,28 @@ class Endings:
     def __init__(self, finish: Callable[[], None], waiting: Callable[[], bool], here: Callable[[], bool]) -> None:
         self._deliver, self._waiting, self._here = finish, waiting, here
         self._finishing: int | None = None
+        self._dying = False
         self._exit: Any = None
+        self._wakeup: Wakeup | None = None
 
     def install(self) -> None:
         """From now on, until ``remove``. Signals can be handled from the main thread only: elsewhere they stay as they are."""
         atexit.register(self._at_exit)
         self._exit = os._exit
         setattr(os, "_exit", self._exit_now)  # noqa: B010 - a plain assignment would be a type error
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                if signal.getsignal(number) is signal.SIG_DFL:
-                    signal.signal(number, self._die)
+        self.handle_signals()
+        forks.in_child(self._in_child)
+
+    def handle_signals(self) -> None:
+        """Handle the signals that have their default."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        default = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+        for number in default:
+            signal.signal(number, self._die)
+        if default and self._wakeup is None:
+            self._wakeup = Wakeup(lambda number: not self._dying and signal.getsignal(number) == self._die)
+            self._wakeup.start(SIGNALS)
 
     def remove(self) -> None:
         """Leave everything as it was, but what others have put in our place meanwhile."""
@@ -49,9 +64,20 @@ class Endings:
         if getattr(os, "_exit") == self._exit_now:  # noqa: B009
             setattr(os, "_exit", self._exit)  # noqa: B010
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                if signal.getsignal(number) == self._die:
-                    signal.signal(number, signal.SIG_DFL)
+            self._default_signals()
+
+    def _default_signals(self) -> None:
+        for number in SIGNALS:
+            if signal.getsignal(number) == self._die:
+                signal.signal(number, signal.SIG_DFL)
+        if self._wakeup is not None:
+            self._wakeup.stop()
+            self._wakeup = None
+
+    def _in_child(self) -> None:
+        self._finishing = None
+        with contextlib.suppress(ValueError):  # not on the main thread of the interpreter
+            self._default_signals()
 
     def _at_exit(self) -> None:
         interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
@@ -87,6 +113,7 @@ class Endings:
             with contextlib.suppress(RuntimeError):  # the interpreter is ending already
                 threading.Thread(target=_again, args=(number,), name="tracewrap-signal", daemon=True).start()
             return
+        self._dying = True
         signal.signal(number, signal.SIG_DFL)
         try:
             with contextlib.suppress(Exception):

@@ -9,8 +9,12 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
+
+from tracewrap.cli import doctor_checks
+from tracewrap.sinks.otlp_target import target
 
 OLDEST = {"openai": (2,), "anthropic": (0, 100), "cohere": (5,)}
 """First release of each SDK's previous major that is tested."""
@@ -48,7 +52,15 @@ def run(args: argparse.Namespace) -> int:
 
 def diagnose(timeout_s: float = 2.0) -> Iterator[Finding]:
     """All findings, in the order in which a call passes what they are about."""
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (_versions, _vendors, _http, _others, _environment)
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _versions,
+        _vendors,
+        _http,
+        _unrecorded,
+        _others,
+        _start,
+        _environment,
+    )
     for check in checks:
         yield from check()
     yield from _sinks(timeout_s)
@@ -155,24 +167,57 @@ def _environment() -> Iterator[Finding]:
         yield Finding("environment", "note", text)
 
 
-def _sinks(timeout_s: float) -> Iterator[Finding]:
-    from tracewrap.settings import settings
+def _start() -> Iterator[Finding]:
+    """Both ways of recording a program without changing it."""
+    if doctor_checks.start_takes_effect():
+        yield Finding("tracewrap run", "ok", "takes effect in this Python (not with its options -I, -E, -S)")
+    else:
+        yield Finding(
+            "tracewrap run", "fail", "has no effect in this Python: call configure() and instrument() instead"
+        )
+    if version_of("opentelemetry-instrumentation") is None:
+        return
+    if doctor_checks.entry_points_installed():
+        text = "opentelemetry-instrument records with the settings of TRACEWRAP_* and pyproject.toml"
+        yield Finding("entry points", "ok", text)
+    else:
+        yield Finding("entry points", "warn", "not found by opentelemetry-instrument: install tracewrap with pip")
 
-    chosen = settings()
+
+def _unrecorded() -> Iterator[Finding]:
+    for text in doctor_checks.unrecorded_sdks():
+        yield Finding("other SDKs", "warn", text)
+
+
+def _sinks(timeout_s: float) -> Iterator[Finding]:
+    chosen, wrong = doctor_checks.chosen_settings()
+    for text in wrong:
+        yield Finding("settings", "fail", text)
+    for text in doctor_checks.misspelt():
+        yield Finding("settings", "warn", text)
+    if chosen is None:
+        return
     if chosen.span_log is not None:
-        folder = os.path.abspath(chosen.span_log)
-        parent = folder if os.path.isdir(folder) else os.path.dirname(folder)
-        good = os.access(parent, os.W_OK)
-        yield Finding("span log", "ok" if good else "fail", f"{folder}" + ("" if good else ": not writable"))
-    variables = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    url = chosen.otlp or next((os.environ[name] for name in variables if os.environ.get(name)), None)
-    if url is not None:
-        yield _reachable(url, timeout_s)
-    if chosen.span_log is None and url is None:
+        yield from _span_log(chosen.span_log)
+    to = target(chosen.otlp)
+    for note in () if to is None else to.notes:
+        yield Finding("exporter", "warn", note)
+    if to is not None and to.url is not None:
+        yield _reachable(to.url, timeout_s)
+    if chosen.span_log is None and to is None:
         text = (
             "nothing configured: set TRACEWRAP_SPAN_LOG or OTEL_EXPORTER_OTLP_ENDPOINT, or call tracewrap.configure()"
         )
         yield Finding("exporter", "warn", text)
+
+
+def _span_log(setting: str) -> Iterator[Finding]:
+    folder = os.path.abspath(setting)
+    parent = folder if os.path.isdir(folder) else os.path.dirname(folder)
+    good = os.access(parent, os.W_OK)
+    yield Finding("span log", "ok" if good else "fail", f"{folder}" + ("" if good else ": not writable"))
+    for (place, reason), count in sorted(doctor_checks.losses_in(Path(folder)).items()):
+        yield Finding("losses", "warn", f"{count} calls did not reach {place} ({reason}), as its newest files say")
 
 
 def _reachable(url: str, timeout_s: float) -> Finding:
@@ -192,9 +237,10 @@ def _reachable(url: str, timeout_s: float) -> Finding:
 def _profiles() -> Iterator[Finding]:
     from tracewrap.errors import TracewrapError
     from tracewrap.estimate.catalog import load_catalog
-    from tracewrap.settings import settings
 
-    chosen = settings()
+    chosen, wrong = doctor_checks.chosen_settings()
+    if wrong or chosen is None:
+        return  # said with the settings
     try:
         catalog = load_catalog(*chosen.profiles, references=chosen.references, stand_ins=chosen.stand_ins)
     except TracewrapError as error:

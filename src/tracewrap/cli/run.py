@@ -7,15 +7,20 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 from tracewrap.errors import ConfigurationError
+from tracewrap.settings import settings
+
+SUMMARY = "trace a program: tracewrap run -- python app.py"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument("--span-log", metavar="FOLDER", default=None, help="where calls are written (default: calls)")
-    parser.add_argument("--otlp", metavar="URL", help="also export there over OTLP/HTTP")
+    parser.add_argument("--otlp", metavar="URL", help="also export there over OTLP")
     parser.add_argument(
         "--profiles", metavar="PATH", action="append", default=[], help="profile or stack files, folders"
     )
@@ -29,20 +34,40 @@ def run(args: argparse.Namespace) -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
         raise ConfigurationError("no program given; write: tracewrap run -- python app.py")
-    folder = args.span_log or os.environ.get("TRACEWRAP_SPAN_LOG") or "calls"
-    environment = _environment(args, folder)
-    try:
-        child = subprocess.Popen(command, env=environment)
-    except OSError as error:
-        print(f"tracewrap: {command[0]}: cannot be started ({error.strerror})", file=sys.stderr)
-        return 127 if isinstance(error, FileNotFoundError) else 126
-    code = _wait(child)
-    if not args.quiet:
-        print(f"tracewrap: calls are in {folder}; read them with: tracewrap report {folder}", file=sys.stderr)
+    chosen = settings(
+        span_log=args.span_log, otlp=args.otlp, profiles=args.profiles or None, references=args.reference or None
+    )
+    folder = chosen.span_log or "calls"
+    with tempfile.TemporaryDirectory(prefix="tracewrap-") as marks:
+        environment = _environment(args, folder, marks)
+        began_ns = time.time_ns()
+        try:
+            child = subprocess.Popen(command, env=environment)
+        except OSError as error:
+            print(f"tracewrap: {command[0]}: cannot be started ({error.strerror})", file=sys.stderr)
+            return 127 if isinstance(error, FileNotFoundError) else 126
+        code = _wait(child)
+        said = _outcome(Path(folder), began_ns, traced=bool(os.listdir(marks)))
+    if said and (not args.quiet or not said.startswith("calls are in")):
+        print(f"tracewrap: {said}", file=sys.stderr)
     return code
 
 
-def _environment(args: argparse.Namespace, folder: str) -> dict[str, str]:
+def _outcome(folder: Path, began_ns: int, traced: bool) -> str:
+    """One line on what was recorded since *began_ns* (Unix time)."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return ""  # the program said so itself
+    if any(path.stat().st_mtime_ns >= began_ns - 10**9 for path in folder.glob("*.jsonl")):
+        return f"calls are in {folder}; read them with: tracewrap report {folder}"
+    if traced:
+        return "the program made no call that is recorded; tracewrap doctor says what is recorded"
+    return (
+        "no Python of this program was traced: its environment has no tracewrap, or it was started without PYTHONPATH "
+        "(python -I, -E or -S, env -i); call tracewrap.configure() and tracewrap.instrument() in the program instead"
+    )
+
+
+def _environment(args: argparse.Namespace, folder: str, marks: str) -> dict[str, str]:
     import tracewrap.start
 
     environment = dict(os.environ)
@@ -50,6 +75,7 @@ def _environment(args: argparse.Namespace, folder: str) -> dict[str, str]:
     paths = [bootstrap, *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     environment["TRACEWRAP_SPAN_LOG"] = os.path.abspath(folder)
+    environment["TRACEWRAP_RUN_MARKS"] = marks
     if args.otlp:
         environment["TRACEWRAP_OTLP"] = args.otlp
     if args.profiles:

@@ -20,7 +20,7 @@ from tracewrap.capture.wrap import instrument, uninstrument
 from tracewrap.errors import TracewrapError
 from tracewrap.estimate.exporter import JoiningExporter
 from tracewrap.pipeline import catalog_loader, configured
-from tracewrap.settings import anything_set, settings
+from tracewrap.settings import destination_set, settings
 from tracewrap.sinks.otlp import exporter
 
 
@@ -50,10 +50,12 @@ _configured: list[bool] = []
 
 def _configure_once() -> None:
     """Honour TRACEWRAP_* and pyproject.toml as ``configure()`` does; who calls this catches nothing, so that mistakes are a line each."""
-    if _configured or not anything_set():
+    if _configured:
         return
     _configured.append(True)
     try:
+        if not destination_set():
+            return
         for note in configured().notes:
             print(f"tracewrap: {note}", file=sys.stderr)
     except TracewrapError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 
 
@@ -10,7 +12,18 @@ def start() -> None:
     from tracewrap.capture.wrap import instrument
     from tracewrap.pipeline import configured, disabled
 
-    for note in configured().notes:
+    pipeline = configured()
+    for note in pipeline.notes:
         print(f"tracewrap: {note}", file=sys.stderr)
-    if not disabled():
-        instrument()
+    if disabled():
+        return
+    instrument()
+    _mark()
+
+
+def _mark() -> None:
+    """Leave word for ``tracewrap run`` that a Python of the program is traced."""
+    folder = os.environ.get("TRACEWRAP_RUN_MARKS")
+    if folder:
+        with contextlib.suppress(OSError):
+            os.close(os.open(os.path.join(folder, str(os.getpid())), os.O_CREAT | os.O_WRONLY, 0o600))

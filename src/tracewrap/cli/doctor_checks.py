@@ -1,0 +1,125 @@
+"""Checks of ``tracewrap doctor`` outside the recorded SDKs: settings, how programs are started, other SDKs, what was lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from tracewrap import semconv
+from tracewrap.errors import ConfigurationError
+from tracewrap.settings import Settings, settings, unknown_variables
+
+UNRECORDED = {
+    "mistralai": "Mistral",
+    "google-genai": "Gemini",
+    "google-generativeai": "Gemini",
+    "google-cloud-aiplatform": "Vertex AI",
+    "boto3": "Bedrock",
+    "groq": "Groq",
+    "together": "Together",
+    "fireworks-ai": "Fireworks",
+    "ollama": "Ollama",
+    "cerebras-cloud-sdk": "Cerebras",
+    "ai21": "AI21",
+    "replicate": "Replicate",
+    "huggingface-hub": "Hugging Face inference",
+    "xai-sdk": "xAI",
+    "dashscope": "DashScope",
+    "zhipuai": "Zhipu",
+    "azure-ai-inference": "Azure AI inference",
+    "ibm-watsonx-ai": "watsonx",
+    "voyageai": "Voyage",
+    "writer-sdk": "Writer",
+}
+"""Packages that call models by themselves, which ``instrument()`` does not record."""
+_TAIL_BYTES = 4 * 1024 * 1024
+_MAX_FILES = 200
+
+
+def chosen_settings() -> tuple[Settings | None, list[str]]:
+    """The settings in force, and what is wrong with them."""
+    try:
+        return settings(), []
+    except ConfigurationError as error:
+        return None, [str(error)]
+
+
+def misspelt() -> Iterator[str]:
+    """Variables that look like a setting and are none."""
+    for name, meant in unknown_variables():
+        yield f"{name} is no setting; {meant} was probably meant"
+
+
+def unrecorded_sdks() -> Iterator[str]:
+    """Model SDKs that are installed and not recorded, each with what can be done."""
+    for package, what in UNRECORDED.items():
+        try:
+            version = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+        yield f"{package} {version} ({what}) is not recorded, unless an httpx client that it is given is wrapped"
+
+
+def start_takes_effect(timeout_s: float = 30.0) -> bool:
+    """Whether a Python started as ``tracewrap run`` starts one is traced: nothing shadows our start file, and the SDKs can be patched."""
+    import tracewrap.start
+
+    with tempfile.TemporaryDirectory(prefix="tracewrap-") as marks:
+        path = [str(Path(tracewrap.start.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        own = {"PYTHONPATH": os.pathsep.join(path), "TRACEWRAP_RUN_MARKS": marks}
+        without = {name: value for name, value in os.environ.items() if name not in ("OTEL_SDK_DISABLED",)}
+        command = [sys.executable, "-c", ""]
+        try:
+            subprocess.run(command, env=without | own, capture_output=True, timeout=timeout_s, cwd=marks, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return bool(os.listdir(marks))
+
+
+def entry_points_installed() -> bool:
+    """Whether ``opentelemetry-instrument`` finds our instrumentors."""
+    return any(
+        entry.name.startswith("tracewrap-") for entry in metadata.entry_points(group="opentelemetry_instrumentor")
+    )
+
+
+def losses_in(folder: Path) -> Counter[tuple[str, str]]:
+    """Calls that the records of *folder* say were lost, by (place, reason): of its newest files, the last part of each."""
+    lost: Counter[tuple[str, str]] = Counter()
+    try:
+        files = sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)[-_MAX_FILES:]
+    except OSError:
+        return lost
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+                lines = [line for line in file if f'"{semconv.LOSSES}"'.encode() in line]
+        except OSError:
+            continue
+        for line in lines:
+            lost.update(_losses(line))
+    return lost
+
+
+def _losses(line: bytes) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
+    try:
+        for resource in json.loads(line)["resourceSpans"]:
+            for scope in resource["scopeSpans"]:
+                for span in scope["spans"]:
+                    if span["name"] != semconv.LOSSES:
+                        continue
+                    values = {pair["key"]: next(iter(pair["value"].values())) for pair in span["attributes"]}
+                    key = (str(values[semconv.LOST_PLACE]), str(values[semconv.LOST_REASON]))
+                    found[key] += int(values[semconv.LOST_CALLS])
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        return found
+    return found
