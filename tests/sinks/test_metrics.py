@@ -171,3 +171,14 @@ def test_the_reference_stack_is_a_label_of_what_is_idealized() -> None:
     for name in ("tracewrap.client.runtime.idealized", "tracewrap.client.cost.idealized"):
         assert points(found[name])[0][0] == BASE | {"tracewrap.reference.stack": "h100"}
     assert points(found["tracewrap.client.runtime.denoised"])[0][0] == BASE
+
+
+def test_seconds_by_part_and_calls_by_who_made_them_slow() -> None:
+    """Each known part of a call beside its quiet day, the parts that are 0 left out; the verdict with what of ours it was."""
+    parts = {semconv.CLIENT_POOL: 0.4, semconv.CLIENT_SDK: 0.0, semconv.NETWORK: 0.1, semconv.SPLIT_MODEL: 1.4}
+    verdict = {semconv.SPLIT_VERDICT: "us", semconv.SPLIT_KIND: "pool"}
+    found = metrics_of(call(), call(), extra={**parts, semconv.SPLIT_CONTENTION: 0.1, **verdict})
+    seconds = {labels[semconv.SPLIT_PART]: value for labels, value in points(found["tracewrap.client.split"])}
+    assert seconds == pytest.approx({"pool": 0.8, "network": 0.2, "model": 2.8, "contention": 0.2})
+    assert points(found["tracewrap.client.verdicts"]) == [(BASE | verdict, 2)]
+    assert "tracewrap.client.split" not in metrics_of(call(), extra={semconv.CLIENT_POOL: 0.4})

@@ -52,11 +52,27 @@ _OURS = (
 )
 
 NET_CONTENTION = "tracewrap.client.contention.net"
+PARTS = "tracewrap.client.split"
+VERDICTS = "tracewrap.client.verdicts"
+_PARTS = (
+    ("retries", semconv.RETRY),
+    ("pool", semconv.CLIENT_POOL),
+    ("sdk", semconv.CLIENT_SDK),
+    ("lag", semconv.SPLIT_LAG),
+    ("network", semconv.NETWORK),
+    ("admission", semconv.SPLIT_ADMISSION),
+    ("model", semconv.SPLIT_MODEL),
+    ("contention", semconv.SPLIT_CONTENTION),
+    ("unexplained", semconv.SPLIT_UNEXPLAINED),
+)
+"""Parts of raw runtime and the attributes that hold their seconds."""
 DESCRIPTIONS = {
     "tracewrap.client.runtime.denoised": "Runtime that the same call takes through the same interface on a quiet day.",
     "tracewrap.client.runtime.idealized": "Runtime of the same model and tokens on the reference stack, with nobody else on it.",
     "tracewrap.client.contention": "Seconds beyond the quiet day, 0 where the call was faster.",
     NET_CONTENTION: "Sum of seconds beyond the quiet day, less the seconds by which other calls were faster.",
+    PARTS: "Seconds of runtime by the part they were spent in; of one call the parts add up to its runtime.",
+    VERDICTS: "Calls by who made them slow: us, network, provider, or nobody but the model.",
     "tracewrap.client.cost.list": "US dollars of the call's tokens by the vendor's list price.",
     "tracewrap.client.cost.idealized": "US dollars of the idealized runtime at the reference stack's price.",
     "tracewrap.client.lost": "Calls that did not reach a place they were meant for, by reason.",
@@ -146,6 +162,17 @@ class Metrics(SpanExporter):
                 self._counter(name, unit, value, labels)
         if (contention := read.get(semconv.CONTENTION_SECONDS)) is not None:
             self._sum(NET_CONTENTION, "s", contention, known)
+        self._split(read, known)
+
+    def _split(self, read: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+        """Seconds by part, of calls that have a quiet day to compare with, and calls by who made them slow."""
+        if semconv.SPLIT_MODEL in read:
+            for part, source in _PARTS:
+                if read.get(source):
+                    self._sum(PARTS, "s", read[source], {**known, semconv.SPLIT_PART: part})
+        if semconv.SPLIT_VERDICT in read:
+            who = {name: read[name] for name in (semconv.SPLIT_VERDICT, semconv.SPLIT_KIND) if name in read}
+            self._counter(VERDICTS, "{call}", 1, {**known, **who})
 
     def _families(self, family: str) -> list[str]:
         latest = [f"gen_ai.client.{family}"] if self._latest else []
