@@ -5,17 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tracewrap
+from fake_vendor import FakeVendor, Fault
 from made_days import DAY_NS, attributes, call, line, span, write_log
 from real_servers import RealJaeger, needed
 from test_nightly_recipes import CALLS_A_DAY, YESTERDAY, contended_days, environment, nightly
 from tracewrap import report
 from tracewrap.errors import SourceError
+from tracewrap.estimate.catalog import Catalog
+from tracewrap.pipeline import shutdown
 from tracewrap.records import Call, TokenUsage
 from tracewrap.sources import ReadStatus, read_calls
 
@@ -173,3 +178,36 @@ def test_three_nights(tmp_path: Path) -> None:
     built = json.loads((tmp_path / "reports" / f"{days[-1]}.json").read_text())
     assert built["totals"]["denoised"]["n"] == built["totals"]["calls"] == CALLS_A_DAY
     assert f"{CALLS_A_DAY} calls" in (tmp_path / "reports" / f"{days[-1]}.md").read_text()
+
+
+def test_what_a_program_exports_reads_as_its_span_log(tmp_path: Path, vendor: FakeVendor) -> None:
+    """Calls of a wrapped client, plain, streamed and failed, through OTLP into a Jaeger: its report is the span log's to 1e-9."""
+    needed("jaeger")
+    openai = pytest.importorskip("openai")
+    with RealJaeger(tmp_path) as server:
+        tracewrap.configure(span_log=str(tmp_path / "log"), otlp=server.otlp)
+        try:
+            with openai.OpenAI(base_url=vendor.openai_url, api_key="k", max_retries=0) as plain:
+                client = tracewrap.wrap(plain)
+                question: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+                for _ in range(10):
+                    client.chat.completions.create(**question)
+                    list(client.chat.completions.create(stream=True, **question))
+                vendor.fail_next(Fault(status=429))
+                with pytest.raises(openai.RateLimitError):
+                    client.chat.completions.create(**question)
+        finally:
+            shutdown()
+        server.wait_for_services()
+        options: dict[str, Any] = {"since": "2020-01-01", "now_ns": time.time_ns() + 10**9, "catalog": Catalog()}
+        found, expected = report.build(server.source, **options), report.build(str(tmp_path / "log"), **options)
+        assert found["totals"]["calls"] == 21
+        left_out = ("sources", "notes", "generated_at", "period", "hours")
+        assert differences(
+            {key: value for key, value in found.items() if key not in left_out},
+            {key: value for key, value in expected.items() if key not in left_out},
+        ) == []  # fmt: skip
+        (failed,) = [
+            one for one in read_calls(server.source, since_ns=0, until_ns=time.time_ns()) if one.outcome == "error"
+        ]
+        assert failed.tags["http.response.status_code"] == "429"

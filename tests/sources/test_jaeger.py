@@ -66,9 +66,7 @@ def test_only_names_that_model_calls_have_are_searched(jaeger: FakeJaeger) -> No
     found, status = read(jaeger.source)
     assert len(found) == 2
     assert sorted(map(str, jaeger.searched)) == ["chat m-a", "chat m-b"]
-    assert status.notes == [
-        f"{jaeger.source}: read 2 of 5 span names, those that model calls have; ?operations=all reads every trace"
-    ]
+    assert status.notes == ["read 2 of 5 span names, those that model calls have; ?operations=all reads every trace"]
     jaeger.searched.clear()
     _, status = read(jaeger.source + "?operations=all")
     assert (jaeger.searched, status.notes) == ([None], [])

@@ -36,8 +36,9 @@ def run(args: argparse.Namespace) -> int:
     since_ns, until_ns = period_ns(args)
     done = compact(args.sources, args.lake, since_ns=since_ns, until_ns=until_ns, wait_s=args.wait)
     skipped = sum(status.dropped for status in done.statuses)
-    for note in (note for status in done.statuses for note in status.notes):
-        print(f"tracewrap: {note}", file=sys.stderr)
+    for status in done.statuses:
+        for note in status.notes:
+            print(f"tracewrap: {status.location}: {note}", file=sys.stderr)
     if args.json:
         print(json.dumps({"calls": done.calls, "added": done.added, "days": list(done.days), "skipped": skipped}))
     else:

@@ -153,7 +153,7 @@ class JaegerSource:
             targets += [(service, None)] if whole and (names or not operations) else [(service, one) for one in names]
         if read < known:
             status.notes.append(
-                f"{self.location}: read {read:,} of {known:,} span names, those that model calls have; ?operations=all reads every trace"
+                f"read {read:,} of {known:,} span names, those that model calls have; ?operations=all reads every trace"
             )
         return targets
 
@@ -195,6 +195,6 @@ class JaegerSource:
             return
         status.complete = False
         status.notes.append(
-            f"{self.location}: incomplete: service {window.service} has {found.traces} traces or more in the millisecond"
+            f"service {window.service} has {found.traces} traces or more in the millisecond"
             f" from {rfc3339(window.start)}; raise ?depth= or read the storage behind Jaeger"
         )
