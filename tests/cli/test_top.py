@@ -24,6 +24,7 @@ from tracewrap.errors import MissingExtraError
 from tracewrap.live.screen import _COLUMNS, render
 from tracewrap.live.terminal import watch
 from tracewrap.live.view import View
+from tracewrap.records import TokenUsage
 
 PATIENCE_S = 20.0
 
@@ -319,3 +320,25 @@ def test_names_of_attributes_are_those_of_the_log() -> None:
         "tracewrap.runtime.denoised",
         "tracewrap.runtime.idealized",
     )
+
+
+def test_top_and_report_tell_one_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Forty calls without estimates on them, a quarter of them doubled: both learn the quiet day from the log and agree on it."""
+    now_ns = time.time_ns()
+    spans = []
+    for number in range(40):
+        p, o = (50, 400, 3000)[number % 3], (5, 50, 200)[number % 4 % 3]
+        seconds = (0.2 + 2e-4 * p + 0.01 * o) * (2.0 if number % 4 == 0 else 1.0)
+        started = now_ns - int((60 + number) * 1e9)
+        usage = TokenUsage(p, o)
+        spans.append(span(call(number + 1, start_time_ns=started, raw_runtime_s=seconds, usage=usage)))
+    (tmp_path / "spans-1.jsonl").write_text(line(spans) + "\n")
+    assert main(["top", str(tmp_path), "--once", "--json"]) == 0
+    top = json.loads(capsys.readouterr().out)["total"]
+    assert main(["report", str(tmp_path), "--json"]) == 0
+    totals = json.loads(capsys.readouterr().out)["totals"]
+    assert top["contention_share"] is not None
+    assert top["contention_share"] == pytest.approx(totals["contention"]["share"])
+    assert top["denoised_p50_s"] == pytest.approx(totals["denoised"]["p50_s"])
+    assert main(["top", str(tmp_path), "--once", "--json", "--no-learn"]) == 0
+    assert json.loads(capsys.readouterr().out)["total"]["contention_share"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -10,9 +11,14 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tracewrap.errors import ConfigurationError, SourceError
+from tracewrap.errors import ConfigurationError, SourceError, TracewrapError
 from tracewrap.words import ENDLESS
+
+if TYPE_CHECKING:
+    from tracewrap.live.calls import Learned
+    from tracewrap.records import Call
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +49,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="contention",
         help="largest first: contention share, calls, list cost, raw p50 (default: %(default)s)",
     )
+    parser.add_argument(
+        "--no-learn",
+        action="store_true",
+        help="show the denoised runtimes that calls were recorded with, instead of what a report would learn of them",
+    )
     parser.add_argument("--once", action="store_true", help="print one frame and exit")
     parser.add_argument("--json", action="store_true", help="print one JSON object a frame, one a line")
 
@@ -53,13 +64,16 @@ def run(args: argparse.Namespace) -> int:
     from tracewrap.live.terminal import watch
     from tracewrap.live.view import View
 
-    view = View(_source(args.source), _window_s(args.window), args.group_by, args.sort)
+    path = _source(args.source)
+    teach = None if args.no_learn else functools.partial(_learned, path)
+    view = View(path, _window_s(args.window), args.group_by, args.sort, teach)
     if not 0.1 <= args.interval <= 3600:
         raise ConfigurationError(f"--interval {args.interval:g}: write seconds from 0.1 to 3600")
     terminal = sys.stdout.isatty()
     if terminal and not (args.once or args.json) and os.environ.get("TERM") != "dumb":
         return watch(view, args.interval)
     width = shutil.get_terminal_size().columns if terminal or os.environ.get("COLUMNS") else ENDLESS
+    view.learn()
     while True:
         view.read()
         frame = view.frame()
@@ -70,6 +84,30 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             print()
         time.sleep(args.interval)
+
+
+def _learned(path: Path) -> Learned | None:
+    """What the calls at *path* tell of the quiet day, as a report would learn it; None without the packages that it needs."""
+    from tracewrap.estimate.joiner import join_call
+    from tracewrap.estimate.split import split
+    from tracewrap.live.calls import Quiet
+
+    try:
+        from tracewrap.report.tables.loading import learned_catalog
+
+        catalog = learned_catalog(str(path))
+    except (ImportError, TracewrapError):
+        return None
+
+    def quiet(call: Call) -> Quiet | None:
+        joined = join_call(call, catalog)
+        if joined.denoised_runtime is None:
+            return None
+        parts = split(joined)
+        found = (None, None) if parts is None else (parts.verdict, parts.kind)
+        return Quiet(joined.denoised_runtime.value, *found)
+
+    return quiet
 
 
 def _source(text: str | None) -> Path:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tracewrap import semconv
+from tracewrap.records import Call
 from tracewrap.words import blamed
 
 GROUPS = ("model", "provider", "deployment", "service")
@@ -108,8 +109,25 @@ class LiveCall:
     """Who made it slow, in words; None: nobody, or nobody knows."""
 
 
-def live_call(span: Mapping[str, Any], end_ns: int, service: str | None) -> tuple[str, LiveCall] | None:
-    """The call that *span* describes, beside the text that identifies it; None for other spans and for spans without ids."""
+class Quiet(NamedTuple):
+    """What is known of a call beside a denoised profile: seconds on a quiet day, who made it slow, and what of ours it was."""
+
+    denoised_s: float
+    verdict: str | None
+    kind: str | None
+
+
+Learned = Callable[[Call], Quiet | None]
+"""A call beside the profiles learned by now; None: none describes it."""
+
+
+def live_call(
+    span: Mapping[str, Any], end_ns: int, service: str | None, learned: Learned | None = None
+) -> tuple[str, LiveCall] | None:
+    """The call that *span* describes, beside the text that identifies it; None for other spans and for spans without ids.
+
+    *learned* wins over what the call was exported with: a report of the same calls uses it too.
+    """
     trace_id, span_id, start_ns = span.get("traceId"), span.get("spanId"), whole(span.get("startTimeUnixNano"))
     if not (isinstance(trace_id, str) and isinstance(span_id, str) and trace_id and span_id and start_ns is not None):
         return None
@@ -132,6 +150,9 @@ def live_call(span: Mapping[str, Any], end_ns: int, service: str | None) -> tupl
     names = (call.model, call.provider, call.deployment.key, call.service_name or None)
     complete, usage = call.outcome == "complete", call.usage
     verdict, kind = (_text(attributes.get(name)) for name in (semconv.SPLIT_VERDICT, semconv.SPLIT_KIND))
+    quiet_s = _number(attributes.get(semconv.RUNTIME_DENOISED))
+    if learned is not None and (quiet := learned(call)) is not None:
+        quiet_s, verdict, kind = quiet
     who = blamed(verdict, kind if kind in _KINDS else None)
     return f"{trace_id}{span_id}".lower(), LiveCall(
         end_ns=end_ns,
@@ -142,7 +163,7 @@ def live_call(span: Mapping[str, Any], end_ns: int, service: str | None) -> tupl
         output_tokens=usage.output_tokens if usage else None,
         raw_s=call.raw_runtime_s if complete else None,
         last_attempt_s=call.last_attempt_s if complete else None,
-        denoised_s=_number(attributes.get(semconv.RUNTIME_DENOISED)) if complete else None,
+        denoised_s=quiet_s if complete else None,
         idealized_s=_number(attributes.get(semconv.RUNTIME_IDEALIZED)) if complete else None,
         list_cost_usd=_number(attributes.get(semconv.COST_LIST)),
         slow_by=None if who is None else sys.intern(who),

@@ -29,6 +29,7 @@ def watch(view: View, interval_s: float) -> int:
     with _Terminal() as terminal, Live(console=console, screen=True, auto_refresh=False) as screen:
         while True:
             now, size = time.monotonic(), console.size
+            view.learn_beside()
             if more or now >= due:
                 more = view.read(_STEP_BYTES)
             if now >= due or size != drawn:

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tracewrap.live.calls import Learned
 from tracewrap.live.follow import Follower
 from tracewrap.live.window import Window
 
 SCHEMA = "tracewrap.top/1"
+LEARN_EVERY_S = 300.0
 
 
 class View:
     """A source, followed, and the frame of any moment."""
 
-    def __init__(self, path: Path, window_s: float, group_by: str, sort: str) -> None:
+    def __init__(
+        self, path: Path, window_s: float, group_by: str, sort: str, teach: Callable[[], Learned | None] | None = None
+    ) -> None:
         self.path, self.group_by, self.sort = path, group_by, sort
+        self._teach, self._taught_s, self._news = teach, -math.inf, False
+        self._learned: Learned | None = None
         self.follower = Follower(path)
         self.window = Window(window_s)
         self._lines: Iterator[bytes] | None = None
 
+    def learn(self) -> None:
+        """Learn from the source what a quiet day is; the calls of the window are read anew beside it."""
+        self._taught_s = time.monotonic()
+        found = self._teach() if self._teach is not None else None
+        if found is not None:
+            self._learned, self._news = found, True
+
+    def learn_beside(self) -> None:
+        """``learn``, in the background, where it was not done for ``LEARN_EVERY_S``."""
+        if self._teach is not None and time.monotonic() - self._taught_s > LEARN_EVERY_S:
+            self._taught_s = time.monotonic()
+            threading.Thread(target=self.learn, name="tracewrap-top-learning", daemon=True).start()
+
     def read(self, limit_bytes: int | None = None) -> bool:
         """Take in what is new, about *limit_bytes* of it at most; True when there is more."""
+        if self._news:
+            self._news, self._lines = False, None
+            self.follower, self.window = Follower(self.path), Window(self.window.window_s, learned=self._learned)
         if self._lines is None:
             now_ns = time.time_ns()
             self._lines = self.follower.new_lines(self.window.since_ns(now_ns), now_ns)

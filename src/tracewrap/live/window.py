@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
-from tracewrap.live.calls import GROUPS, LiveCall, document, end_ns, live_call, spans, whole
+from tracewrap.live.calls import GROUPS, Learned, LiveCall, document, end_ns, live_call, spans, whole
 from tracewrap.runtime.quantiles import quantile
 
 SORTS = {"contention": "contention_share", "calls": "calls", "cost": "list_cost_usd", "raw": "raw_p50_s"}
@@ -95,10 +95,11 @@ def _sum(values: Iterable[float | None]) -> float | None:
 class Window:
     """The calls that ended within the last *window_s* seconds, each once."""
 
-    def __init__(self, window_s: float, max_calls: int = MAX_CALLS) -> None:
+    def __init__(self, window_s: float, max_calls: int = MAX_CALLS, learned: Learned | None = None) -> None:
         self.window_s = window_s
         self.calls_read = self.duplicates = self.torn_lines = self.foreign_lines = 0
         self._max_calls = max_calls
+        self._learned = learned
         self._calls: dict[str, LiveCall] = {}
         self._by_end: list[tuple[int, str]] = []
         self.first_ns: int | None = None
@@ -130,7 +131,7 @@ class Window:
             ended_ns = min(end_ns(span) or 0, now_ns)
             began_ns = min(whole(span.get("startTimeUnixNano")) or 0, ended_ns)
             self.first_ns = began_ns if self.first_ns is None else min(self.first_ns, began_ns)
-            call = live_call(span, ended_ns, service) if ended_ns > min(since_ns, self.last_ns) else None
+            call = live_call(span, ended_ns, service, self._learned) if ended_ns > min(since_ns, self.last_ns) else None
             if call is not None:
                 self.last_ns = max(self.last_ns, ended_ns)
                 if ended_ns > since_ns:

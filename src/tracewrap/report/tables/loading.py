@@ -14,7 +14,7 @@ from tracewrap.report.tables.engines import ChdbEngine, DuckDBEngine, Engine, Sp
 from tracewrap.report.tables.kinds import Dim
 from tracewrap.report.tables.learning import Lessons, learn, with_lessons
 from tracewrap.report.tables.names import BUILT_IN, check_names, filtered_query
-from tracewrap.report.tables.options import Options
+from tracewrap.report.tables.options import Options, load_options
 from tracewrap.report.tables.period import Span, around, day_span
 from tracewrap.sources import EVER, ReadStatus, load_all, open_source
 from tracewrap.sources.otlp_json import SUFFIXES
@@ -96,6 +96,14 @@ def _loaded(
     other = named_engine(options.engine, sources[0])
     other.load_calls(table, first, last, columns)
     return other, [ReadStatus("lake", sources[0])]
+
+
+def learned_catalog(source: str, now_ns: int | None = None) -> Catalog:
+    """The denoised profiles, and nothing else, that a report of today's calls of *source* would be joined with."""
+    options = dataclasses.replace(load_options(catalog=Catalog(), now_ns=now_ns), learn=True)
+    span = Span(options.now_ns - DAY_NS, options.now_ns, options.timezone)
+    run, _ = _loaded([source], span, options, queries.loaded_columns(()), "calls")
+    return with_lessons(options.denoised, _lessons(run, "calls", [source], span, options))
 
 
 def _lessons(run: Engine, table: str, sources: Sequence[str], span: Span, options: Options) -> Lessons:
