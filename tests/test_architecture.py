@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "start": {"capture", "pipeline", "settings", "estimate", "sinks", "semconv", "errors"},
-    "testing": {"capture", "estimate", "records", "semconv"},
+    "testing": {"background", "capture", "records", "semconv"},
     "demo": {
         "capture",
         "estimate",

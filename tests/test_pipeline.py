@@ -19,7 +19,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import tracewrap
 from tracewrap import pipeline, semconv
-from tracewrap.capture.state import state
 from tracewrap.errors import ConfigurationError, SettingIgnoredWarning
 from tracewrap.sources import read_calls
 
@@ -96,7 +95,6 @@ def test_stand_ins_are_the_right_way_round() -> None:
 def test_inline_joins_before_the_span_ends(own_provider: InMemorySpanExporter) -> None:
     """An exporter of the program's own, which tracewrap knows nothing of, gets the estimates."""
     tracewrap.configure(inline=True)
-    state.tracer = trace.get_tracer_provider().get_tracer(semconv.SCOPE)
     ask(client())
     (span,) = own_provider.get_finished_spans()
     assert (span.attributes or {})[semconv.RUNTIME_IDEALIZED] > 0

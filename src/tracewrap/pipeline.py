@@ -244,7 +244,7 @@ def _background(
         state.enrich = enrich_inline(inline, None if chosen.inline else background.program)
     state.stream_usage = chosen.stream_usage
     background.program.look()
-    _attach(background, own)
+    state.record = background.put
     return background, notes
 
 
@@ -317,21 +317,6 @@ def _batch_variables(notes: list[str]) -> Iterator[tuple[str, int]]:
             yield name, int(text)
         elif text:
             notes.append(f"{name} is {text!r}, which is not used; set it to a whole number above 0")
-
-
-def _attach(background: Background, own: Any) -> None:
-    """Feed *background* with what capture records."""
-    from opentelemetry import trace
-    from opentelemetry.sdk.trace import TracerProvider
-
-    from tracewrap import semconv
-    from tracewrap.background.program import ProgramSpans
-
-    provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
-        provider = TracerProvider(resource=own, shutdown_on_exit=False)
-        provider.add_span_processor(ProgramSpans(background, ours=True))
-    state.tracer = provider.get_tracer(semconv.SCOPE)
 
 
 def _detach() -> None:

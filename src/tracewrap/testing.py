@@ -9,6 +9,7 @@ assert [call.usage.output_tokens for call in calls()] == [9]
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 
 from opentelemetry.sdk.resources import Resource
@@ -18,9 +19,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from tracewrap import semconv
+from tracewrap.background.spans import call_of_record
 from tracewrap.capture.state import state
-from tracewrap.estimate.exporter import call_of
-from tracewrap.records import Call
+from tracewrap.records import Call, CallRecord
 
 
 class CountingIds(IdGenerator):
@@ -42,15 +43,19 @@ class CountingIds(IdGenerator):
 
 
 class Recording:
-    """What was recorded: call it for the calls, or look at ``spans``."""
+    """What was recorded: call it for the calls, or look at ``records`` and ``spans``."""
 
     def __init__(self, memory: InMemorySpanExporter, provider: TracerProvider) -> None:
         self._memory = memory
         self.provider = provider
+        self.records: list[CallRecord] = []
+        """The records of the calls so far, in the order in which they ended."""
 
     def __call__(self) -> list[Call]:
         """The calls recorded so far, in the order in which they ended."""
-        return [call for span in self.spans if (call := call_of(span)) is not None]
+        own = Resource.get_empty()
+        found = (call_of_record(record, record.attributes, own) for record in list(self.records))
+        return [call for call in found if call is not None]
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
@@ -60,19 +65,23 @@ class Recording:
     def clear(self) -> None:
         """Forget what was recorded."""
         self._memory.clear()
+        self.records.clear()
 
 
 @contextlib.contextmanager
 def recording(id_generator: Callable[[], IdGenerator] = CountingIds) -> Iterator[Recording]:
-    """Record the calls of wrapped and instrumented clients in memory while the block runs."""
+    """Record the calls of wrapped and instrumented clients in memory while the block runs; nothing with OTEL_SDK_DISABLED."""
     memory = InMemorySpanExporter()
     provider = TracerProvider(
         id_generator=id_generator(), resource=Resource({semconv.SERVICE_NAME: "test"}), shutdown_on_exit=False
     )
     provider.add_span_processor(SimpleSpanProcessor(memory))
-    before, state.tracer = state.tracer, provider.get_tracer(semconv.SCOPE)
+    recorded = Recording(memory, provider)
+    before = state.tracer, state.record
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    state.tracer, state.record = provider.get_tracer(semconv.SCOPE), None if disabled else recorded.records.append
     try:
-        yield Recording(memory, provider)
+        yield recorded
     finally:
-        state.tracer = before
+        state.tracer, state.record = before
         provider.shutdown()

@@ -194,8 +194,8 @@ def test_disabled_instrumentations(
     assert [call.provider for call in recorded()] == ["cohere"]
 
 
-def test_suppressed_calls_are_not_recorded(vendor: FakeVendor, recorded: testing.Recording) -> None:
-    """Both suppression keys are honoured, by every kind of seam."""
+def test_suppressed_calls_make_records_but_no_spans(vendor: FakeVendor, recorded: testing.Recording) -> None:
+    """Both suppression keys are honoured, by every kind of seam: the calls are recorded, as not to be exported."""
     from opentelemetry.instrumentation.utils import suppress_instrumentation
 
     client = wrap(cohere.ClientV2(base_url=vendor.url, api_key="k"))
@@ -208,6 +208,8 @@ def test_suppressed_calls_are_not_recorded(vendor: FakeVendor, recorded: testing
     claude.messages.create(**QA)
     otel_context.detach(token)
     assert recorded.spans == ()
+    assert [(record.sampled, record.program_span) for record in recorded.records] == [(False, False)] * 4
+    assert all(call.usage is not None and call.usage.output_tokens for call in recorded())
 
 
 def test_disabled_sdk(monkeypatch: pytest.MonkeyPatch, vendor: FakeVendor) -> None:

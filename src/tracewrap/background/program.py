@@ -32,8 +32,8 @@ class Receives(Protocol):
 class ProgramSpans(SpanProcessor):
     """Hands the spans of the program's provider on, but those of calls that capture records itself."""
 
-    def __init__(self, receives: Receives, ours: bool = False) -> None:
-        self._receives, self._ours = receives, ours
+    def __init__(self, receives: Receives) -> None:
+        self._receives = receives
         self.active = True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -45,9 +45,10 @@ class ProgramSpans(SpanProcessor):
             return
         try:
             attributes = span.attributes or {}
+            if semconv.ATTEMPTS in attributes or _is_ours(span):
+                return
             record = record_of(span) if semconv.OPERATION in attributes else None
             if record is not None:
-                record.program_span = not self._ours
                 self._receives.put_record(record)
             elif span.context is not None and span.context.trace_flags.sampled:
                 self._receives.put_span(span)
@@ -60,6 +61,12 @@ class ProgramSpans(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Nothing is held here."""
         return True
+
+
+def _is_ours(span: ReadableSpan) -> bool:
+    """Whether capture made *span*; others' spans that it recorded carry ``tracewrap.attempts``."""
+    scope = span.instrumentation_scope
+    return scope is not None and scope.name == semconv.SCOPE
 
 
 class Program:

@@ -9,30 +9,24 @@ import asyncio
 import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import Any
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from tracewrap import semconv
-from tracewrap.capture.attributes import put_attributes
+from tracewrap.capture import tracing
 from tracewrap.capture.counting import with_counted_input
 from tracewrap.capture.lag import LoopWatch
-from tracewrap.capture.other_instrumentors import open_span_of
 from tracewrap.capture.phases import Phases, dismiss, put_phases
-from tracewrap.capture.state import drop, state, tracer
+from tracewrap.capture.state import drop, state
+from tracewrap.capture.tracing import Standing
 from tracewrap.records import Outcome
 from tracewrap.vendors.adapter import Adapter, Reply, Request
 from tracewrap.vendors.providers import Endpoint, endpoint_of
 
 CURRENT: ContextVar[OpenCall | None] = ContextVar("tracewrap_current_call", default=None)
 """The call whose SDK method is running: HTTP attempts below it are added to it instead of becoming spans."""
-
-_SUPPRESSED = ("suppress_instrumentation", getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", ""))
-"""Context keys under which nothing is to be recorded: the one by name, and the SDK's own, which exporters set."""
 _endpoints: dict[int, tuple[weakref.ref[Any], object, Endpoint]] = {}
 
 
@@ -43,20 +37,22 @@ class OpenCall:
         "adapter",
         "attempt_started",
         "attempts",
+        "attributes",
         "body",
         "client",
         "endpoint",
         "hidden_usage",
-        "lent",
         "live",
         "loop",
+        "name",
         "phases",
         "request",
         "response",
         "sent",
-        "span",
+        "standing",
         "started",
-        "tokens",
+        "started_ns",
+        "token",
     )
 
     def __init__(
@@ -66,25 +62,33 @@ class OpenCall:
         endpoint: Endpoint,
         request: Request,
         body: Mapping[str, Any],
-        span: trace.Span,
+        name: str,
+        attributes: dict[str, Any],
     ):
         self.adapter = adapter
         self.client = client
         self.endpoint = endpoint
         self.request = request
         self.body = body
-        self.span = span
+        self.name = name
+        self.attributes = attributes
+        """What is known before the call, under wire names."""
         self.live = [True]
         self.attempts = 1
         self.sent = 0
         self.response: Any = None
         self.hidden_usage = False
-        self.lent: Mapping[str, Any] | None = None
-        """Our attributes of the request, where the span is another instrumentor's and ends without us."""
-        self.tokens: tuple[Token[Any], Token[Any]] | None = None
+        self.standing: Standing | None = None
+        self.token: Token[Any] | None = None
         self.phases: Phases | None = None
         self.loop: LoopWatch | None = None
+        self.started_ns = time_ns()
         self.started = self.attempt_started = perf_counter()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether anybody gets to know what is measured."""
+        return state.record is not None or (self.standing is not None and self.standing.span.is_recording())
 
     def attempt(self) -> None:
         """Another HTTP attempt begins now; earlier time was lost to retries."""
@@ -105,7 +109,7 @@ class OpenCall:
 
 
 def begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | None:
-    """Start the span of a call, or None: not an inference call, suppressed, or already being recorded."""
+    """Start recording a call, or None: not an inference call, nobody to record it for, or already being recorded."""
     try:
         return start(adapter, client, path, body)
     except Exception:
@@ -120,22 +124,33 @@ def start(adapter: Adapter, client: object, path: str, body: Any, options: objec
         return None  # the class and the instance are both wrapped: the outer one records
     if not (type(body) is dict or isinstance(body, Mapping)):
         return None
-    context = otel_context.get_current()
-    if context and _is_suppressed(context):
+    ours = tracing.tracer()
+    if state.record is None and (ours is None or tracing.is_suppressed(otel_context.get_current())):
         return None
     request = adapter.read_request(path, body)
     if request is None:
         return None
-    ours = state.tracer or tracer()
-    resource = getattr(ours, "resource", None)
-    if adapter.owns_span is not None and options is not None and adapter.owns_span(client, options, resource):
+    stands_aside = (
+        adapter.owns_span is not None
+        and options is not None
+        and adapter.owns_span(client, options, getattr(ours, "resource", None))
+    )
+    if stands_aside and state.record is None:
         return None
     endpoint = endpoint_of_client(adapter, client)
+    attributes = _known_before(request, endpoint)
+    name = request.operation if request.model is None else f"{request.operation} {request.model}"
+    call = OpenCall(adapter, client, endpoint, request, body, name, attributes)
+    if not stands_aside:
+        call.standing = tracing.stand(ours, request, name, attributes, call.started_ns)
+    call.token = CURRENT.set(call)
+    return call
+
+
+def _known_before(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     attributes: dict[str, Any] = {semconv.OPERATION: request.operation, semconv.PROVIDER: endpoint.provider}
-    name = request.operation
     if request.model is not None:
         attributes[semconv.REQUEST_MODEL] = request.model
-        name = f"{name} {request.model}"
     if endpoint.address is not None:
         attributes[semconv.SERVER_ADDRESS] = endpoint.address
         attributes[semconv.SERVER_PORT] = endpoint.port
@@ -143,17 +158,7 @@ def start(adapter: Adapter, client: object, path: str, body: Any, options: objec
         attributes[semconv.REQUEST_STREAM] = True
     if request.attributes:
         attributes.update(request.attributes)
-    theirs = open_span_of(request, resource) if context else None
-    span = theirs or ours.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
-    call = OpenCall(adapter, client, endpoint, request, body, span)
-    if theirs is not None:
-        call.lent = attributes
-    call.tokens = (otel_context.attach(trace.set_span_in_context(span, context)), CURRENT.set(call))
-    return call
-
-
-def _is_suppressed(context: Context) -> bool:
-    return bool(context.get(_SUPPRESSED[0])) or bool(context.get(_SUPPRESSED[1]))
+    return attributes
 
 
 def endpoint_of_client(adapter: Adapter, client: object) -> Endpoint:
@@ -175,13 +180,14 @@ def endpoint_of_client(adapter: Adapter, client: object) -> Endpoint:
 
 
 def leave(call: OpenCall) -> None:
-    """The SDK method has returned: the span is no longer the current one."""
-    tokens, call.tokens = call.tokens, None
-    if tokens is None:
+    """The SDK method has returned: the call is no longer the current one, nor its span."""
+    token, call.token = call.token, None
+    if token is None:
         return
     try:
-        CURRENT.reset(tokens[1])
-        otel_context.detach(tokens[0])
+        CURRENT.reset(token)
+        if call.standing is not None:
+            tracing.leave(call.standing)
     except Exception:
         drop("leave")
 
@@ -222,9 +228,8 @@ def finish(
     except IndexError:
         return
     dismiss(call)
-    span = call.span
-    if not span.is_recording():
-        span.end()
+    if not call.is_kept:
+        tracing.end_unkept(call.standing)
         return
     attributes: dict[str, Any] = {
         semconv.RUNTIME_RAW: max(0.0, ended - call.started - consumer_s),
@@ -240,26 +245,13 @@ def finish(
     _put_reply(attributes, call, reply)
     if call.response is not None:
         put_headers(attributes, call.response)
+    failure: str | None = None
     if outcome == "error":
-        kind, description = described or describe(error)
-        attributes[semconv.ERROR_TYPE] = kind
-        if call.lent is None:
-            span.set_status(Status(StatusCode.ERROR, description))
+        attributes[semconv.ERROR_TYPE], failure = described or describe(error)
     if call.phases is not None:
         put_phases(attributes, call, ended, call.request.stream)
-    if call.lent is not None:
-        _add_to_theirs(span, {**call.lent, **attributes})
-        return
-    if state.enrich is not None:
-        attributes.update(state.enrich(span, attributes))
-    put_attributes(span, attributes)
-    span.end()
-
-
-def _add_to_theirs(span: Any, attributes: dict[str, Any]) -> None:
-    """What we know and another instrumentor's *span* does not say yet; ending it is theirs."""
-    known = span.attributes
-    span.set_attributes({name: value for name, value in attributes.items() if name not in known})
+    times_ns = call.started_ns, call.started_ns + max(0, int((ended - call.started) * 1e9))
+    tracing.deliver(call.standing, call.name, times_ns, call.attributes, attributes, failure)
 
 
 def _put_reply(attributes: dict[str, Any], call: OpenCall, reply: Reply) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from opentelemetry import trace
 
-from tracewrap import semconv
 from tracewrap.records import CallRecord
 
 logger = logging.getLogger("tracewrap")
@@ -19,12 +18,13 @@ Enrich = Callable[[Any, dict[str, Any]], Mapping[str, Any]]
 
 
 class State:
-    """Mutable set-up of this process: tracer, inline join, policy for stream usage, failure count."""
+    """Mutable set-up of this process: where records go, tracer, inline join, policy for stream usage, failure count."""
 
     __slots__ = ("broken", "enrich", "record", "stream_usage", "tracer")
 
     def __init__(self) -> None:
         self.tracer: trace.Tracer | None = None
+        """Makes the program's spans of calls where it was given; None: that of the program's provider, if it has one."""
         self.record: Callable[[CallRecord], None] | None = None
         """Where finished calls go: the pipeline's queue; never blocks, never raises. None: no pipeline is set up."""
         self.enrich: Enrich | None = None
@@ -36,13 +36,6 @@ class State:
 
 
 state = State()
-
-
-def tracer() -> trace.Tracer:
-    """The tracer calls are recorded with: ``configure``'s, else the global provider's."""
-    if state.tracer is None:
-        state.tracer = trace.get_tracer(semconv.SCOPE)
-    return state.tracer
 
 
 def drop(where: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from tracewrap.capture import tracing
 from tracewrap.capture.call import CURRENT, OpenCall
 from tracewrap.capture.patches import Make, Switch
 from tracewrap.capture.phases import attend
@@ -79,5 +80,7 @@ def _responded(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any])
 
 
 def _prepared(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, is_async: bool) -> None:
-    """The SDK's last look at a request before it hands it to its HTTP library."""
+    """The SDK's last look at a request before it hands it to its HTTP library; a span of its own is open by now."""
+    if call.standing is None:
+        call.standing = tracing.lend_current()
     attend(call, args[1] if len(args) > 1 else kwargs["request"], is_async, args[0]._client)

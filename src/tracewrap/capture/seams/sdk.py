@@ -25,7 +25,7 @@ class RequestWatch(VendorWatch):
             if options is None or (options.method != "post" and options.method.lower() != "post"):
                 return None
             call = start(self.adapter, args[0], options.url, options.json_data, options)
-            if call is not None and call.request.asks_usage is not None and call.span.is_recording():
+            if call is not None and call.request.asks_usage is not None and call.is_kept:
                 ask_usage(call, options)
         except Exception:
             drop("request")

@@ -7,15 +7,12 @@ starts, and nothing compares it with a model's runtime.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from time import time_ns
 from typing import Any
 
-from opentelemetry.trace import SpanKind, Status, StatusCode
-
 from tracewrap import semconv
-from tracewrap.capture.attributes import put_attributes
 from tracewrap.capture.call import endpoint_of_client
-from tracewrap.capture.state import drop, state, tracer
+from tracewrap.capture.state import drop
+from tracewrap.capture.tracing import deliver_at_once
 from tracewrap.vendors.adapter import Adapter
 
 
@@ -63,12 +60,7 @@ def _record(adapter: Adapter, client: object, line: Any) -> None:
         attributes |= {name: value for name, value in named.items() if value is not None}
         if reply.usage is not None:
             semconv.put_usage(attributes, reply.usage)
-        now = time_ns()
         name = f"chat {reply.model}" if reply.model else "chat"
-        span = (state.tracer or tracer()).start_span(name, kind=SpanKind.CLIENT, start_time=now)
-        put_attributes(span, attributes)
-        if outcome == "error":
-            span.set_status(Status(StatusCode.ERROR))
-        span.end(now)
+        deliver_at_once(name, attributes, "" if outcome == "error" else None)
     except Exception:
         drop("batch result")
