@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from tracewrap.background.endings import Endings
 from tracewrap.capture.state import state
+from tracewrap.capture.streams import any_open, end_open
 from tracewrap.errors import ConfigurationError, SettingIgnoredWarning, TracewrapError
 from tracewrap.settings import Options, Settings, destination_set, settings
 
@@ -43,7 +44,7 @@ class Pipeline:
         self._background, self._learner = background, learner
         self._endings: Endings | None = None
         if background is not None:
-            self._endings = Endings(self._finish, lambda: background.waiting, lambda: background.here)
+            self._endings = Endings(self._end, lambda: background.waiting or any_open(), lambda: background.here)
             self._endings.install()
             background.first_call = self._endings.handle_signals
 
@@ -69,8 +70,13 @@ class Pipeline:
         if self._background is not None:
             self._background.program.leave()
 
+    def _end(self) -> None:
+        """The process ends: streams that are open count as partial calls, and what is queued is delivered."""
+        end_open()
+        self._finish()
+
     def _finish(self) -> None:
-        """Deliver what is queued before the process ends; calls made after it are still taken, and worked on at once."""
+        """Deliver what is queued; calls made after it are still taken, and worked on at once."""
         if self._background is not None:
             self._background.close(time.monotonic() + self.settings.exit_timeout_s)
         learner, self._learner = self._learner, None

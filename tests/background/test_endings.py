@@ -35,6 +35,18 @@ SET_UP = textwrap.dedent(
         fork = multiprocessing.get_context("fork")
     """
 )
+STREAM = """
+    import json, openai, httpx2
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+        "choices": [{"index": 0, "delta": {"content": "x"}}]}
+    lines = [f"data: {json.dumps(chunk)}\\n\\n".encode()] * 50
+    class Lines(httpx2.SyncByteStream):
+        def __iter__(self): return iter(lines)
+    sse = httpx2.MockTransport(lambda r: httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Lines()))
+    sdk = tracewrap.wrap(openai.OpenAI(api_key="k", http_client=httpx2.Client(transport=sse)))
+    stream = sdk.chat.completions.create(model="m", messages=[], stream=True)
+    next(iter(stream))
+    """
 WAYS = {
     "end": ("ask()", 1, 0),
     "sys.exit": ("ask(); sys.exit(3)", 1, 3),
@@ -46,6 +58,10 @@ WAYS = {
     "own handler": ("signal.signal(15, lambda *_: sys.exit(6)); ask(); os.kill(os.getpid(), 15); time.sleep(9)", 1, 6),
     "daemon thread": ("threading.Thread(target=ask, daemon=True).start(); time.sleep(0.5)", 1, 0),
     "call at exit": ("import atexit; atexit.register(ask); ask()", 2, 0),
+    "stream open at the end": (STREAM, 1, 0),
+    "stream open at sys.exit": (STREAM + "sys.exit(3)", 1, 3),
+    "stream open at SIGTERM": (STREAM + "os.kill(os.getpid(), 15); time.sleep(9)", 1, -15),
+    "stream open at a fork": (STREAM + "pid = os.fork(); pid or sys.exit(0); os.waitpid(pid, 0)", 1, 0),
     "os.fork": ("ask(); pid = os.fork(); ask(); pid or os._exit(0); os.waitpid(pid, 0)", 3, 0),
     "Process": ("ask(); one = fork.Process(target=ask); one.start(); one.join(); ask()", 3, 0),
     "terminated workers": ("with fork.Pool(2) as pool: pool.map(ask, range(6))", 6, 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,19 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
     """Reading what is not there says so."""
     with pytest.raises(ProfileNotFoundError, match="cannot be read"):
         read_json(tmp_path / "x.json")
+
+
+def test_the_umask_is_obeyed_and_never_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the umask means setting it, for every thread of the program: the mode is left to the system."""
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was set"))
+        write_whole(tmp_path / "shared.json", "{}")
+        write_whole(tmp_path / "private.json", "{}", 0o600)
+        monkeypatch.undo()
+        modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("shared.json", "private.json")]
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert modes == [0o640, 0o600]
+    assert len(list(tmp_path.iterdir())) == 2

@@ -8,6 +8,7 @@ reads and an append; what the chunks say is read once, at the end.
 from __future__ import annotations
 
 import _thread
+import os
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +20,34 @@ from tracewrap.capture.call import OpenCall, finish, outcome_of
 from tracewrap.capture.state import drop
 from tracewrap.records import Outcome
 from tracewrap.vendors.adapter import KEPT_CHUNKS, Reply
+
+_open: weakref.WeakSet[Reader] = weakref.WeakSet()
+"""Readers whose stream may not have ended."""
+
+
+def any_open() -> bool:
+    """Whether a stream is being read."""
+    return any(reader.call.live for reader in list(_open))
+
+
+def end_open() -> None:
+    """The program ends: a stream that is still open is a partial call, not a lost one."""
+    for reader in list(_open):
+        try:
+            reader.end("partial", reader.left)
+        except Exception:
+            drop("a stream that was open at the end")
+
+
+def _forget_in_child() -> None:
+    """The streams that were open before a fork are the parent's calls."""
+    for reader in list(_open):
+        reader.call.live.clear()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
 
 
 class Reader:
@@ -54,6 +83,7 @@ class Reader:
         self.before_first = 0.0
         self.reading = False
         self.left = perf_counter()
+        _open.add(self)
 
     def stopped(self, entered: float, error: BaseException) -> None:
         """The read that began at *entered* raised *error*: the stream is exhausted, cancelled or broken."""

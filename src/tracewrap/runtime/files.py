@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -43,28 +43,27 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number")
 
 
-def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Write *text* to *path* atomically: readers see the old file or the new one, never a part.
+def write_whole(path: str | os.PathLike[str], text: str, mode: int = 0o666) -> None:
+    """Write *text* to *path* atomically: readers see the old file or the new one, never a part. *mode* is less the umask's bits.
 
     Raises ConfigurationError in one line when the folder is missing, not writable or full, or *path* is a URL.
     """
     check_local(path)
     try:
-        _replace(Path(path), text)
+        _replace(Path(path), text, mode)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def _replace(target: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+def _replace(target: Path, text: str, mode: int) -> None:
+    # Opened with the mode itself: the system takes the umask off, which cannot be read without setting it for all threads.
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
