@@ -159,7 +159,7 @@ class Call:
     network_transit_s: float | None = None
     """From the request sent to the head of the answer, less what the provider's header says of it."""
     sampled: bool | None = None
-    """The record says (by its tracestate) that traces like its own were dropped: its source holds a sample. None: it says nothing."""
+    """The record says, by its tracestate or by ``tracewrap.sampled``, that its source holds a sample of the traces; None: it is silent."""
     sampling_probability: float | None = None
     """With what probability its trace was kept, where the record says so (``ot=th:`` of its tracestate)."""
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -216,6 +216,17 @@ def test_only_sampled_calls_are_exported_and_all_are_logged(tmp_path: Path) -> N
         made.put(2, sampled=True)
         made.end()
         assert (len(memory.get_finished_spans()), made.logged()) == (2, logged)
+        assert all((one.attributes or {})[semconv.SAMPLED] is True for one in memory.get_finished_spans())
+        assert {one.sampled for one in read_calls(str(folder))} == ({True} if sampled_only else {None})
+
+
+def test_where_every_call_is_sampled_nothing_says_sample(tmp_path: Path) -> None:
+    """The mark of a sample is for processes that made calls which were not sampled."""
+    memory = InMemorySpanExporter()
+    made = Made(tmp_path, ("other", ExporterSender(lambda: memory)))
+    made.put(2, sampled=True)
+    made.end()
+    assert not any(semconv.SAMPLED in (one.attributes or {}) for one in memory.get_finished_spans())
 
 
 def test_a_full_disk_is_counted_and_written_down_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from made_days import call, line, span, write_log
-from tracewrap import report
+from tracewrap import report, semconv
 from tracewrap.cli import main
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import Call, TokenUsage
@@ -91,6 +91,19 @@ def test_sampled_without_a_probability_is_said(tmp_path: Path) -> None:
         "a sample: 5 calls of 5 are of sampled traces, with what probability their records do not say"
     )
     assert "--sampled 0.1 scales them" in found["notes"][0]
+
+
+def test_calls_beside_unsampled_ones_are_marked_as_a_sample(tmp_path: Path) -> None:
+    """The mark that a sampling process leaves on what it exports, read by both codecs."""
+    spans = [span(one) for one in calls(5, 1)]
+    for one in spans[1:]:
+        one["attributes"].append({"key": semconv.SAMPLED, "value": {"boolValue": True}})
+    found = built(tmp_path / "a", spans)
+    assert found["notes"][0].startswith("a sample: 4 calls of 5 are of sampled traces")
+    marked = semconv.call_attributes(call(1)) | {semconv.SAMPLED: True}
+    read = semconv.call_from_attributes(marked, trace_id="t", span_id="s", start_time_ns=1)
+    assert read is not None
+    assert (read.sampled, read.sampling_probability, dict(read.tags)) == (True, None, {})
 
 
 def test_a_tail_sample_tells_no_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

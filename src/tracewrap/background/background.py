@@ -18,7 +18,7 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
-from tracewrap import forks
+from tracewrap import forks, semconv
 from tracewrap.background import spans
 from tracewrap.background.exports import Export, wait_all
 from tracewrap.background.losses import Losses
@@ -73,6 +73,8 @@ class Background:
         self.first_call: Callable[[], None] | None = None
         """Called with the first call of a process, on its thread; a forked child's first call too."""
         self._started = False
+        self._sampling = False
+        """A call of this process was not sampled: those that are exported are a sample."""
         self._reset()
         forks.in_child(self._reset)
 
@@ -164,15 +166,17 @@ class Background:
         )
         attributes = attributes if joined is None else joined
         sinks = self._sinks
+        self._sampling = self._sampling or not record.sampled
+        marked = attributes | {semconv.SAMPLED: True} if self._sampling else attributes
         if sinks.span_log is not None and (record.sampled or not sinks.sampled_only):
-            written.append(sinks.span_log.encoded(record, attributes))
+            written.append(sinks.span_log.encoded(record, marked if sinks.sampled_only else attributes))
         if sinks.metrics is not None:
             seconds = (record.end_time_ns - record.start_time_ns) / 1e9
             sinks.metrics.record(attributes, seconds, spans.context_of(record))
         shown.append((record.name, attributes))
         if record.sampled:
             for export in self._targets(record.program_span):
-                export.put(lambda: spans.readable(record, attributes, self._own))
+                export.put(lambda: spans.readable(record, marked, self._own))
 
     def _write(self, log: SpanLog, written: list[tuple[str, str]]) -> None:
         try:

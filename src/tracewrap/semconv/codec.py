@@ -55,6 +55,7 @@ from tracewrap.semconv.names import (
     RUNTIME_DENOISED,
     RUNTIME_IDEALIZED,
     RUNTIME_RAW,
+    SAMPLED,
     SERVER_ADDRESS,
     SERVER_PORT,
     SERVER_PROCESSING,
@@ -84,6 +85,7 @@ READ_NAMES = frozenset(
         *(RUNTIME_RAW, CONSUMER, ATTEMPTS, RETRY, OUTCOME, USAGE_SOURCE, PROCESSED_INPUT, PROCESSED_OUTPUT, REQUEST_ID),
         *(SERVICE_TIER, SERVER_PROCESSING, SERVICE_NAME, CLIENT_POOL, CLIENT_SDK, CLIENT_LAG, CLIENT_LAG_KIND, NETWORK),
         NETWORK_TRANSIT,
+        SAMPLED,
     }
 )
 """Attributes that a field of ``Call`` holds; every other one, ``tracewrap.*`` aside, becomes a tag."""
@@ -192,6 +194,8 @@ def call_from_attributes(
         if name not in READ_NAMES and not name.startswith(_DERIVED):
             extra[name] = value if isinstance(value, str) else str(value)
     sampled, probability = sampling_of(trace_state)
+    if sampled is None and attributes.get(SAMPLED) in (True, "true"):
+        sampled = True
     return Call(
         trace_id=trace_id,
         span_id=span_id,

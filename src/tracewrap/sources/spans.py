@@ -113,7 +113,8 @@ def expressions() -> Mapping[str, str]:
         "client_lag_kind": _text(names.CLIENT_LAG_KIND),
         "network_s": _float(names.NETWORK),
         "network_transit_s": _float(names.NETWORK_TRANSIT),
-        "sampled": f"CASE WHEN {probability} IS NOT NULL THEN {probability} < 1 WHEN {_OT_RANDOM} THEN true END",
+        "sampled": f"CASE WHEN {probability} IS NOT NULL THEN {probability} < 1"
+        f" WHEN {_OT_RANDOM} OR {_get(names.SAMPLED)} = 'true' THEN true END",
         "sampling_probability": probability,
         "tags": _tags(),
     }
