@@ -2,231 +2,233 @@
 
     python benchmarks/calibrate_stacks.py --data ../shared/data [-o reference_profiles/stacks.toml]
 
-Data: LLM-Inference-Bench (batch 1, vLLM and TensorRT-LLM), the Qwen2.5 speed table (vLLM 0.6.3, Transformers 4.46) and the
-Megatron-LM measurements of arXiv 2305.02440.
+Data: LLM-Inference-Bench (batch 1), the Qwen2.5 speed table, the Megatron-LM measurements of arXiv 2305.02440 and servers of 2023
+to 2026 at one to eight requests in flight. The widths of intervals come from rows whose model, card or engine was left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from calibration import (
-    GRAPH,
-    PRIOR,
-    QUANTIZED,
-    SIGMA,
-    Row,
-    Table,
-    argonne,
-    errors,
-    fit,
-    hold_out,
-    megatron,
-    models_of,
-    qwen,
-    spread,
-    tabulate,
-)
-from scipy.optimize import minimize_scalar
+from calibration import ENGINES, NAMES, PRIOR, Fit, Table, fit, path_of, predict, tabulate
+from measured import Row, distinct, everything
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 
-from tracewrap.runtime.roofline.architectures import get_model
-from tracewrap.runtime.roofline.estimating import make_setup
 from tracewrap.runtime.roofline.gpus import load_gpus
-from tracewrap.runtime.roofline.terms import Constants, decode_step_s, prefill_terms
+from tracewrap.runtime.roofline.stacks import case_tags, kinds_of, parse_document
 
-LIB = "LLM-Inference-Bench (argonne-lcf@4211f5d), batch 1, input = output = 256..2048 tokens, consistent rows"
-QWEN = "Qwen2.5 speed benchmark (QwenLM/Qwen3@010c37c), A100 80GB, 2048 tokens out, up to 32k in, default settings"
-PAPER = "arXiv 2305.02440, Megatron-LM on A100 80GB, fp16, nine architectures"
-EAGER = (
-    "bandwidth_efficiency",
-    "flop_efficiency",
-    "attention_efficiency",
-    "layer_s",
-    "step_s",
-    "launch_s",
-    "first_s",
-    "scan_s",
-)
+SOURCES = {
+    "argonne": "LLM-Inference-Bench (argonne-lcf@4211f5d), batch 1, input = output = 256..2048 tokens, consistent rows",
+    "qwen2.5": "Qwen2.5 speed benchmark (QwenLM/Qwen3@010c37c), 2048 tokens out, up to 32k in",
+    "paper": "arXiv 2305.02440, Megatron-LM on A100 80GB, fp16, nine architectures",
+    "serving": "published servers of 2023 to 2026, one to eight requests in flight",
+}
+SMALLEST = 0.005  # factors nearer to 1 than this are left out of the file
+THIN = 7  # of the paper's 2,430 rows every seventh is fitted: they are one stack
+DISTANCES = ("base", "model", "version", "engine", "gpu", "generation", "precision", "mixture", "kind", "mixtures")
+LAPLACE_90 = float(np.log(10.0))
+"""90% half-width of a Laplace distribution over its scale."""
 
 
-@dataclass(frozen=True, slots=True)
-class StackSet:
-    """A stack and the rows it is fitted to."""
-
-    id: str
-    framework: str
-    version: str
-    mode: str
-    source: str
-    rows: Sequence[Row]
-    names: Sequence[str] = GRAPH
-    prior: Constants = PRIOR
-    sigma: Mapping[str, float] = field(default_factory=lambda: SIGMA)
-    tile: int = 1
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Arguments of ``fit``."""
-        return {"names": self.names, "prior": self.prior, "sigma": self.sigma}
-
-    def table(self) -> Table:
-        """The rows as arrays."""
-        return tabulate(self.rows, tile=self.tile, pipeline=self.prior.pipeline)
+def training_rows(data: Path) -> list[Row]:
+    """The rows that the shipped constants are fitted to."""
+    rows = distinct(everything(data))
+    paper = [row for row in rows if row.data == "paper"][::THIN]
+    return [row for row in rows if row.data != "paper"] + paper
 
 
-def stack_sets(data: Path) -> list[StackSet]:
-    """All stacks with data."""
-    nvidia = ("a100-sxm-40gb", "h100-sxm", "gh200")
-    old = dataclasses.replace(
-        PRIOR, sm_bytes_s=22e9
-    )  # vLLM 0.7 shows no gain of H200 over H100: both end near 2.9 TB/s
-    hosted = dataclasses.replace(PRIOR, launch_s=8e-4, pipeline=True)
-    paper = dataclasses.replace(PRIOR, launch_s=6e-4, tile=128, tile_fraction=1.0)
-    free = {**SIGMA, "bandwidth_efficiency": 0.3}  # kernels of its own, far from the memory's peak in 2024
-    loose = {**SIGMA, "kv_efficiency": 1.0, "attention_efficiency": 1.5}
-    table = [r for r in qwen(data, "vLLM") if r.note in ("", "Default") and r.p <= 32768]
-    hugging = [r for r in qwen(data, "Transformers") if r.precision == "bf16"]
-    return [
-        StackSet("vllm-0.5", "vllm", "0.5", "graph", LIB, argonne(data, "vLLM", nvidia)),
-        StackSet("trtllm-0.10", "trtllm", "0.10", "graph", LIB, argonne(data, "TensorRT-LLM", nvidia)),
-        StackSet("vllm-rocm-0.5", "vllm-rocm", "0.5", "graph", LIB, argonne(data, "vLLM", ("mi300x", "mi250-gcd"))),
-        StackSet("deepspeed-mii-2024", "deepspeed-mii", "2024", "graph", LIB, argonne(data, "Deepspeed-MII", nvidia)),
-        StackSet("llamacpp-2024", "llamacpp", "2024", "graph", LIB, argonne(data, "llama.cpp", nvidia), sigma=free),
-        StackSet("vllm-0.6.3", "vllm", "0.6.3", "graph", QWEN, table, QUANTIZED, old),
-        StackSet(
-            "transformers-4.46",
-            "transformers",
-            "4.46",
-            "eager",
-            QWEN,
-            hugging,
-            (*EAGER, "kv_efficiency"),
-            hosted,
-            loose,
-        ),
-        StackSet(
-            "megatron-2022",
-            "megatron",
-            "2022",
-            "eager",
-            PAPER,
-            megatron(data),
-            (*EAGER, "all_reduce_s"),
-            paper,
-            tile=128,
-        ),
-    ]
+def seen_by(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """What rows of one engine were of, as ``Stack.distances`` asks for it."""
+    seen: dict[str, set[str]] = {key: set() for key in ("gpus", "generations", "precisions", "kinds", "models")}
+    gpus = load_gpus()
+    for row in rows:
+        gpu = gpus[row.gpu]
+        narrow = case_tags(gpu, row.precision)["precision"]
+        seen["gpus"].add(row.gpu)
+        seen["generations"].add(gpu.generation)
+        seen["precisions"].add(narrow)
+        seen["models"].add(row.architecture.id)
+        seen["kinds"] |= kinds_of(row.architecture) - {"mixture"}
+        if row.architecture.is_moe:
+            seen["kinds"].add(f"mixture {narrow}")
+    return {key: sorted(values) for key, values in seen.items()}
 
 
-def calibrate(each: StackSet) -> dict[str, Any]:
-    """The TOML table of one stack: constants in general and by GPU, spreads, errors."""
-    table = each.table()
-    gpus = sorted({row.gpu for row in each.rows})
-    general = fit(table, **each.options)
-    own: dict[str, Constants] = {}
-    held = np.empty(len(table.rows))
-    for gpu in gpus:
-        mask = np.array([row.gpu == gpu for row in table.rows])
-        part = table.pick(mask)
-        own[gpu] = fit(part, **each.options)
-        held[mask] = hold_out(part, models_of(part), **each.options)
-    new_model = spread(held, table)
-    new_gpu = (
-        max(new_model, spread(hold_out(table, [r.gpu for r in table.rows], **each.options), table))
-        if len(gpus) > 1
-        else 0
-    )
-    off = np.abs(errors(table, held)) * 100
-    return {
-        "framework": each.framework,
-        "version": each.version,
-        "mode": each.mode,
-        "calibrated": True,
-        "spread_new_model": round(new_model, 3),
-        "spread_new_gpu": round(new_gpu or 1.5 * new_model, 3),
-        "spread_prompt": 0.25,
-        "constants": units(general),
-        "by_gpu": {gpu: units(constants) for gpu, constants in own.items()},
-        "fit": {
-            "source": each.source,
-            "rows": len(table.rows),
-            "models": len(set(models_of(table))),
-            "left_out_model_error_median_percent": round(float(np.median(off)), 1),
-            "left_out_model_error_p90_percent": round(float(np.quantile(off, 0.9)), 1),
-        },
-    }
+def document(table: Table, fitted: Fit) -> dict[str, Any]:
+    """The stacks file as nested tables, without spreads."""
+    predicted = predict(table, fitted)
+    out: dict[str, Any] = {"general": {"constants": _units(fitted)}}
+    out["general"]["factors"] = _factors(fitted, "general", skip_all=True)
+    for age in ("early", "current"):
+        out[age] = {"parent": "general", "factors": _factors(fitted, age)}
+    for key, engine in ENGINES.items():
+        mask = np.array([key in path_of(row.stack) for row in table.rows])
+        if not mask.any():
+            continue
+        rows = [row for row, own in zip(table.rows, mask, strict=True) if own]
+        common = {
+            "framework": engine.framework,
+            "mode": engine.mode,
+            "pipeline": engine.pipeline,
+            "ring": engine.ring,
+            "tile": engine.tile,
+        }
+        versions = sorted({_version(row.stack, engine.framework) for row in rows} - {""}, key=_numbers)
+        out[key] = {
+            "parent": "" if engine.alone else "early" if engine.early else "current",
+            **common,
+            "generation": engine.generation,
+            "since": engine.since,
+            "versions": versions,
+            "factors": _factors(fitted, key),
+            "seen": seen_by(rows),
+            "fit": _errors(rows, predicted[mask], table.seconds[mask]),
+        }
+        for apart in engine.apart:
+            node = f"{engine.framework}-{apart}"
+            own = np.array([path_of(row.stack)[3:] == (node,) for row in table.rows])
+            if own.any():
+                its = [row for row, is_own in zip(table.rows, own, strict=True) if is_own]
+                out[node] = {
+                    "parent": key,
+                    **common,
+                    "versions": [apart],
+                    "factors": _factors(fitted, node),
+                    "seen": seen_by(rows),
+                    "fit": _errors(its, predicted[own], table.seconds[own]),
+                }
+    return out
 
 
-def current(older: Constants, spread_gpu: float) -> dict[str, Any]:
-    """vLLM 0.20 from 0.6.3: one factor on the overheads that meets its published gains (8B: 18%, 0.5B: 52%)."""
-    gains = {"meta-llama/Llama-3.1-8B-Instruct": 0.82, "Qwen/Qwen2.5-0.5B-Instruct": 0.48}
-    gpu = load_gpus()["h100-sxm"]
-
-    def scaled(factor: float) -> Constants:
-        keys = ("layer_s", "step_s", "vocab_s", "quantized_layer_s")
-        changed = {key: getattr(older, key) * factor for key in keys}
-        return dataclasses.replace(older, sm_bytes_s=30e9, flop_efficiency=_prompt_efficiency(), **changed)
-
-    def misfit(factor: float) -> list[float]:
-        out = []
-        for name, gain in gains.items():
-            times = [
-                decode_step_s(make_setup(get_model(name), gpu, 1, "bf16", c), 1024) for c in (older, scaled(factor))
-            ]
-            out.append(float(np.log(times[1] / times[0] / gain)))
-        return out
-
-    best = minimize_scalar(lambda f: sum(x * x for x in misfit(f)), bounds=(0.05, 1.0), method="bounded").x
-    width = float(np.sqrt(spread_gpu**2 + max(abs(x) for x in misfit(best)) ** 2 + 0.1**2))
-    return {
-        "framework": "vllm",
-        "version": "0.20",
-        "mode": "graph",
-        "calibrated": False,
-        "spread_new_model": round(width, 3),
-        "spread_new_gpu": round(1.25 * width, 3),
-        "spread_prompt": 0.35,
-        "constants": units(scaled(best)),
-        "fit": {
-            "source": "vllm-0.6.3, overheads scaled to the published gains of 0.20 over 0.7.3 (8B, 0.5B); prompt speed of an H100",
-            "overhead_factor": round(float(best), 3),
-        },
-    }
+def _version(stack: str, framework: str) -> str:
+    name = stack.replace("llama.cpp", "llamacpp")
+    return name.removeprefix(framework).lstrip("-")
 
 
-def _prompt_efficiency() -> float:
-    """Share of an H100's peak in encoding prompts under a current vLLM, from what 1,920 more tokens cost.
-
-    Qwen3-8B, bf16, concurrency 1, 95th percentile of the time to the first token at 128 and 2,048 tokens: 14.2 and 61.3 ms
-    (silybench-data, CC BY 4.0, run of 2026-09-24, vLLM 0.30).
-    """
-    model = get_model("Qwen/Qwen3-8B")
-    gpu = load_gpus()["h100-sxm"]
-    few, many = (prefill_terms(make_setup(model, gpu, 1, "bf16", PRIOR), p) for p in (128, 2048))
-    attention = (many["attention"] - few["attention"]) / PRIOR.attention_efficiency
-    return (many["flops"] - few["flops"]) / ((61.3 - 14.2) * 1e-3 - attention)
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.replace("-", ".").split(".") if part.isdigit()]
 
 
-def units(constants: Constants) -> dict[str, Any]:
-    """Constants in the file's units, three digits."""
-    out: dict[str, Any] = {}
-    for key, value in dataclasses.asdict(constants).items():
-        if isinstance(value, bool) or key == "tile":
-            out[key] = value
-        elif key == "sm_bytes_s":
-            out["sm_gb_s"] = _digits(value * 1e-9)
-        elif key in ("scan_s", "vocab_s"):
-            out[key.removesuffix("_s") + "_ns"] = _digits(value * 1e9)
-        elif key.endswith("_s"):
-            out[key.removesuffix("_s") + "_us"] = _digits(value * 1e6)
+def _units(fitted: Fit) -> dict[str, float]:
+    """The root's constants in the file's units, four digits."""
+    out = {}
+    for name in NAMES:
+        value = getattr(PRIOR, name) * float(np.exp(fitted.values.get((name, "general", ""), 0.0)))
+        if name in ("scan_s", "vocab_s"):
+            out[name.removesuffix("_s") + "_ns"] = _digits(value * 1e9)
+        elif name.endswith("_s"):
+            out[name.removesuffix("_s") + "_us"] = _digits(value * 1e6)
         else:
-            out[key] = _digits(value)
+            out[name] = _digits(value)
+    return out
+
+
+def _factors(fitted: Fit, node: str, skip_all: bool = False) -> dict[str, dict[str, float]]:
+    out: dict[str, dict[str, float]] = {}
+    for (name, at, tag), value in sorted(fitted.values.items()):
+        if (
+            at == node
+            and (abs(value) > SMALLEST or (node in ENGINES and ENGINES[node].alone))
+            and not (skip_all and tag == "")
+        ):
+            shift = fitted.values.get((name, "general", ""), 0.0) if node in ENGINES and ENGINES[node].alone else 0.0
+            out.setdefault(tag or "all", {})[name] = _digits(float(np.exp(value - shift)))
+    return dict(sorted(out.items(), key=lambda item: (item[0] != "all", item[0])))
+
+
+def _errors(rows: Sequence[Row], predicted: NDArray[np.float64], seconds: NDArray[np.float64]) -> dict[str, Any]:
+    off = np.abs(predicted / seconds - 1) * 100
+    return {
+        "source": "; ".join(SOURCES[key] for key in dict.fromkeys(row.data for row in rows)),
+        "rows": len(rows),
+        "models": len({row.model for row in rows}),
+        "error_median_percent": round(float(np.median(off)), 1),
+        "error_p90_percent": round(float(np.quantile(off, 0.9)), 1),
+    }
+
+
+Distances = list[tuple[str, ...]]
+
+
+def held_by(table: Table, fitted: Fit, groups: Sequence[str] | None) -> tuple[NDArray[np.float64], Distances]:
+    """Every row predicted by a fit without its group (``None``: nothing left out), and its distances from that fit's rows."""
+    predicted = np.empty(len(table.rows))
+    distances: Distances = [()] * len(table.rows)
+    labels = np.array(groups if groups is not None else ["all"] * len(table.rows))
+    for label in dict.fromkeys(labels):
+        mask = labels == label
+        rest = table if groups is None or mask.all() else table.pick(~mask)
+        without = fitted if rest is table else fit(rest, fitted)
+        part = table.pick(mask)
+        predicted[mask] = predict(part, without)
+        for i, found in zip(np.flatnonzero(mask), _distances(part, rest, without), strict=True):
+            distances[i] = found
+    return predicted, distances
+
+
+def _distances(part: Table, rest: Table, without: Fit) -> Distances:
+    stacks, gpus = parse_document(document(rest, without), "calibration"), load_gpus()
+    out = []
+    for row in part.rows:
+        node = next((key for key in reversed(path_of(row.stack)) if key in stacks), "current")
+        out.append(stacks[node].distances(row.architecture, gpus[row.gpu], row.precision))
+    return out
+
+
+def held_out(table: Table, fitted: Fit) -> list[tuple[str, float, tuple[str, ...]]]:
+    """For rows predicted without their model, their card or their engine: quantity, log error, distances."""
+    out = []
+    for by in (lambda r: r.architecture.id, lambda r: r.gpu, lambda r: "".join(path_of(r.stack)[2:3])):
+        predicted, distances = held_by(table, fitted, [by(row) for row in table.rows])
+        errors = np.log(predicted / table.seconds)
+        out += [(_kind(r), float(e), d) for r, e, d in zip(table.rows, errors, distances, strict=True)]
+    return out
+
+
+def _kind(row: Row) -> str:
+    return "first" if row.quantity == "first" else "token"
+
+
+def spread_of(
+    table: Table,
+    predicted: NDArray[np.float64],
+    distances: Distances,
+    known: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """90% half-widths of the *wanted* rows, from the errors of the *known* ones."""
+    errors = np.log(predicted / table.seconds)
+    widths = spreads([(_kind(table.rows[i]), float(errors[i]), distances[i]) for i in np.flatnonzero(known)])
+    return np.array(
+        [np.sqrt(sum(widths[_kind(table.rows[i])][name] ** 2 for name in distances[i])) for i in np.flatnonzero(wanted)]
+    )
+
+
+def spreads(residuals: Sequence[tuple[str, float, tuple[str, ...]]]) -> dict[str, dict[str, float]]:
+    """90% half-widths that each distance adds, by quantity: likeliest for Laplace errors, then scaled to cover 90%."""
+    out = {}
+    for quantity in ("first", "token"):
+        own = [(abs(error), distances) for kind, error, distances in residuals if kind == quantity]
+        if not own:
+            own = [(abs(error), distances) for _, error, distances in residuals]
+        errors = np.array([error for error, _ in own])
+        holds = np.array([[name in distances for name in DISTANCES] for _, distances in own], dtype=float)
+
+        def misfit(
+            x: NDArray[np.float64], holds: NDArray[np.float64] = holds, errors: NDArray[np.float64] = errors
+        ) -> float:
+            scale = np.sqrt(holds @ np.exp(2 * x))
+            return float(np.sum(np.log(scale) + errors / scale) + 0.5 * np.sum(((x + 2.5) / 1.0) ** 2))
+
+        best = minimize(misfit, np.full(len(DISTANCES), -2.5), method="L-BFGS-B").x
+        scale = np.sqrt(holds @ np.exp(2 * best))
+        factor = float(np.quantile(errors / scale, 0.9))
+        out[quantity] = {name: round(float(np.exp(v)) * factor, 3) for name, v in zip(DISTANCES, best, strict=True)}
     return out
 
 
@@ -234,44 +236,44 @@ def _digits(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def to_toml(stacks: Mapping[str, Mapping[str, Any]]) -> str:
+def to_toml(tables: Mapping[str, Any]) -> str:
     """The stacks file."""
     lines = [
         "# Constants of software stacks, fitted by benchmarks/calibrate_stacks.py: do not edit by hand.",
-        "# us: microseconds, ns: nanoseconds; times per layer and context token at an H100's clock. spread_*: 90% half-width",
-        "# of the error, log scale, for an unseen model on a measured GPU, an unseen GPU, and prompt processing alone.",
+        "# A node multiplies the constants of its parent: by factors.all always, by the others where the tag applies.",
+        "# us: microseconds, ns: nanoseconds; device times at an H100's clock. spread: 90% half-width of the error that each way in",
+        "# which a case is unlike the measured ones adds, log scale, of the first token and of a further one.",
     ]
-    for key, stack in stacks.items():
-        lines += ["", f'["{key}"]', *_pairs(stack)]
-        for part in ("constants", "fit"):
-            lines += ["", f'["{key}".{part}]', *_pairs(stack[part])]
-        for gpu, own in stack.get("by_gpu", {}).items():
-            changed = {k: v for k, v in own.items() if v != stack["constants"][k]}
-            lines += ["", f'["{key}".by_gpu.{gpu}]', *_pairs(changed)]
+    for key, table in tables.items():
+        lines += ["", f"[{_quoted(key)}]", *_pairs(table)]
+        for part, inner in table.items():
+            if isinstance(inner, dict) and inner:
+                nested = any(isinstance(v, dict) for v in inner.values())
+                for tag, each in inner.items() if nested else [("", inner)]:
+                    lines += ["", f"[{_quoted(key)}.{part}{'.' + _quoted(tag) if tag else ''}]", *_pairs(each)]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(key: str) -> str:
+    return key if key.replace("-", "").replace("_", "").isalnum() else f'"{key}"'
 
 
 def _pairs(table: Mapping[str, Any]) -> list[str]:
     def text(value: Any) -> str:
         if isinstance(value, bool):
             return str(value).lower()
+        if isinstance(value, list):
+            return "[" + ", ".join(text(each) for each in value) + "]"
         return f'"{value}"' if isinstance(value, str) else repr(value)
 
     return [f"{key} = {text(value)}" for key, value in table.items() if not isinstance(value, dict)]
 
 
-def all_stacks(data: Path) -> dict[str, dict[str, Any]]:
-    """Every stack of the file, the newest vLLM first."""
-    fitted = {each.id: calibrate(each) for each in stack_sets(data)}
-    older = next(each for each in stack_sets(data) if each.id == "vllm-0.6.3")
-    newest = current(fit(older.table(), **older.options), fitted["vllm-0.5"]["spread_new_gpu"])
-    sglang = {
-        **newest,
-        "framework": "sglang",
-        "version": "0.4",
-        "fit": {"source": "not measured here: the constants of vllm-0.20"},
-    }
-    return {"vllm-0.20": newest, **fitted, "sglang-0.4": sglang}
+def calibrate(data: Path) -> dict[str, Any]:
+    """The whole file: every node's factors and the spreads of intervals."""
+    table = tabulate(training_rows(data))
+    fitted = fit(table)
+    return {"spread": spreads(held_out(table, fitted)), **document(table, fitted)}
 
 
 def main() -> int:
@@ -280,13 +282,15 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("-o", "--output", type=Path, help="the stacks.toml to write; none: print it")
     arguments = parser.parse_args()
-    stacks = all_stacks(arguments.data)
-    for key, stack in stacks.items():
-        print(f"{key:<18} " + ", ".join(f"{k} {v}" for k, v in stack["fit"].items() if k != "source"))
+    tables = calibrate(arguments.data)
+    for key, table in tables.items():
+        if "fit" in table:
+            print(f"{key:<18} " + ", ".join(f"{k} {v}" for k, v in table["fit"].items() if k != "source"))
+    print(tables["spread"])
     if arguments.output:
-        arguments.output.write_text(to_toml(stacks), encoding="utf-8")
+        arguments.output.write_text(to_toml(tables), encoding="utf-8")
     else:
-        print(to_toml(stacks))
+        print(to_toml(tables))
     return 0
 
 

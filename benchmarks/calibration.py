@@ -1,266 +1,473 @@
-"""Fitting the analytic profile's constants to measured rows: readers of the data, terms as arrays, robust fit.
+"""Fitting the analytic profile's constants to measured rows of many stacks, models and GPUs at once.
 
-Constants minimise a robust relative error with a wide log-normal prior around values of the right physical size, so that
-a constant which the data do not show keeps a sane value. Used by ``calibrate_stacks.py`` and ``analytic.py``.
+Every constant of a row is a product: the value of all engines together, a factor of the engine, a factor of its version, and
+factors for what the case is (generation of the card, the card itself, precision of the weights, mixture or dense), of all
+engines and of this one. All factors have log-normal priors around 1, so a stack with ten rows stays near its parent where its
+rows do not say otherwise. One more factor a model and engine, for what the formula misses of that model, keeps a model with
+many rows from bending the constants; it is not used to predict. Robust relative error; Gauss-Newton with exact derivatives.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import Row
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
+from scipy.linalg import cho_factor, cho_solve
 
-from tracewrap.runtime.roofline.architecture import Architecture
-from tracewrap.runtime.roofline.architectures import get_model
 from tracewrap.runtime.roofline.estimating import make_setup
 from tracewrap.runtime.roofline.gpus import load_gpus
-from tracewrap.runtime.roofline.terms import Constants, decode_terms, prefill_terms
+from tracewrap.runtime.roofline.stacks import CONSTANT_NAMES, MOST, PROMPT_LAUNCHES, case_tags
+from tracewrap.runtime.roofline.terms import (
+    HOST_CONSTANTS,
+    HOST_SOFTNESS,
+    PROMPT_WORK,
+    TERM_CONSTANTS,
+    Constants,
+    Terms,
+    decode_terms,
+    prefill_terms,
+)
 
-ARGONNE_GPUS = {
-    "Nvidia A100 GPU": "a100-sxm-40gb",
-    "Nvidia H100 GPU": "h100-sxm",
-    "Nvidia GH200 GPU": "gh200",
-    "AMD MI300X GPU": "mi300x",
-    "AMD MI250 GPU": "mi250-gcd",
-}
+Array = NDArray[np.float64]
 PRIOR = Constants(
     bandwidth_efficiency=0.85,
-    sm_bytes_s=30e9,
     flop_efficiency=0.55,
     attention_efficiency=0.35,
-    layer_s=30e-6,
-    step_s=500e-6,
-    first_s=3e-3,
-    all_reduce_s=12e-6,
+    layer_s=25e-6,
+    step_s=400e-6,
+    first_s=6e-3,
+    all_reduce_s=10e-6,
     kv_efficiency=0.7,
     scan_s=1e-9,
-    moe_layer_s=30e-6,
+    moe_layer_s=15e-6,
     vocab_s=1e-9,
-    quantized_layer_s=2e-6,
+    expert_efficiency=0.6,
+    narrow_efficiency=0.9,
+    narrow_layer_s=4e-6,
+    narrow_flop_gain=1.4,
+    expert_flop_efficiency=0.5,
+    latent_layer_s=30e-6,
+    linear_layer_s=20e-6,
+    prompt_layer_s=0.3e-3,
+    prompt_moe_layer_s=0.2e-3,
+    prompt_latent_layer_s=1.5e-3,
+    link_efficiency=0.6,
+    queue_share=0.2,
+    launch_s=0.8e-3,
+    expert_launch_s=50e-6,
 )
-SIGMA = {  # prior standard deviations of the logarithms
-    "bandwidth_efficiency": 0.06,
-    "flop_efficiency": 0.3,
-    "attention_efficiency": 0.5,
-    "layer_s": 0.7,
-    "step_s": 0.4,
-    "first_s": 1.0,
-    "all_reduce_s": 0.5,
-    "kv_efficiency": 0.2,
-    "scan_s": 2.0,
-    "moe_layer_s": 0.7,
-    "vocab_s": 1.5,
-    "quantized_efficiency": 0.1,
-    "quantized_flop_efficiency": 0.3,
-    "quantized_layer_s": 1.5,
-    "launch_s": 1.0,
-}
-GRAPH = tuple(key for key in SIGMA if key != "launch_s" and not key.startswith("quantized"))
-QUANTIZED = tuple(key for key in SIGMA if key != "launch_s")
-NOISE = 0.03
-COLUMNS = (
-    *("wide", "narrow", "experts", "launch", "layer", "narrow_layer", "moe_layer", "pass", "vocab", "all_reduce"),
-    *("kv", "scan", "flops", "narrow_flops", "attention", "first", "given"),
-)
+NAMES = CONSTANT_NAMES
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One measurement: model shape, where, token counts, seconds end to end."""
+class Widths:
+    """Prior standard deviations of the logarithms of one constant's factors; 0 means there is no such factor."""
 
-    model: str
-    architecture: Architecture
-    gpu: str
-    n_gpus: int
-    precision: str
-    p: int
-    o: int
-    seconds: float
-    note: str = ""
+    general: float
+    engine: float
+    version: float = 0.0
+    general_tags: tuple[tuple[str, float], ...] = ()
+    engine_tags: tuple[tuple[str, float], ...] = ()
+
+
+WIDTHS: dict[str, Widths] = {
+    "bandwidth_efficiency": Widths(
+        0.06, 0.06, 0.03, (("maker", 0.12), ("generation", 0.08), ("gpu", 0.05)), (("generation", 0.06), ("gpu", 0.04))
+    ),
+    "narrow_efficiency": Widths(0.15, 0.12, 0.0, (("precision", 0.15),), (("precision", 0.12),)),
+    "expert_efficiency": Widths(0.3, 0.2, 0.0, (("precision", 0.3),), (("precision", 0.3), ("generation", 0.15))),
+    "kv_efficiency": Widths(0.15, 0.15, 0.0, (), (("generation", 0.1),)),
+    "flop_efficiency": Widths(
+        0.2, 0.15, 0.05, (("maker", 0.2), ("generation", 0.15), ("gpu", 0.08)), (("generation", 0.1),)
+    ),
+    "narrow_flop_gain": Widths(0.15, 0.1, 0.0, (("precision", 0.25),), (("precision", 0.15),)),
+    "expert_flop_efficiency": Widths(0.3, 0.2, 0.0, (("precision", 0.3),), (("precision", 0.2), ("generation", 0.2))),
+    "attention_efficiency": Widths(0.4, 0.3, 0.2, (("generation", 0.2),)),
+    "link_efficiency": Widths(0.3, 0.2, 0.0, (("link", 0.4),)),
+    "layer_s": Widths(0.5, 0.4, 0.25, (("maker", 0.6), ("generation", 0.2)), (("generation", 0.3), ("gpu", 0.15))),
+    "narrow_layer_s": Widths(0.8, 0.5, 0.0, (("precision", 0.6),), (("precision", 0.6),)),
+    "moe_layer_s": Widths(
+        0.4, 0.25, 0.0, (("precision", 0.5), ("maker", 0.4)), (("precision", 0.6), ("generation", 0.2))
+    ),
+    "latent_layer_s": Widths(0.6, 0.3),
+    "linear_layer_s": Widths(0.6, 0.2),
+    "step_s": Widths(0.5, 0.4, 0.25, (("maker", 0.4), ("generation", 0.2)), (("generation", 0.3), ("gpu", 0.15))),
+    "vocab_s": Widths(0.8, 0.5, 0.3),
+    "scan_s": Widths(1.2, 1.0, 0.5, (), (("generation", 0.5),)),
+    "all_reduce_s": Widths(0.3, 0.25, 0.0, (("link", 0.7), ("generation", 0.15)), (("generation", 0.15),)),
+    "first_s": Widths(0.7, 0.5, 0.3, (), (("generation", 0.2),)),
+    "prompt_layer_s": Widths(0.4, 0.3, 0.2, (("generation", 0.2),), (("generation", 0.15),)),
+    "prompt_moe_layer_s": Widths(0.4, 0.4, 0.0, (("precision", 0.3),), (("precision", 0.4),)),
+    "prompt_latent_layer_s": Widths(1.0, 0.8),
+    "queue_share": Widths(0.6, 0.3),
+}
+EAGER = ("transformers", "megatron")
+LOOSE = {  # engines of their own kind, far from the others
+    "transformers": {"kv_efficiency": 1.2, "attention_efficiency": 1.5, "narrow_layer_s": 2.0},
+    "megatron": {
+        "layer_s": 0.7,
+        "flop_efficiency": 0.3,
+        "scan_s": 2.0,
+        "attention_efficiency": 1.0,
+        "all_reduce_s": 1.5,
+        "first_s": 2.0,
+    },
+    "llamacpp-2024": {
+        "bandwidth_efficiency": 0.6,
+        "moe_layer_s": 3.0,
+        "layer_s": 1.2,
+        "vocab_s": 2.0,
+        "all_reduce_s": 1.5,
+    },
+    "llamacpp": {"bandwidth_efficiency": 0.15},
+    "deepspeed-mii": {"layer_s": 0.8, "step_s": 0.7},
+}
+AGE = 0.7  # width of what current engines share against the early ones, as a share of the width of all
+NOISE = {"total": 0.03, "token": 0.05, "first": 0.12}
+MODEL_WIDTH = {"total": 0.05, "token": 0.1, "first": 0.12}
+STEPS, STEPS_AGAIN, TRIES = 60, 4, 7
+"""Steps of a fit, of one that starts from a fit to nearly the same rows (its problem is almost quadratic), and of damping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass of every row as arrays: a column per term of device and host, and how often the pass counts."""
+
+    terms: Array
+    weight: Array
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows as arrays: terms of prefill and of the mean decode step."""
+    """Rows with their passes and the factors that apply to each."""
 
     rows: tuple[Row, ...]
-    prefill: NDArray[np.float64]
-    decode: NDArray[np.float64]
-    steps: NDArray[np.float64]
-    seconds: NDArray[np.float64]
-    bandwidth: NDArray[np.float64]
-    multiprocessors: NDArray[np.float64]
+    passes: tuple[Pass, ...]
+    seconds: Array
 
     def pick(self, mask: NDArray[np.bool_]) -> Table:
         """The rows where *mask* holds."""
         rows = tuple(row for row, keep in zip(self.rows, mask, strict=True) if keep)
-        arrays = (self.prefill, self.decode, self.steps, self.seconds, self.bandwidth, self.multiprocessors)
-        return Table(rows, *(a[mask] for a in arrays))
+        passes = tuple(Pass(x.terms[mask], x.weight[mask]) for x in self.passes)
+        return Table(rows, passes, self.seconds[mask])
 
 
-def tabulate(rows: Iterable[Row], tile: int = 1, pipeline: bool = False) -> Table:
-    """Terms of every row; prompt lengths padded to *tile*."""
+COLUMNS = (*TERM_CONSTANTS, *HOST_CONSTANTS)
+
+
+def tabulate(rows: Iterable[Row]) -> Table:
+    """The passes of every row: prefill, mean decode step, and what the prompts of others in flight add."""
     kept = tuple(rows)
     gpus = load_gpus()
-    base = dataclasses.replace(PRIOR, pipeline=pipeline)
-    prefill, decode = [], []
+    prefill, queued, decode, weights = [], [], [], []
     for row in kept:
+        engine = ENGINES.get(path_of(row.stack)[:3][-1], ENGINES["vllm-v1"])
+        base = dataclasses.replace(PRIOR, pipeline=engine.pipeline, ring=engine.ring)
         setup = make_setup(row.architecture, gpus[row.gpu], row.n_gpus, row.precision, base)
-        padded = -(-row.p // tile) * tile
-        first, later = prefill_terms(setup, padded), decode_terms(setup, row.p + row.o / 2)
-        prefill.append([first.get(key, 0.0) for key in COLUMNS])
-        decode.append([later.get(key, 0.0) for key in COLUMNS])
-    return Table(
-        kept,
-        np.array(prefill),
-        np.array(decode),
-        np.array([row.o - 1.0 for row in kept]),
-        np.array([row.seconds for row in kept]),
-        np.array([gpus[row.gpu].bandwidth_bytes_s for row in kept]),
-        np.array([float(gpus[row.gpu].sm_count) for row in kept]),
-    )
-
-
-def predict(table: Table, c: Constants) -> NDArray[np.float64]:
-    """Seconds of every row: the array form of ``roofline_terms.seconds``."""
-    return _pass(table.prefill, table, c) + table.steps * _pass(table.decode, table, c)
-
-
-def _pass(terms: NDArray[np.float64], table: Table, c: Constants) -> NDArray[np.float64]:
-    speed = np.minimum(table.bandwidth * c.bandwidth_efficiency, table.multiprocessors * c.sm_bytes_s)
-    t = dict(zip(COLUMNS, terms.T, strict=True))
-    expert_speed = c.expert_efficiency * np.where(t["narrow_layer"] > 0, c.quantized_efficiency, 1.0)
-    device = (t["wide"] + t["narrow"] / c.quantized_efficiency + t["experts"] / expert_speed) / speed
-    device = device + t["layer"] * c.layer_s + t["narrow_layer"] * c.quantized_layer_s + t["moe_layer"] * c.moe_layer_s
-    device = (
-        device
-        + t["pass"] * c.step_s
-        + t["vocab"] * c.vocab_s
-        + t["all_reduce"] * c.all_reduce_s
-        + t["kv"] / c.kv_efficiency
-    )
-    device = device + t["scan"] * c.scan_s + t["flops"] / c.flop_efficiency + t["attention"] / c.attention_efficiency
-    device = device + t["narrow_flops"] / (c.flop_efficiency * c.quantized_flop_efficiency)
-    device = device + t["first"] * c.first_s + t["given"]
-    host = t["launch"] * c.launch_s
-    return np.asarray((device**4 + host**4) ** 0.25)
-
-
-def fit(
-    table: Table, names: Sequence[str] = GRAPH, prior: Constants = PRIOR, sigma: Mapping[str, float] = SIGMA
-) -> Constants:
-    """The constants *names* fitted to *table* in relative error (soft L1), the others left at *prior*."""
-    start = np.log([getattr(prior, name) for name in names])
-    widths = np.array([sigma[name] for name in names])
-
-    def constants(x: NDArray[np.float64]) -> Constants:
-        values = {name: float(np.exp(v)) for name, v in zip(names, x, strict=True)}
-        for key in values:
-            if key.endswith("efficiency") and not key.startswith("quantized"):
-                values[key] = min(values[key], 0.98)
-        return dataclasses.replace(prior, **values)
-
-    def residuals(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        error = np.log(predict(table, constants(x)) / table.seconds) / NOISE
-        robust = np.sign(error) * np.sqrt(2 * (np.sqrt(1 + error**2) - 1))
-        return np.concatenate([robust, (x - start) / widths])
-
-    return constants(least_squares(residuals, start, x_scale=widths, max_nfev=60).x)
-
-
-def argonne(data: Path, framework: str, gpus: Iterable[str], least: int = 129) -> list[Row]:
-    """Consistent rows with input and output longer than 128 tokens."""
-    wanted = {name: ARGONNE_GPUS[name] for name in ARGONNE_GPUS if ARGONNE_GPUS[name] in set(gpus)}
-    rows = []
-    for r in _read(data / "argonne" / "batch1.csv"):
-        if r["framework"] != framework or r["gpu"] not in wanted or not 0.9 < float(r["consistency"] or 0) < 1.1:
-            continue
-        p, o, seconds = int(r["input_tokens"]), int(r["output_tokens"]), float(r["e2e_s"])
-        if p < least or seconds / o < 1e-3:
-            continue
-        rows.append(Row(r["model"], _shape(r["model"]), wanted[r["gpu"]], int(r["n_gpus"]), "fp16", p, o, seconds))
-    return rows
-
-
-def qwen(data: Path, framework: str) -> list[Row]:
-    """Rows of the Qwen2.5 speed table; its speed is output tokens over the whole time."""
-    rows = []
-    names = {"BF16": "bf16", "GPTQ-Int8": "int8", "GPTQ-Int4": "int4", "AWQ": "int4"}
-    for r in _read(data / "qwen2.5" / "speed_a100.csv"):
-        if r["framework"].startswith(framework) and r["speed"]:
-            o = int(r["output_tokens"])
-            note = "" if framework == "Transformers" else r["note"]
-            where = ("a100-sxm-80gb", int(r["n_gpus"]), names[r["precision"]])
-            shape = get_model(r["model"])
-            rows.append(Row(r["model"], shape, *where, int(r["input_tokens"]), o, o / float(r["speed"]), note))
-    return rows
-
-
-def megatron(data: Path) -> list[Row]:
-    """The paper's nine architectures on A100; TNLG with the 35 layers that were measured."""
-    rows = []
-    for r in _read(data / "helm-efficiency" / "megatron_a100.csv"):
-        hidden, heads, ffn = int(r["hidden_size"]), int(r["num_attention_heads"]), int(r["ffn_hidden_size"])
-        shape = Architecture(
-            id=r["model"],
-            layers=int(r["num_layers"]),
-            hidden=hidden,
-            heads=heads,
-            kv_heads=heads,
-            head_dim=hidden // heads,
-            ffn=ffn,
-            vocab=50304,
-            context=2048,
-            gated=ffn < 3 * hidden,  # YaLM's narrower block is a gated one
-            tied=True,
-            precision="fp16",
+        padded = -(-row.p // engine.tile) * engine.tile
+        first = prefill_terms(setup, padded)
+        others = row.concurrency - 1.0
+        context = row.p if row.quantity == "first" else row.p + row.o / 2
+        prefill.append(first)
+        queued.append({key: first.get(key, 0.0) for key in PROMPT_WORK})
+        decode.append(decode_terms(setup, context, row.concurrency))
+        weights.append(
+            {
+                "total": (1.0, 0.0, row.o - 1.0),
+                "first": (1.0, others, 0.5 if others else 0.0),
+                "token": (others / max(row.o, 1), 0.0, 1.0),
+            }[row.quantity]
         )
-        p, o, seconds = int(r["input_tokens"]), int(r["output_tokens"]), float(r["runtime_s"])
-        rows.append(Row(r["model"], shape, "a100-sxm-80gb", int(r["n_gpus"]), "fp16", p, o, seconds))
-    return rows
+    share = np.array(weights)
+    passes = tuple(_pass(each, share[:, i]) for i, each in enumerate((prefill, queued, decode)))
+    return Table(kept, passes, np.array([row.seconds for row in kept]))
 
 
-def _read(path: Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def _pass(each: Sequence[Terms], weight: Array) -> Pass:
+    return Pass(np.array([[t.get(key, 0.0) for key in COLUMNS] for t in each]), weight)
 
 
-def _shape(name: str) -> Architecture:
-    extra = {"BAAI/Aquila-7B": ("huggyllama/llama-7b", 100008)}
-    if name in extra:
-        like, vocab = extra[name]
-        return dataclasses.replace(get_model(like), id=name, vocab=vocab, parameters=None)
-    return get_model(re.sub(r"^mistralai/Mistral-7B-v0.1$", "mistralai/Mistral-7B-Instruct-v0.2", name))
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A generation of an engine: its framework, the first version that is of it, how its stacks are named in the data.
+
+    ``early``: of 2024 or before. ``alone``: shares nothing with the other engines. ``apart``: versions fitted by
+    themselves. ``mode``: ``eager`` where the host launches.
+    """
+
+    framework: str
+    generation: str
+    since: str
+    prefixes: tuple[str, ...]
+    early: bool = False
+    apart: tuple[str, ...] = ()
+    mode: str = "graph"
+    pipeline: bool = False
+    ring: bool = False
+    tile: int = 1
+    alone: bool = False
 
 
-def errors(table: Table, predicted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Signed relative errors."""
-    return np.asarray(predicted / table.seconds - 1.0)
+ENGINES: dict[str, Engine] = {
+    "vllm-rocm": Engine("vllm-rocm", "vLLM of 2024 for ROCm", "0", ("vllm-rocm-",), early=True),
+    "vllm-v0": Engine(
+        "vllm", "V0 engine, before 0.8", "0", ("vllm-0.5", "vllm-0.6.", "vllm-0.7."), True, ("0.5", "0.6", "0.7")
+    ),
+    "vllm-v1": Engine("vllm", "V1 engine, 0.8 and later", "0.8", ("vllm", "vllm-0.", "vllm-1.")),
+    "sglang": Engine("sglang", "SGLang 0.4 and later", "0", ("sglang-",), False, ("0.4", "0.5")),
+    "trtllm-0": Engine("trtllm", "TensorRT-LLM before 1.0", "0", ("trtllm-0.",), True, ("0.5", "0.10")),
+    "trtllm-1": Engine("trtllm", "TensorRT-LLM 1.0 and later, PyTorch backend", "1", ("trtllm-1.",)),
+    "lmdeploy": Engine("lmdeploy", "LMDeploy", "0", ("lmdeploy-",), early=True),
+    "atom": Engine("atom", "ATOM for ROCm", "0", ("atom-",)),
+    "deepspeed-mii": Engine("deepspeed-mii", "DeepSpeed-MII", "0", ("deepspeed-mii-",), early=True),
+    "llamacpp-2024": Engine("llamacpp", "llama.cpp of 2024 driven from Python", "", ("llamacpp-2024",), early=True),
+    "llamacpp": Engine("llamacpp", "llama.cpp's own server", "0", ("llama.cpp", "llamacpp")),
+    "transformers": Engine(
+        "transformers", "Transformers", "0", ("transformers-",), True, ("4.46", "4.51"), "eager", pipeline=True
+    ),
+    "megatron": Engine(
+        "megatron", "Megatron-LM", "0", ("megatron-",), True, mode="eager", ring=True, tile=128, alone=True
+    ),
+}
 
 
-def hold_out(table: Table, groups: Sequence[str], **options: Any) -> NDArray[np.float64]:
-    """Predictions of each group of rows by constants fitted to the other groups."""
-    labels = np.array(groups)
-    out = np.empty(len(table.rows))
-    for label in dict.fromkeys(groups):
-        constants = fit(table.pick(labels != label), **options)
-        out[labels == label] = predict(table.pick(labels == label), constants)
+def path_of(stack: str) -> tuple[str, ...]:
+    """The nodes a stack inherits from, the widest first: all engines, their age, engine generation, version."""
+    for key, engine in ENGINES.items():
+        if stack in engine.prefixes or any(
+            stack.startswith(p) for p in engine.prefixes if p.endswith(("-", ".")) or "." in p
+        ):
+            if engine.alone:
+                return (key,)
+            age = "early" if engine.early else "current"
+            version = stack.removeprefix(f"{engine.framework}-")
+            apart = next((v for v in engine.apart if version == v or version.startswith(f"{v}.")), None)
+            return ("general", age, key, f"{engine.framework}-{apart}") if apart else ("general", age, key)
+    return ("general", "current")
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One fitted logarithm: of constant *name* at *node* of the tree of stacks, for cases with *tag* (empty: all)."""
+
+    name: str
+    node: str
+    tag: str
+    width: float
+
+
+def factors_for(table: Table) -> list[Factor]:
+    """Every factor that some row of *table* shows."""
+    found: dict[tuple[str, str, str], Factor] = {}
+    for row in {(r.stack, r.gpu, r.precision, r.kind): r for r in table.rows}.values():
+        path, tags = path_of(row.stack), tags_of(row)
+        engine = path[2] if len(path) > 2 else path[0] if path[0] in ENGINES else ""
+        for name, w in WIDTHS.items():
+            loose = LOOSE.get(engine, {}).get(name)
+            if len(path) == 1:
+                found.setdefault((name, engine, ""), Factor(name, engine, "", loose or w.general))
+                continue
+            at = [("general", "", w.general), *(("general", tags[t], s) for t, s in w.general_tags)]
+            at += [(path[1], "", AGE * w.general), *((path[1], tags[t], AGE * s) for t, s in w.general_tags)]
+            if engine:
+                at += [(engine, "", loose or w.engine), *((engine, tags[t], s) for t, s in w.engine_tags)]
+            if len(path) > 3 and w.version:
+                at.append((path[3], "", w.version))
+            for node, tag, width in at:
+                found.setdefault((name, node, tag), Factor(name, node, tag, width))
+        for name in ("launch_s", "expert_launch_s") if engine in EAGER else ():
+            for tag in ("", tags["precision"]) if len(path) > 1 else ("",):
+                found.setdefault((name, engine, tag), Factor(name, engine, tag, 1.0))
+        if engine == "transformers":  # which attention it runs depends on how the weights are packed
+            found.setdefault(
+                ("kv_efficiency", engine, tags["precision"]), Factor("kv_efficiency", engine, tags["precision"], 1.0)
+            )
+    return list(found.values())
+
+
+def tags_of(row: Row) -> dict[str, str]:
+    """What a row's case is called, by kind of tag."""
+    return case_tags(load_gpus()[row.gpu], row.precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Fitted factors; the value of a constant is its prior times the factors of node and tag that apply."""
+
+    values: dict[tuple[str, str, str], float]
+
+    def logs(self, table: Table) -> Array:
+        """Logarithms of every constant for every row."""
+        out = np.tile(np.log([getattr(PRIOR, name) for name in NAMES]), (len(table.rows), 1))
+        known: dict[tuple[Any, ...], Array] = {}
+        for i, row in enumerate(table.rows):
+            key = (row.stack, row.gpu, row.precision, row.kind)
+            if key not in known:
+                known[key] = self._sum(row)
+            out[i] += known[key]
+        return out
+
+    def _sum(self, row: Row) -> Array:
+        nodes, tags = path_of(row.stack), ("", *dict.fromkeys(tags_of(row).values()))
+        return np.array([sum(self.values.get((n, node, tag), 0.0) for node in nodes for tag in tags) for n in NAMES])
+
+
+def predict(table: Table, fitted: Fit) -> Array:
+    """Seconds of every row."""
+    return _evaluate(table, _bounded(fitted.logs(table), table))[0]
+
+
+def _bounded(logs: Array, table: Table) -> Array:
+    out = logs.copy()
+    for name, most in MOST.items():
+        column = NAMES.index(name)
+        out[:, column] = np.minimum(out[:, column], np.log(most))
+    gpus = load_gpus()
+    known = {(r.gpu, r.precision): gpus[r.gpu] for r in table.rows}
+    gains = {key: gpu.peak_flops(key[1]) / gpu.peak_flops("bf16") for key, gpu in known.items()}
+    gain = np.array([gains[r.gpu, r.precision] for r in table.rows])
+    bandwidth = np.log(MOST["bandwidth_efficiency"]) - out[:, NAMES.index("bandwidth_efficiency")]
+    flops = np.log(MOST["flop_efficiency"] * np.maximum(1.0, gain)) - out[:, NAMES.index("flop_efficiency")]
+    for name, least in (
+        ("narrow_efficiency", bandwidth),
+        ("expert_efficiency", bandwidth),
+        ("narrow_flop_gain", flops),
+        ("expert_flop_efficiency", flops),
+    ):
+        column = NAMES.index(name)
+        out[:, column] = np.minimum(out[:, column], least)
+    eager = np.array([row.stack.startswith(EAGER) for row in table.rows])
+    for names, rows in ((("launch_s", "expert_launch_s"), ~eager), (PROMPT_LAUNCHES, eager)):
+        out[np.ix_(rows, [NAMES.index(name) for name in names])] = -60.0
     return out
 
 
-def models_of(table: Table) -> list[str]:
-    """The model of each row."""
-    return [row.model for row in table.rows]
+def _evaluate(table: Table, logs: Array) -> tuple[Array, Array]:
+    """Seconds of every row, and the derivative of their logarithm by the logarithm of each constant."""
+    constants = dict(zip(NAMES, np.exp(logs).T, strict=True))
+    keys = {name: each for table_ in (TERM_CONSTANTS, HOST_CONSTANTS) for name, each in table_.items()}
+    total, slope = np.zeros(len(table.rows)), np.zeros_like(logs)
+    for i, each in enumerate(table.passes):
+        values = each.terms.copy()
+        for j, name in enumerate(COLUMNS):
+            for key in keys[name]:
+                values[:, j] *= constants[key] if key.endswith("_s") else 1.0 / constants[key]
+        n = len(TERM_CONSTANTS)
+        sides = values[:, :n].sum(axis=1), values[:, n:].sum(axis=1)
+        seconds = sum(side**HOST_SOFTNESS for side in sides) ** (1 / HOST_SOFTNESS)
+        part = each.weight * (constants["queue_share"] if i == 1 else 1.0) * seconds
+        total += part
+        safe = np.where(seconds > 0, seconds, 1.0)
+        share = [part * (x / safe) ** HOST_SOFTNESS / np.where(x > 0, x, 1.0) for x in sides]
+        for j, name in enumerate(COLUMNS):
+            for key in keys[name]:
+                sign = 1.0 if key.endswith("_s") else -1.0
+                slope[:, NAMES.index(key)] += sign * share[j >= n] * values[:, j]
+        if i == 1:
+            slope[:, NAMES.index("queue_share")] += part
+    return total, slope / total[:, None]
 
 
-def spread(predicted: NDArray[np.float64], table: Table) -> float:
-    """90% half-width of the error on the log scale."""
-    return float(np.quantile(np.abs(np.log(predicted / table.seconds)), 0.9))
+def _applies(row: Row, factors: Sequence[Factor]) -> Array:
+    """1 for every factor that applies to *row*, else 0."""
+    nodes, tags = path_of(row.stack), {"", *tags_of(row).values()}
+    return np.array([float(f.node in nodes and f.tag in tags) for f in factors])
+
+
+def fit(table: Table, start: Fit | None = None) -> Fit:
+    """The factors that make the rows of *table* likeliest under their priors; *start*: a fit to nearly the same rows, to go on from."""
+    alone = np.array([len(path_of(row.stack)) == 1 for row in table.rows])
+    if alone.any() and not alone.all():
+        return Fit({**fit(table.pick(alone), start).values, **fit(table.pick(~alone), start).values})
+    factors = factors_for(table)
+    paths = [path_of(row.stack) for row in table.rows]
+    cases = {(row.stack, row.gpu, row.precision): row for row in table.rows}
+    applies = {key: _applies(row, factors) for key, row in cases.items()}
+    member = np.array([applies[row.stack, row.gpu, row.precision] for row in table.rows])
+    column = np.array([NAMES.index(f.name) for f in factors])
+    groups = [f"{row.model} {paths[i][:3][-1]} {row.quantity}" for i, row in enumerate(table.rows)]
+    labels = list(dict.fromkeys(groups))
+    own = np.zeros((len(groups), len(labels)))
+    own[np.arange(len(groups)), [labels.index(g) for g in groups]] = 1.0
+    own_width = np.array([MODEL_WIDTH[label.rsplit(" ", 1)[1]] for label in labels]) * (0.1 if alone.all() else 1.0)
+    widths = np.concatenate([[f.width for f in factors], own_width])
+    noise = np.array([NOISE[row.quantity] for row in table.rows])
+    base = np.tile(np.log([getattr(PRIOR, name) for name in NAMES]), (len(table.rows), 1))
+    to_constant = np.zeros((len(factors), len(NAMES)))
+    to_constant[np.arange(len(factors)), column] = 1.0
+    n = len(factors)
+
+    def parts(x: Array) -> tuple[Array, Array]:
+        logs = base + (member * x[:n]) @ to_constant
+        predicted, slope = _evaluate(table, _bounded(logs, table))
+        error = (np.log(predicted / table.seconds) + own @ x[n:]) / noise
+        gradient = np.concatenate([member * slope[:, column], own], axis=1) / noise[:, None]
+        return error, gradient
+
+    x = np.zeros(n + len(labels))
+    if start is not None:
+        x[:n] = [start.values.get((f.name, f.node, f.tag), 0.0) for f in factors]
+    design = np.concatenate([member, own], axis=1) != 0
+    engines = np.array([path[:3][-1] for path in paths])
+    blocks = [(rows, np.flatnonzero(design[rows].any(axis=0))) for rows in (engines == each for each in set(engines))]
+    x = _solve(parts, x, widths, blocks, STEPS if start is None else STEPS_AGAIN)
+    return Fit({(f.name, f.node, f.tag): float(v) for f, v in zip(factors, x[:n], strict=True)})
+
+
+def _solve(
+    parts: Callable[[Array], tuple[Array, Array]],
+    x: Array,
+    widths: Array,
+    blocks: Sequence[tuple[NDArray[np.bool_], NDArray[np.intp]]],
+    steps: int,
+) -> Array:
+    """The minimum of the robust misfit and the priors: reweighted, damped Gauss-Newton steps.
+
+    *blocks*: rows of one engine and the columns that they touch; the others are zero there.
+    """
+
+    def misfit(error: Array, x: Array) -> float:
+        return float(2 * np.sum(np.sqrt(1 + error**2) - 1) + np.sum((x / widths) ** 2))
+
+    error, gradient = parts(x)
+    now, damping = misfit(error, x), 1e-3
+    for _ in range(steps):
+        weight = 1.0 / np.sqrt(1 + error**2)
+        scaled = gradient * widths
+        normal = np.eye(len(x))
+        for rows, columns in blocks:
+            part = scaled[rows][:, columns]
+            normal[np.ix_(columns, columns)] += (part * weight[rows][:, None]).T @ part
+        slope = scaled.T @ (weight * error) + x / widths
+        for _ in range(TRIES):
+            damped = normal + damping * np.diag(np.diag(normal))
+            trial = x + widths * cho_solve(cho_factor(damped), -slope)
+            then_error, then_gradient = parts(trial)
+            then = misfit(then_error, trial)
+            if then < now:
+                break
+            damping *= 8.0
+        else:
+            break
+        gain, damping = now - then, damping / 5.0
+        x, now, error, gradient = trial, then, then_error, then_gradient
+        if gain < 3e-5 * (1 + now):
+            break
+    return x
+
+
+def hold_out(table: Table, groups: Sequence[str], wanted: NDArray[np.bool_] | None = None) -> Array:
+    """Predictions of each group of rows by a fit to the other groups; NaN where not *wanted*."""
+    labels = np.array(groups)
+    out = np.full(len(table.rows), np.nan)
+    start = fit(table)
+    for label in dict.fromkeys(groups):
+        mask = labels == label
+        if wanted is None or (mask & wanted).any():
+            out[mask] = predict(table.pick(mask), fit(table.pick(~mask), start))
+    return out

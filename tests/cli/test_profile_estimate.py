@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_without_a_file_a_summary_is_printed(capsys: pytest.CaptureFixture[str])
     words = ["profile", "estimate", "--model", "llama-3.3-70b", "--gpu", "h100", "--n-gpus", "4", "--stack", "trtllm"]
     assert main([*words, "--precision", "fp8"]) == 0
     out = capsys.readouterr().out
-    assert "h100-sxmx4:trtllm-0.10:fp8" in out
+    assert "h100-sxmx4:trtllm-1:fp8" in out
     assert "time per output token" in out
 
 
@@ -79,3 +80,68 @@ def test_what_cannot_be_is_one_line_and_exit_2(
     assert message in error
     assert error.count("\n") == 1
     assert not file.exists()
+
+
+HEADER = "model,gpu,n_gpus,stack,precision,input_tokens,output_tokens,concurrency,mine"
+CASES = (
+    "meta-llama/Llama-3.1-8B-Instruct,h100,1,vllm-0.11.2,bf16,1024,256,1,a",
+    "deepseek-ai/DeepSeek-R1,h200-sxm,8,,fp8,1024,1024,4,b",
+    "openai/gpt-oss-120b,b200,,trtllm-1.2.0rc2,,1024,1024,,c",
+    "no/such-model,h100,1,vllm,bf16,1,1,1,d",
+    "meta-llama/Llama-3.1-8B-Instruct,h100,1,vllm,bf16,many,1,1,e",
+)
+
+
+def test_a_table_gets_first_token_and_time_per_token_with_intervals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every row keeps its columns and gets eight more; one that cannot be estimated has its reason in note."""
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("\n".join([HEADER, *CASES]) + "\n", encoding="utf-8")
+    assert main(["profile", "estimate", "--table", str(source), "-o", str(out)]) == 0
+    assert "5 rows, 2 without an estimate" in capsys.readouterr().out
+    with open(out, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["mine"] for row in rows] == list("abcde")
+    for row in rows[:3]:
+        for name in ("ttft", "tpot"):
+            value = row["predicted_ttft_s" if name == "ttft" else "predicted_time_per_output_token_s"]
+            assert 0 < float(row[f"{name}_low_s"]) < float(value) < float(row[f"{name}_high_s"])
+        assert row["provenance"] in ("analytic", "analytic_calibrated")
+    assert rows[1]["note"].startswith("no stack named")
+    assert "no architecture for model 'no/such-model'" in rows[3]["note"]
+    assert "input_tokens is 'many'" in rows[4]["note"]
+    assert rows[3]["predicted_ttft_s"] == rows[3]["provenance"] == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("model,gpu\na,b\n", "column 'input_tokens' is missing"), ("", "column 'model'"), (HEADER + "\n", "holds no row")],
+)
+def test_a_broken_table_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    """Exit 2 and one line that names the file."""
+    source = tmp_path / "in.csv"
+    source.write_text(text, encoding="utf-8")
+    assert main(["profile", "estimate", "--table", str(source)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_options_that_the_tables_columns_say_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A GPU beside a table is a mistake, not a default; without a table one is needed."""
+    assert main(["profile", "estimate", "--table", "x.csv", "--gpu", "h100"]) == 2
+    assert "--gpu does not go with --table" in capsys.readouterr().err
+    assert main(["profile", "estimate", "--model", "llama-3.1-8b"]) == 2
+    assert "--gpu is missing" in capsys.readouterr().err
+
+
+def test_concurrency_is_a_servers_number_of_requests_in_flight(capsys: pytest.CaptureFixture[str]) -> None:
+    """The profile of eight at a time is slower than that of one, and says so."""
+    words = ["profile", "estimate", "--model", "llama-3.1-8b", "--gpu", "h100", "--json"]
+    assert main(words) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert main([*words, "--concurrency", "8"]) == 0
+    eight = json.loads(capsys.readouterr().out)
+    assert eight["stack"]["batch"] == 8
+    assert eight["d0"] > alone["d0"]

@@ -34,10 +34,11 @@ def write(folder: Path, **changes: Any) -> Path:
     return file
 
 
-def test_at_least_sixty_models_of_the_named_vendors_each_with_its_source() -> None:
+def test_at_least_140_models_and_200_names_of_the_named_vendors_each_with_its_source() -> None:
     """The shipped table covers the vendors that people call, and says where each shape comes from."""
     models = load_models()
-    assert len(models) >= 60
+    assert len(models) >= 140
+    assert sum(1 + len(model.aliases) for model in models.values()) >= 200
     families = {model.family for model in models.values()}
     assert families >= {"llama", "qwen", "mistral", "gemma", "gpt-oss", "deepseek", "command", "phi"}
     assert [key for key, model in models.items() if not model.source] == []
@@ -116,7 +117,7 @@ def test_every_host_name_of_a_model_finds_it(name: str) -> None:
         "mistral-small-latest",
         "command-r",
         "deepseek-chat",
-        "NousResearch/Hermes-3-Llama-3.1-8B",
+        "someone/Llama-3.1-8B-Roleplay",
         "llama-3.1-9b-instruct",
         "ft:gpt-4o-mini:acme",
         "someone/Llama-3.1-8B-Instruct-uncensored",
@@ -305,3 +306,203 @@ def test_distinct_experts_read_grow_from_k_to_all() -> None:
     assert 8 < model.experts_read(4) < 32
     assert model.experts_read(10_000) == pytest.approx(128)
     assert get_model(LLAMA).experts_read(100) == 0
+
+
+NOVEMBER_2026 = {  # names as hosts write them: OpenRouter, Together, Fireworks, Groq, NVIDIA, SiliconFlow, DeepInfra, Ollama
+    "deepseek/deepseek-v4-flash": "deepseek-ai/DeepSeek-V4-Flash",
+    "deepseek-ai/DeepSeek-V4-Pro": "deepseek-ai/DeepSeek-V4-Pro",
+    "deepseek-ai/deepseek-v4-pro-0813": "deepseek-ai/DeepSeek-V4-Pro",
+    "deepseek/deepseek-v4-flash-0731": "deepseek-ai/DeepSeek-V4-Flash",
+    "deepseek-ai/DeepSeek-V3.2-Exp": "deepseek-ai/DeepSeek-V3.2",
+    "deepseek-ai/DeepSeek-V3.1-Terminus": "deepseek-ai/DeepSeek-V3",
+    "deepseek/deepseek-r1-0528:free": "deepseek-ai/DeepSeek-R1",
+    "deepseek-ai/DeepSeek-R1-Distill-Llama-70B": "meta-llama/Llama-3.3-70B-Instruct",
+    "moonshotai/kimi-k2.6:free": "moonshotai/Kimi-K2-Thinking",
+    "moonshotai/Kimi-K2.5": "moonshotai/Kimi-K2-Thinking",
+    "moonshotai/kimi-k2.7-code": "moonshotai/Kimi-K2-Thinking",
+    "moonshotai/kimi-k2-instruct-0905": "moonshotai/Kimi-K2-Instruct",
+    "zai-org/GLM-4.7-FP8": "zai-org/GLM-4.5",
+    "zai-org/GLM-4.7-Flash": "zai-org/GLM-4.7-Flash",
+    "z-ai/glm-4.6": "zai-org/GLM-4.5",
+    "zai-org/GLM-4.5-Air": "zai-org/GLM-4.5-Air",
+    "z-ai/glm-5.1": "zai-org/GLM-5",
+    "zai-org/GLM-5.1-FP8": "zai-org/GLM-5",
+    "minimaxai/minimax-m2.7": "MiniMaxAI/MiniMax-M2",
+    "MiniMaxAI/MiniMax-M2.5": "MiniMaxAI/MiniMax-M2",
+    "minimax/minimax-m3:free": "MiniMaxAI/MiniMax-M3",
+    "MiniMaxAI/MiniMax-M3-MXFP8": "MiniMaxAI/MiniMax-M3",
+    "qwen/qwen3.6-27b": "Qwen/Qwen3.5-27B",
+    "qwen/qwen3.8-27b:free": "Qwen/Qwen3.5-27B",
+    "Qwen/Qwen3.6-35B-A3B:deepinfra": "Qwen/Qwen3.5-35B-A3B",
+    "qwen/qwen3.5-397b-a17b": "Qwen/Qwen3.5-397B-A17B",
+    "qwen/qwen3.5-122b-a10b": "Qwen/Qwen3.5-122B-A10B",
+    "Qwen/Qwen3-Coder-Next": "Qwen/Qwen3-Next-80B-A3B-Instruct",
+    "qwen/qwen3-next-80b-a3b-instruct": "Qwen/Qwen3-Next-80B-A3B-Instruct",
+    "Qwen/Qwen3-VL-235B-A22B-Instruct": "Qwen/Qwen3-235B-A22B",
+    "Qwen/Qwen3-VL-30B-A3B-Thinking": "Qwen/Qwen3-30B-A3B",
+    "accounts/fireworks/models/qwen3-vl-8b-instruct": "Qwen/Qwen3-8B",
+    "Qwen/Qwen3-Coder-30B-A3B-Instruct": "Qwen/Qwen3-30B-A3B",
+    "Qwen/Qwen3-Coder-480B-A35B-Instruct:novita": "Qwen/Qwen3-Coder-480B-A35B-Instruct",
+    "Qwen/Qwen3-235B-A22B-Thinking-2507": "Qwen/Qwen3-235B-A22B",
+    "Qwen/Qwen2.5-VL-72B-Instruct": "Qwen/Qwen2.5-72B-Instruct",
+    "google/gemma-4-31b-it:free": "google/gemma-4-31B-it",
+    "google/gemma-4-26b-a4b-it:free": "google/gemma-4-26B-A4B-it",
+    "google/gemma-3-27b-it": "google/gemma-3-27b-it",
+    "mistralai/mistral-large-3-675b-instruct-2512": "mistralai/Mistral-Large-3-675B-Instruct-2512",
+    "mistral-large-2512": "mistralai/Mistral-Large-3-675B-Instruct-2512",
+    "mistralai/ministral-14b-instruct-2512": "mistralai/Ministral-3-14B-Instruct-2512",
+    "mistralai/Ministral-3-8B-Instruct-2512": "mistralai/Ministral-3-8B-Instruct-2512",
+    "mistralai/Devstral-Small-2-24B-Instruct-2512": "mistralai/Mistral-Small-3.2-24B-Instruct-2506",
+    "mistralai/Mistral-Small-3.2-24B-Instruct-2506": "mistralai/Mistral-Small-3.2-24B-Instruct-2506",
+    "ibm-granite/granite-4.0-h-small": "ibm-granite/granite-4.0-h-small",
+    "ibm-granite/granite-4.0-h-tiny": "ibm-granite/granite-4.0-h-tiny",
+    "nvidia/nemotron-3-nano-30b-a3b": "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
+    "nvidia/nemotron-nano-9b-v2:free": "nvidia/NVIDIA-Nemotron-Nano-9B-v2",
+    "openai/gpt-oss-120b": "openai/gpt-oss-120b",
+    "openai/gpt-oss-safeguard-20b": "openai/gpt-oss-20b",
+    "meta/llama-4-maverick-17b-128e-instruct": "meta-llama/Llama-4-Maverick-17B-128E-Instruct",
+    "meta-llama/Llama-3.3-70B-Instruct-Turbo": "meta-llama/Llama-3.3-70B-Instruct",
+    "nousresearch/hermes-4-70b": "meta-llama/Llama-3.1-70B-Instruct",
+    "bytedance/seed-oss-36b-instruct": "ByteDance-Seed/Seed-OSS-36B-Instruct",
+    "baidu/ernie-4.5-300b-a47b": "baidu/ERNIE-4.5-300B-A47B-PT",
+    "allenai/Olmo-3.1-32B-Think": "allenai/Olmo-3-32B-Think",
+    "CohereLabs/command-a-reasoning-08-2025": "CohereLabs/c4ai-command-a-03-2025",
+    "mistralai/mistral-small-4-119b-2603": None,
+    "nvidia/nemotron-3-super-120b-a12b": None,
+}
+
+
+@pytest.mark.parametrize(("name", "model"), NOVEMBER_2026.items())
+def test_names_that_hosts_served_in_november_2026_resolve(name: str, model: str | None) -> None:
+    """Sixty names: re-releases resolve to their shape; what has no public shape is refused with the nearest names."""
+    assert resolve_model(name) == model
+    if model is None:
+        with pytest.raises(ProfileNotFoundError, match="nearest: "):
+            get_model(name)
+
+
+def test_of_sixty_names_at_least_55_resolve() -> None:
+    """The list is as long, and as well known, as it says."""
+    assert len(NOVEMBER_2026) == 60
+    assert sum(model is not None for model in NOVEMBER_2026.values()) >= 55
+
+
+@pytest.mark.parametrize(
+    ("model", "billions", "active"),
+    [
+        ("zai-org/GLM-5", 744, 40),
+        ("deepseek-ai/DeepSeek-V4-Flash", 284, 13),
+        ("deepseek-ai/DeepSeek-V4-Pro", 1600, 49),
+        ("google/gemma-4-26B-A4B-it", 25.2, 3.8),
+        ("google/gemma-4-31B-it", 30.7, None),
+        ("ibm-granite/granite-4.0-h-small", 32, 9),
+        ("ibm-granite/granite-4.0-h-tiny", 7, 1),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", 31.6, 3.2),
+        ("inclusionAI/Ling-1T", 1000, 50),
+        ("baidu/ERNIE-4.5-300B-A47B-PT", 300, 47),
+        ("tencent/Hunyuan-A13B-Instruct", 80, 13),
+        ("mistralai/Mistral-Large-3-675B-Instruct-2512", 673, 39),
+    ],
+)
+def test_shapes_of_2026_count_to_what_their_makers_state(model: str, billions: float, active: float | None) -> None:
+    """Weights in all to 3 percent; those used for a token to 10 (the 7B-A1B states one digit)."""
+    shape = get_model(model)
+    assert shape.total_parameters / 1e9 == pytest.approx(billions, rel=0.03)
+    if active is not None and active > 1:
+        assert shape.active_parameters / 1e9 == pytest.approx(active, rel=0.1)
+
+
+NEMOTRON = {
+    "model_type": "nemotron_h",
+    "hidden_size": 2688,
+    "num_hidden_layers": 52,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 2,
+    "head_dim": 128,
+    "intermediate_size": 1856,
+    "n_routed_experts": 128,
+    "num_experts_per_tok": 6,
+    "moe_intermediate_size": 1856,
+    "moe_shared_expert_intermediate_size": 3712,
+    "n_shared_experts": 1,
+    "vocab_size": 131072,
+    "max_position_embeddings": 262144,
+    "hybrid_override_pattern": "MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME",
+    "mamba_num_heads": 64,
+    "mamba_head_dim": 64,
+    "ssm_state_size": 128,
+    "n_groups": 8,
+}
+GRANITE = {
+    "model_type": "granitemoehybrid",
+    "hidden_size": 4096,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 768,
+    "shared_intermediate_size": 1536,
+    "num_local_experts": 72,
+    "num_experts_per_tok": 10,
+    "vocab_size": 100352,
+    "max_position_embeddings": 131072,
+    "tie_word_embeddings": True,
+    "layer_types": ["mamba"] * 5 + ["attention"] + ["mamba"] * 9 + ["attention"] + ["mamba"] * 24,
+    "mamba_n_heads": 128,
+    "mamba_d_head": 64,
+    "mamba_n_groups": 1,
+    "mamba_d_state": 128,
+}
+JAMBA = {
+    "model_type": "jamba",
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "num_experts": 16,
+    "num_experts_per_tok": 2,
+    "vocab_size": 65536,
+    "max_position_embeddings": 262144,
+    "attn_layer_period": 8,
+    "attn_layer_offset": 4,
+    "expert_layer_period": 2,
+    "expert_layer_offset": 1,
+    "mamba_d_state": 16,
+    "mamba_expand": 2,
+    "mamba_dt_rank": 256,
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "billions", "attention_layers"),
+    [(NEMOTRON, 31.6, 6), ({**GRANITE, "layer_types": ["mamba"] * 36 + ["attention"] * 4}, 32.2, 4), (JAMBA, 51.6, 4)],
+    ids=["nemotron-h", "granite-4", "jamba"],
+)
+def test_a_hybrid_configuration_counts_its_own_layers(
+    tmp_path: Path, config: dict[str, Any], billions: float, attention_layers: int
+) -> None:
+    """State-space layers weigh what they weigh, keep no keys, and the total is the published one."""
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    shape = read_config(tmp_path)
+    assert shape.total_parameters / 1e9 == pytest.approx(billions, rel=0.02)
+    assert shape.attention_layers == attention_layers
+    assert shape.state_values > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "mamba2"}, "model_type 'mamba2' is a state-space model"),
+        ({"model_type": "llada"}, "'llada' is a diffusion model"),
+        ({"model_type": "falcon_h1"}, "'falcon_h1' is a hybrid"),
+        ({"compress_ratios": [4, 128]}, "'compress_ratios' means compressed attention"),
+        ({"sparse_attention_config": {"sparse_index_dim": 128}}, "block-sparse attention"),
+        ({"block_configs": [{}]}, "layers that differ"),
+        ({"mamba_d_state": 128}, "state-space layers, not modelled for model_type 'llama'"),
+        ({"layer_types": ["full_attention", "linear_attention"]}, "layer_types has 'linear_attention'"),
+    ],
+)
+def test_what_has_no_formula_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    """A field that changes the cost and is not read makes the configuration refused, never a plain transformer."""
+    with pytest.raises(ConfigurationError, match=message):
+        read_config(write(tmp_path, **changes))

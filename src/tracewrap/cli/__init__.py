@@ -39,6 +39,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
         "import": "tracewrap.cli.profile_import",
         "export": "tracewrap.cli.profile_export",
     },
+    "models": "tracewrap.cli.models",
     "doctor": "tracewrap.cli.doctor",
 }
 SUMMARIES: dict[str, str] = {
@@ -64,6 +65,7 @@ SUMMARIES: dict[str, str] = {
     "profile verify": "check profile and stack files; exit 0 good, 1 above --max-error, 2 a bad file",
     "profile import": "read another project's runtime table as profiles",
     "profile export": "write profiles in another project's format",
+    "models": "open models: search, shape, names, memory and estimates on chosen cards",
     "doctor": "what is recorded, twice or not at all; what is reachable",
 }
 

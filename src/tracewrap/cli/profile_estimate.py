@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
+import io
 import json
+import math
+import sys
 
-from tracewrap.errors import missing_extra
+from tracewrap.errors import ConfigurationError, SourceError, missing_extra
 from tracewrap.runtime.files import save_profile
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.quantiles import Z90
@@ -18,22 +22,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--model", metavar="M", help="a model's name at any host, such as llama-3.1-8b-instant")
     model.add_argument("--config", metavar="FILE", help="a Hugging Face config.json instead of a known model")
-    parser.add_argument("--gpu", metavar="G", required=True, help="GPU id, such as h100-sxm")
+    model.add_argument(
+        "--table", metavar="IN.csv", help="estimate every row of a table: model,gpu,input_tokens,output_tokens and more"
+    )
+    parser.add_argument("--gpu", metavar="G", help="GPU id, such as h100-sxm")
     parser.add_argument("--gpus-file", metavar="FILE", help="TOML file that overrides or adds GPUs and their prices")
     parser.add_argument("--n-gpus", metavar="N", type=int, help="how many; default: the fewest that fit")
     parser.add_argument(
-        "--stack", metavar="S", help="software, such as vllm, vllm-0.6.3, trtllm, transformers, megatron"
+        "--stack", metavar="S", help="software, such as vllm, vllm-0.11.2, sglang, trtllm-1.2, llamacpp, transformers"
     )
+    parser.add_argument("--concurrency", metavar="C", type=float, help="requests in flight; default: 1, uncontended")
     parser.add_argument("--precision", metavar="P", help="of the weights; default: the published one")
     parser.add_argument(
         "--samples", metavar="FILE", help="CSV with 1 to 8 measured queries to refine the estimate with"
     )
-    parser.add_argument("-o", "--output", metavar="PROFILE.json", help="where to write the profile")
+    parser.add_argument("-o", "--output", metavar="PROFILE.json", help="where to write the profile, or the table")
     parser.add_argument("--json", action="store_true", help="print the profile as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the profile; write it, print a summary, or print it as JSON."""
+    if args.table:
+        return _table(args)
+    if not args.gpu:
+        raise ConfigurationError("--gpu is missing; name one, such as --gpu h100-sxm")
     profile = _estimate(args)
     if args.samples:
         profile = _refine(profile, args.samples)
@@ -50,7 +62,66 @@ def _estimate(args: argparse.Namespace) -> RuntimeProfile:
 
     gpu = get_gpu(args.gpu, load_gpus(args.gpus_file))
     model = read_config(args.config) if args.config else get_model(args.model)
-    return estimate_profile(model, gpu, n_gpus=args.n_gpus, stack=args.stack, precision=args.precision)
+    return estimate_profile(
+        model,
+        gpu,
+        n_gpus=args.n_gpus,
+        stack=args.stack,
+        precision=args.precision,
+        concurrency=1.0 if args.concurrency is None else args.concurrency,
+    )
+
+
+def _table(args: argparse.Namespace) -> int:
+    """Add the estimate's columns to every row of the table; a row that cannot be estimated says why in ``note``."""
+    from tracewrap.runtime.files import write_whole
+    from tracewrap.runtime.roofline.table import ADDED, estimate_row
+
+    own = {"--gpu": args.gpu, "--n-gpus": args.n_gpus, "--stack": args.stack, "--precision": args.precision}
+    own |= {"--concurrency": args.concurrency, "--samples": args.samples, "--json": args.json or None}
+    given = [name for name, value in own.items() if value is not None]
+    if given:
+        raise ConfigurationError(f"{given[0]} does not go with --table; the table's columns say it, row by row")
+    header, rows = _read_table(args.table)
+    gpus = load_gpus(args.gpus_file)
+    out = io.StringIO()
+    writer = csv.DictWriter(
+        out, [*(name for name in header if name not in ADDED), *ADDED], lineterminator="\n", extrasaction="ignore"
+    )
+    writer.writeheader()
+    failed = 0
+    for row in rows:
+        added = estimate_row(row, gpus)
+        failed += not added["provenance"]
+        writer.writerow({**row, **added})
+    if args.output:
+        write_whole(args.output, out.getvalue())
+        print(f"{args.output}: {len(rows)} rows, {failed} without an estimate (see the column note)")
+    else:
+        sys.stdout.write(out.getvalue())
+    return 0
+
+
+def _read_table(path: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Header and rows of the CSV file at *path*; SourceError naming what is wrong with it."""
+    from tracewrap.runtime.roofline.table import NEEDED
+
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            header = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = header
+            rows = list(reader)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path}: not a CSV file ({error})") from None
+    missing = [name for name in NEEDED if name not in header]
+    if missing:
+        raise SourceError(f"{path}: column {missing[0]!r} is missing; needed are {', '.join(NEEDED)}")
+    if not rows:
+        raise SourceError(f"{path}: holds no row under its header")
+    return header, rows
 
 
 def _refine(prior: RuntimeProfile, path: str) -> RuntimeProfile:
@@ -61,7 +132,8 @@ def _refine(prior: RuntimeProfile, path: str) -> RuntimeProfile:
         from tracewrap.runtime.fit.fitting import fit
     except ModuleNotFoundError as error:
         raise missing_extra("profile estimate --samples", "fit") from error
-    deviation = max(0.1, prior.interval.base / Z90)
+    widest = math.hypot(prior.interval.base, max(prior.interval.prompt, prior.interval.decode))
+    deviation = max(0.1, widest / Z90)
     result = fit(
         read_samples(path),
         id=f"{prior.id}+samples",

@@ -31,9 +31,14 @@ ATTENTION_KINDS = ("full", "sliding", "mla")
 class Architecture:
     """One decoder-only transformer. Built with impossible values it raises ConfigurationError naming the field.
 
-    ``full_layers``: layers whose attention reads the whole context (all of them unless ``attention`` is sliding);
-    the others read at most ``window`` tokens. ``linear_layers``: layers with a recurrent state in place of a KV cache.
-    ``dense_layers``: layers of a mixture-of-experts model with a plain feed-forward block of ``ffn``.
+    ``full_layers``: layers whose attention reads the whole context (all of them unless ``attention`` is sliding); the
+    others read at most ``window`` tokens. ``attention_weights``: of one attention layer on average, where heads and
+    widths do not tell. ``full_kv_values``: values cached per token in a layer that reads the whole context, where it
+    differs. ``index_dim``, ``index_top``: sparse attention that reads an index of that width for every token and attends
+    to that many. ``linear_layers``: layers with a recurrent state in place of a KV cache (linear attention, state
+    space), of ``linear_weights`` weights each where their key and value widths do not tell, and ``linear_state`` values of
+    state. ``ffn_only_layers``, ``mixer_only_layers``: layers that are a feed-forward block alone, or have none
+    (Nemotron-H). ``dense_layers``: layers of a mixture with a plain feed-forward block of ``ffn``.
     ``precision``: the one the weights are published in. ``parameters``: the published count, for checking.
     """
 
@@ -66,6 +71,14 @@ class Architecture:
     linear_layers: int = 0
     linear_key_dim: int = 0
     linear_value_dim: int = 0
+    linear_weights: int = 0
+    linear_state: int = 0
+    ffn_only_layers: int = 0
+    mixer_only_layers: int = 0
+    index_dim: int = 0
+    index_top: int = 0
+    attention_weights: int = 0
+    full_kv_values: int = 0
     extra_parameters: int = 0
     precision: str = "bf16"
     parameters: int | None = None
@@ -83,12 +96,17 @@ class Architecture:
     @property
     def attention_layers(self) -> int:
         """Layers with a KV cache."""
-        return self.layers - self.linear_layers
+        return self.layers - self.linear_layers - self.ffn_only_layers
+
+    @property
+    def ffn_layers(self) -> int:
+        """Layers with a feed-forward block, a plain one or a choice among experts."""
+        return self.layers - self.mixer_only_layers
 
     @property
     def moe_layers(self) -> int:
         """Layers that choose among experts."""
-        return self.layers - self.dense_layers if self.is_moe else 0
+        return self.ffn_layers - self.dense_layers if self.is_moe else 0
 
     @property
     def context_layers(self) -> int:
@@ -98,6 +116,8 @@ class Architecture:
     @property
     def attention_parameters(self) -> int:
         """Weights of one attention layer."""
+        if self.attention_weights:
+            return self.attention_weights
         h, d = self.hidden, self.head_dim
         if self.attention == "mla":
             queries = self.heads * (d + self.rope_dim)
@@ -110,7 +130,9 @@ class Architecture:
 
     @property
     def linear_parameters(self) -> int:
-        """Weights of one linear-attention layer: queries and keys, values, output gate, output."""
+        """Weights of one linear-attention or state-space layer: queries and keys, values, output gate, output."""
+        if self.linear_weights:
+            return self.linear_weights
         return self.hidden * (2 * self.linear_key_dim + 3 * self.linear_value_dim)
 
     def feed_forward_parameters(self, width: int) -> int:
@@ -125,7 +147,7 @@ class Architecture:
     @property
     def shared_layer_parameters(self) -> int:
         """Weights of all layers that every token uses: all but the experts chosen among."""
-        dense = self.layers - self.moe_layers
+        dense = self.ffn_layers - self.moe_layers
         return (
             self.attention_layers * self.attention_parameters
             + self.linear_layers * self.linear_parameters
@@ -171,10 +193,35 @@ class Architecture:
         return 2 * self.kv_heads * self.head_dim
 
     def kv_token_layers(self, context: float) -> float:
-        """Sum over layers of the tokens whose keys and values are read at *context* tokens."""
+        """Sum over layers of the tokens that attention looks at with *context* tokens."""
+        full, near = self._tokens_seen(context, self.index_top)
+        return full + near
+
+    def kv_values(self, context: float) -> float:
+        """Values of keys and values that one decoding step reads with *context* tokens."""
+        return self._cached(*self._tokens_seen(context, self.index_top))
+
+    def stored_kv_values(self, context: float) -> float:
+        """Values of keys and values that are kept for *context* tokens: sparse attention reads less than it keeps."""
+        return self._cached(*self._tokens_seen(context, 0))
+
+    def _tokens_seen(self, context: float, most: int) -> tuple[float, float]:
+        """Tokens summed over the layers that read the whole context (at most *most* of it), and over the others."""
         near = self.attention_layers - self.context_layers
         seen = context if self.window is None else min(context, self.window)
-        return self.context_layers * context + near * seen
+        return self.context_layers * (min(context, most) if most else context), near * seen
+
+    def _cached(self, full: float, near: float) -> float:
+        return full * (self.full_kv_values or self.kv_values_per_layer) + near * self.kv_values_per_layer
+
+    def index_values(self, context: float) -> float:
+        """16-bit values of the index that sparse attention reads at *context* tokens (it is kept in 8 bits)."""
+        return self.context_layers * self.index_dim * context / 2
+
+    @property
+    def state_values(self) -> int:
+        """Values of recurrent state that one sequence has, whatever its length."""
+        return self.linear_layers * self.linear_state
 
 
 def _check(a: Architecture) -> None:
@@ -182,7 +229,9 @@ def _check(a: Architecture) -> None:
     for field in ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "context"):
         _require(a, field, _whole(getattr(a, field), 1), "must be a whole number of at least 1")
     optional = ("ffn", "experts", "active_experts", "expert_ffn", "shared_ffn", "dense_layers", "q_lora", "kv_lora")
-    for field in (*optional, "rope_dim", "v_head_dim", "linear_layers", "extra_parameters"):
+    hybrid = ("linear_layers", "linear_weights", "linear_state", "ffn_only_layers", "mixer_only_layers")
+    whole = ("attention_weights", "full_kv_values")
+    for field in (*optional, *hybrid, "rope_dim", "v_head_dim", "index_dim", "index_top", "extra_parameters", *whole):
         _require(a, field, _whole(getattr(a, field), 0), "must be a whole number of at least 0")
     _require(a, "kv_heads", a.kv_heads <= a.heads and a.heads % a.kv_heads == 0, f"must divide heads ({a.heads})")
     _require(a, "attention", a.attention in ATTENTION_KINDS, f"must be one of {', '.join(ATTENTION_KINDS)}")
@@ -190,6 +239,8 @@ def _check(a: Architecture) -> None:
     _require(a, "window", a.window is None or _whole(a.window, 1), "must be a whole number of at least 1")
     _require(a, "window", a.attention != "sliding" or a.window is not None, "is needed for sliding attention")
     _require(a, "linear_layers", a.linear_layers <= a.layers, f"must not exceed layers ({a.layers})")
+    _require(a, "ffn_only_layers", a.attention_layers >= 0, "and linear_layers must not exceed layers")
+    _require(a, "mixer_only_layers", a.ffn_layers >= 0, f"must not exceed layers ({a.layers})")
     full = a.full_layers
     fits = full is None or (_whole(full, 0) and full <= a.attention_layers)
     _require(a, "full_layers", fits, f"must lie in 0..{a.attention_layers}, the layers with attention")

@@ -17,10 +17,10 @@ from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotF
 from tracewrap.runtime.files import reference_folder
 from tracewrap.runtime.roofline.architecture import Architecture
 from tracewrap.runtime.roofline.model_config import read_config
-from tracewrap.runtime.roofline.model_names import name_index, resolve
+from tracewrap.runtime.roofline.model_names import name_index, name_key, resolve
 from tracewrap.runtime.toml_files import read_toml
 
-__all__ = ["Architecture", "get_model", "load_models", "read_config", "resolve_model"]
+__all__ = ["Architecture", "get_model", "load_models", "nearest_models", "read_config", "resolve_model"]
 
 _FIELDS = {field.name for field in dataclasses.fields(Architecture)}
 
@@ -47,11 +47,17 @@ def get_model(name: str) -> Architecture:
     key = resolve_model(name)
     if key is not None:
         return _shipped()[key]
-    import difflib
-
-    near = difflib.get_close_matches(name, list(_shipped()), n=3, cutoff=0.4)
+    near = nearest_models(name)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     raise ProfileNotFoundError(f"no architecture for model {name!r}{hint}; or pass its config.json with --config")
+
+
+def nearest_models(name: str, n: int = 3) -> list[str]:
+    """Ids of the *n* shipped models whose names, or other names, are most like *name*; empty when none is like it."""
+    import difflib
+
+    keys = difflib.get_close_matches(name_key(name), list(_index()), n=4 * n, cutoff=0.45)
+    return list(dict.fromkeys(_index()[key] for key in keys))[:n]
 
 
 @functools.cache

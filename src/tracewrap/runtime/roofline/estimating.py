@@ -1,7 +1,7 @@
 """Analytic runtime profiles: any model on any GPU, from the architecture and a stack's fitted constants.
 
-The terms are in ``roofline_terms``, the constants in ``roofline_stacks``. The 90% interval comes from the residuals of the
-stack's calibration and widens from a model and GPU like those measured to an unseen GPU and an unmeasured stack.
+The terms are in ``terms``, the constants in ``stacks``, what fits where in ``memory``. The 90% interval comes from rows that the
+calibration left out and widens with every way in which a case is unlike the measured ones: model, card, precision, engine.
 """
 
 from __future__ import annotations
@@ -9,23 +9,33 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from tracewrap.errors import ConfigurationError, ProfileNotFoundError
-from tracewrap.records import Provenance
+from tracewrap.errors import ConfigurationError
+from tracewrap.records import Estimate, Provenance
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.roofline.architecture import BYTES_PER_VALUE, Architecture
 from tracewrap.runtime.roofline.architectures import get_model
 from tracewrap.runtime.roofline.gpus import Gpu, get_gpu, load_gpus
+from tracewrap.runtime.roofline.memory import fits, fitting_context, minimum_gpus
 from tracewrap.runtime.roofline.stacks import Stack, find_stack
-from tracewrap.runtime.roofline.terms import Constants, Setup, decode_step_s, kv_bytes, prefill_s, weight_bytes
+from tracewrap.runtime.roofline.terms import (
+    Constants,
+    Setup,
+    decode_step_s,
+    first_token_s,
+    prefill_s,
+    token_s,
+    weight_bytes,
+)
 from tracewrap.runtime.stack import ReferenceStack
 
-USABLE_MEMORY = 0.9
-"""Share of a GPU's memory that weights and KV cache may take; the rest is activations and the runtime."""
-FIT_CONTEXT = 8192
-"""Context tokens whose keys and values must fit beside the weights when the GPU count is chosen."""
-MAX_NODES = 16
+LIKE_TOKENS = 1024
+"""Input and output tokens of the other requests in flight, whose prompts are encoded between one's own tokens."""
+BASE_SPREAD = 0.02
+HOST_LINK_SPREAD, NODES_SPREAD = 0.15, 0.2
+"""Further 90% half-widths where GPUs talk through the host, or over several nodes: few such servers were measured."""
 DEFAULT_STACK_IDS = ("h100-sxm:vllm",)
 _PRECISION_NAMES = {
     "bfloat16": "bf16",
@@ -83,31 +93,78 @@ def estimate_profile(
     n_gpus: int | None = None,
     stack: str | Stack | None = None,
     precision: str | None = None,
+    concurrency: float = 1.0,
 ) -> RuntimeProfile:
-    """The analytic profile of *architecture* on *n_gpus* of *gpu* under *stack*, batch 1, uncontended.
+    """The analytic profile of *architecture* on *n_gpus* of *gpu* under *stack*, with *concurrency* requests in flight.
 
     ``n_gpus``: None takes the fewest that hold weights and an 8k-token KV cache: a power of two within a node, whole
     nodes beyond. ``stack``: id, framework, or framework-version; None is the current default. ``precision``: of the
-    weights; None is the one they are published in. Raises ConfigurationError naming the field that cannot be, and
-    ProfileNotFoundError when the model fits on no supported number of these GPUs or the stack is unknown.
+    weights; None is the one they are published in. ``concurrency``: 1 is the idealized runtime, uncontended. Raises
+    ConfigurationError naming the field that cannot be, and ProfileNotFoundError when the model fits on no supported number of
+    these GPUs or the stack is unknown.
     """
+    setup, found = prepare(architecture, gpu, n_gpus=n_gpus, stack=stack, precision=precision, concurrency=concurrency)
+    return _profile(setup, found, fitting_context(setup, concurrency), concurrency)
+
+
+def prepare(
+    architecture: Architecture,
+    gpu: Gpu,
+    *,
+    n_gpus: int | None = None,
+    stack: str | Stack | None = None,
+    precision: str | None = None,
+    concurrency: float = 1.0,
+) -> tuple[Setup, Stack]:
+    """The setup and stack of an estimate; arguments and errors as ``estimate_profile``'s."""
+    if not 1.0 <= concurrency < math.inf:
+        raise ConfigurationError(f"concurrency is {concurrency}, must be at least 1")
     found = stack if isinstance(stack, Stack) else find_stack(stack)
-    constants, own_gpu = found.constants_for(gpu)
     weights = resolve_precision(architecture, precision)
-    count = minimum_gpus(architecture, gpu, weights) if n_gpus is None else n_gpus
-    setup = make_setup(architecture, gpu, count, weights, constants)
-    limit = fitting_context(setup)
+    count = minimum_gpus(architecture, gpu, weights, found.pipeline) if n_gpus is None else n_gpus
+    setup = make_setup(architecture, gpu, count, weights, found.constants_for(gpu, weights))
     if n_gpus is not None and architecture.heads % setup.width:
         raise ConfigurationError(
             f"n_gpus is {n_gpus}: {architecture.heads} attention heads of {architecture.id} do not divide among "
             f"{setup.width} GPUs; take a divisor"
         )
-    if limit < 1:
+    if not fits(setup):
         raise ConfigurationError(
             f"n_gpus is {count}: {architecture.id} in {weights} does not fit on {count} x {gpu.id}; "
-            f"{minimum_gpus(architecture, gpu, weights)} are needed"
+            f"{minimum_gpus(architecture, gpu, weights, found.pipeline)} are needed"
         )
-    return _profile(setup, found, own_gpu, limit)
+    if fitting_context(setup, concurrency) < 1:
+        raise ConfigurationError(
+            f"concurrency is {concurrency:g}: that many requests do not fit beside the weights on {count} x {gpu.id}"
+        )
+    return setup, found
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTimes:
+    """What one request of a running server takes: seconds to the first token and per further token, with 90% intervals."""
+
+    first_s: Estimate
+    token_s: Estimate
+    provenance: Provenance
+    notes: tuple[str, ...]
+
+
+def server_times(setup: Setup, stack: Stack, prompt: int, output: int, concurrency: float = 1.0) -> ServerTimes:
+    """First token and mean time per further token of a request of *prompt* and *output* tokens among *concurrency* like it."""
+    provenance = _provenance(setup, stack)
+    distances = stack.distances(setup.model, setup.gpu, setup.precision)
+    beyond = prompt + output > fitting_context(setup, concurrency)
+    notes = [stack.note] if stack.note else []
+    if beyond:
+        notes.append("longer than the context that fits: extrapolated")
+    values = {"first": first_token_s(setup, prompt, concurrency), "token": token_s(setup, prompt, output, concurrency)}
+    name = f"{setup.model.id}@{setup.gpu.id}x{setup.n_gpus}:{stack.id}:{setup.precision}"
+    first, token = (
+        Estimate(value, value * math.exp(-r), value * math.exp(r), provenance, name, beyond)
+        for value, r in ((values[key], _half_width(setup, stack, key, distances)) for key in ("first", "token"))
+    )
+    return ServerTimes(first, token, provenance, tuple(notes))
 
 
 def batch_slowdown(
@@ -129,9 +186,9 @@ def batch_slowdown(
         raise ConfigurationError(f"batch is {batch}, must be at least 1")
     found = stack if isinstance(stack, Stack) else find_stack(stack)
     weights = resolve_precision(architecture, precision)
-    count = minimum_gpus(architecture, gpu, weights) if n_gpus is None else n_gpus
-    s = make_setup(architecture, gpu, count, weights, found.constants_for(gpu)[0])
-    if _setup_bytes(s, context * batch) > USABLE_MEMORY * gpu.memory_bytes:
+    count = minimum_gpus(architecture, gpu, weights, found.pipeline) if n_gpus is None else n_gpus
+    s = make_setup(architecture, gpu, count, weights, found.constants_for(gpu, weights))
+    if not fits(s, context * batch):
         raise ConfigurationError(
             f"batch is {batch:g}: that many sequences of {context:g} tokens do not fit on {count} x {gpu.id}"
         )
@@ -164,88 +221,51 @@ def make_setup(architecture: Architecture, gpu: Gpu, n_gpus: int, precision: str
     return Setup(architecture, gpu, width, n_gpus // width, precision, constants)
 
 
-def minimum_gpus(architecture: Architecture, gpu: Gpu, precision: str) -> int:
-    """The fewest GPUs that hold weights and an 8k-token KV cache; ProfileNotFoundError when none do."""
-    n = 1
-    while n <= gpu.node_gpus * MAX_NODES:
-        context = min(FIT_CONTEXT, architecture.context)
-        if _bytes_needed(architecture, gpu, n, precision, context) <= USABLE_MEMORY * gpu.memory_bytes:
-            return n
-        n *= 2
-    raise ProfileNotFoundError(
-        f"{architecture.id} in {precision} ({weight_bytes(architecture, precision) / 1e9:.0f} GB) does not fit on "
-        f"{n // 2} x {gpu.id} ({gpu.memory_bytes / 1e9:.0f} GB each); choose a larger GPU or a narrower precision"
-    )
-
-
-def _bytes_needed(architecture: Architecture, gpu: Gpu, n: int, precision: str, context: float) -> float:
-    """Bytes per GPU of weights and keys and values."""
-    width = min(n, gpu.node_gpus)
-    split = (1 if architecture.attention == "mla" else min(width, architecture.kv_heads)) * (n // width)
-    return weight_bytes(architecture, precision) / n + kv_bytes(architecture, context) / split
-
-
-def fitting_context(s: Setup) -> int:
-    """The largest context, up to the model's own, whose keys and values fit beside the weights; 0 when not even one token."""
-    m, n = s.model, s.n_gpus
-    low, high = 0, m.context
-    room = USABLE_MEMORY * s.gpu.memory_bytes
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _setup_bytes(s, middle) <= room:
-            low = middle
-        else:
-            high = middle - 1
-    return low if n else 0
-
-
-def _setup_bytes(s: Setup, context: float) -> float:
-    split = 1 if s.model.attention == "mla" else min(s.width, s.model.kv_heads)
-    return weight_bytes(s.model, s.precision) / s.n_gpus + kv_bytes(s.model, context) / (split * s.stages)
-
-
-def _profile(s: Setup, stack: Stack, own_gpu: bool, limit: int) -> RuntimeProfile:
+def _profile(s: Setup, stack: Stack, limit: int, concurrency: float) -> RuntimeProfile:
     c = s.constants
-    near = min(limit, s.model.window or 1024, 2048)
-    first, last = decode_step_s(s, near), decode_step_s(s, limit)
+    near = min(limit, s.model.window or 1024, s.model.index_top or 2048, 2048)
+    first, last = decode_step_s(s, near, concurrency), decode_step_s(s, limit, concurrency)
     d1 = max(0.0, (last - first) / (limit - near)) if limit > near else 0.0
-    d0 = max(0.0, first - d1 * near)
-    spread = _spread(s, stack, own_gpu)
-    provenance: Provenance = "analytic_calibrated" if stack.calibrated and own_gpu else "analytic"
+    others = (concurrency - 1.0) * prefill_s(s, LIKE_TOKENS) / LIKE_TOKENS if concurrency > 1.0 else 0.0
+    distances = stack.distances(s.model, s.gpu, s.precision)
+    interval = Interval(
+        base=BASE_SPREAD,
+        prompt=_half_width(s, stack, "first", distances),
+        decode=_half_width(s, stack, "token", distances),
+        extrapolation=0.5,
+    )
+    batch = "" if concurrency == 1.0 else f":concurrency-{concurrency:g}"
     return RuntimeProfile(
-        id=f"{s.model.id}@{s.gpu.id}x{s.n_gpus}:{stack.id}:{s.precision}",
+        id=f"{s.model.id}@{s.gpu.id}x{s.n_gpus}:{stack.id}:{s.precision}{batch}",
         model=s.model.id,
-        prompt_knots=_knots(s, limit),
-        d0=d0,
+        prompt_knots=_knots(s, limit, concurrency),
+        d0=max(0.0, first - d1 * near) + others,
         d1=d1,
         tile=c.tile,
         tile_fraction=c.tile_fraction,
-        interval=Interval(base=spread, prompt=stack.spread_prompt, extrapolation=0.5),
+        interval=interval,
         max_output_tokens=limit,
-        provenance=provenance,
+        provenance=_provenance(s, stack),
         n_gpus=s.n_gpus,
-        stack=_describe(s, stack),
+        stack=_describe(s, stack, limit, concurrency),
         fit=dict(stack.fit),
     )
 
 
-def _spread(s: Setup, stack: Stack, own_gpu: bool) -> float:
-    """90% half-width on the log scale: the calibration's, widened for every way in which the case is unlike its data."""
-    base = stack.spread_new_model if own_gpu else stack.spread_new_gpu
-    known = load_gpus()
-    makers = {known[gpu].vendor for gpu in stack.by_gpu if gpu in known}
-    unlike = {
-        "experts": 0.12 if s.model.is_moe else 0.0,
-        "linear attention": 0.15 if s.model.linear_layers else 0.0,
-        "quantized": 0.08 if BYTES_PER_VALUE[s.precision] < 2.0 else 0.0,
-        "maker": 0.35 if (makers or {"NVIDIA"}) != {s.gpu.vendor} and s.gpu.vendor not in makers else 0.0,
-        "host link": 0.15 if s.width > 1 and s.gpu.link == "pcie" else 0.0,
-        "nodes": 0.2 if s.stages > 1 and not s.constants.pipeline else 0.0,
-    }
-    return math.sqrt(base**2 + sum(extra**2 for extra in unlike.values()))
+def _provenance(s: Setup, stack: Stack) -> Provenance:
+    """Calibrated where this engine was measured on this very card."""
+    measured = stack.calibrated and s.gpu.id in stack.nodes[-1].seen.get("gpus", ())
+    return "analytic_calibrated" if measured else "analytic"
 
 
-def _knots(s: Setup, limit: int) -> tuple[tuple[float, float], ...]:
+def _half_width(s: Setup, stack: Stack, quantity: str, distances: tuple[str, ...]) -> float:
+    """90% half-width on the log scale: the calibration's for these distances, wider over slow or long links."""
+    link = HOST_LINK_SPREAD if s.width > 1 and s.gpu.link == "pcie" else 0.0
+    nodes = NODES_SPREAD if s.stages > 1 and not s.constants.pipeline else 0.0
+    return math.hypot(stack.half_width(quantity, distances), link, nodes)
+
+
+def _knots(s: Setup, limit: int, concurrency: float) -> tuple[tuple[float, float], ...]:
     """Prefill seconds at lengths a factor of the square root of two apart, out to *limit* tokens."""
     points = {1, limit}
     for i in range(14, 2 * 48):
@@ -255,21 +275,22 @@ def _knots(s: Setup, limit: int) -> tuple[tuple[float, float], ...]:
         points.add(tokens)
     knots: list[tuple[float, float]] = []
     for tokens in sorted(points):
-        seconds = prefill_s(s, tokens)
+        seconds = first_token_s(s, tokens, concurrency)
         knots.append((float(tokens), max(seconds, knots[-1][1] if knots else 0.0)))
     return tuple(knots)
 
 
-def _describe(s: Setup, stack: Stack) -> dict[str, Any]:
-    return {
+def _describe(s: Setup, stack: Stack, limit: int, concurrency: float) -> dict[str, Any]:
+    facts = {
         "id": f"{s.gpu.id}:{stack.id}",
         "gpu": s.gpu.id,
         "software": {stack.framework: stack.version, "mode": stack.mode},
         "precision": s.precision,
-        "batch": 1,
+        "batch": concurrency if concurrency % 1 else int(concurrency),
         "tensor_parallel": s.width,
         "pipeline_stages": s.stages,
         "constants": stack.id,
         "weight_gb": round(weight_bytes(s.model, s.precision) / 1e9, 2),
-        "max_context_tokens": math.floor(fitting_context(s)),
+        "max_context_tokens": limit,
     }
+    return {**facts, "note": stack.note} if stack.note else facts

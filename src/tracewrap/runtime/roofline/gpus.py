@@ -47,6 +47,7 @@ class Gpu:
     tdp_w: float
     link: str
     link_bytes_s: float
+    generation: str = ""
     node_gpus: int = 8
     matvec_bytes_s: float = math.inf
     power_fraction: float | None = None
@@ -129,6 +130,7 @@ def _gpu(key: str, table: Mapping[str, Any], where: str) -> Gpu:
             tdp_w=float(table["tdp_w"]),
             link=str(table["link"]),
             link_bytes_s=float(table["link_gb_s"]) * 1e9,
+            generation=str(table.get("generation", key)),
             node_gpus=int(table.get("node_gpus", 8)),
             matvec_bytes_s=float(table.get("matvec_gb_s", math.inf)) * 1e9,
             power_fraction=None if table.get("power_fraction") is None else float(table["power_fraction"]),

@@ -1,7 +1,8 @@
 """Architecture from a Hugging Face ``config.json``.
 
 Understands the field names of the Llama, Qwen, Mistral, Gemma, Phi, Cohere, gpt-oss, DeepSeek, GLM, Kimi, Mixtral,
-GPT-NeoX, GPT-J, Falcon and BLOOM families and of multimodal wrappers (``text_config``). A missing or impossible field
+GPT-NeoX, GPT-J, Falcon and BLOOM families, of the hybrids in ``hybrid_config`` and of multimodal wrappers
+(``text_config``). A missing or impossible field
 raises ConfigurationError naming it; nothing is filled in by guess but what the format itself leaves out by rule.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 from tracewrap.errors import ConfigurationError
 from tracewrap.runtime.roofline.architecture import Architecture
+from tracewrap.runtime.roofline.hybrid_config import refuse_unknown, state_layers
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "layers": ("num_hidden_layers", "n_layer", "num_layers"),
@@ -23,7 +25,20 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "vocab": ("vocab_size",),
     "context": ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length"),
 }
-_UNGATED = {"gpt2", "gptj", "gpt_neox", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode", "mpt", "nemotron"}
+_UNGATED = {
+    "gpt2",
+    "gptj",
+    "gpt_neox",
+    "opt",
+    "bloom",
+    "falcon",
+    "phi",
+    "starcoder2",
+    "gpt_bigcode",
+    "mpt",
+    "nemotron",
+    "nemotron_h",
+}
 _TIED_BY_DEFAULT = {
     "gemma",
     "gemma2",
@@ -33,11 +48,13 @@ _TIED_BY_DEFAULT = {
     "gemma4_text",
     "cohere",
     "cohere2",
+    "cohere2_moe",
     "gpt2",
     "bloom",
     "opt",
 }
 _QKV_BIAS = {"qwen2", "qwen2_moe", "gpt2", "gpt_neox", "opt", "bloom", "phi"}
+_CHOSEN = ("num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk", "top_k_experts", "moe_k")
 _PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float8_e4m3fn": "fp8"}
 _QUANTIZED = {"fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "gptq": "int4", "fbgemm_fp8": "fp8"}
 
@@ -65,13 +82,18 @@ def architecture_from_config(config: Mapping[str, Any], model_id: str, where: st
         raise ConfigurationError(f"{where}: text_config is {text!r}, must be an object")
     reader = _Reader({**config, **text}, where)
     kind = str(reader.values.get("model_type", ""))
+    refuse_unknown(reader, kind)
     values: dict[str, Any] = {field: reader.whole(*names) for field, names in _NAMES.items()}
     values["kv_heads"] = _kv_heads(reader, kind, values["heads"])
     values["tied"] = bool(reader.values.get("tie_word_embeddings", kind in _TIED_BY_DEFAULT))
     values["gated"] = kind not in _UNGATED
     values["attention_bias"] = bool(reader.values.get("attention_bias", kind in _QKV_BIAS))
     values["precision"] = _precision(reader)
-    values |= _attention(reader, values) | _experts(reader, values) | _linear(reader, kind, values)
+    family = kind.removesuffix("_text")
+    values |= _attention(reader, values) | _experts(reader, values)
+    values |= state_layers(reader, family, values["layers"], values["hidden"])
+    if not values["ffn"] and values.get("dense_layers"):
+        values["ffn"] = reader.whole("intermediate_size")
     try:
         return Architecture(id=model_id, family=kind, source=where, **values)
     except ConfigurationError as error:
@@ -146,6 +168,8 @@ def _attention(reader: _Reader, values: Mapping[str, Any]) -> dict[str, Any]:
             "head_dim": reader.whole("qk_nope_head_dim"),
             "rope_dim": reader.whole("qk_rope_head_dim"),
             "v_head_dim": reader.whole("v_head_dim"),
+            "index_dim": reader.optional("index_head_dim") or 0,
+            "index_top": reader.optional("index_topk") or 0,
         }
     head_dim = reader.optional("head_dim", "attention_head_dim")
     if head_dim is None:
@@ -154,7 +178,27 @@ def _attention(reader: _Reader, values: Mapping[str, Any]) -> dict[str, Any]:
                 f"{reader.where}: num_attention_heads is {values['heads']}, must divide hidden_size ({values['hidden']})"
             )
         head_dim = values["hidden"] // values["heads"]
-    return {"head_dim": head_dim, **_window(reader, values["layers"])}
+    window = _window(reader, values["layers"])
+    return {"head_dim": head_dim, **window, **_global_heads(reader, values, head_dim, window)}
+
+
+def _global_heads(
+    reader: _Reader, values: Mapping[str, Any], head_dim: int, window: Mapping[str, Any]
+) -> dict[str, int]:
+    """Gemma 4: layers that read the whole context have wider heads, fewer for keys, and may have keys for values."""
+    wide = reader.optional("global_head_dim")
+    if wide is None or wide == head_dim or "full_layers" not in window:
+        return {}
+    h, heads, full = values["hidden"], values["heads"], window["full_layers"]
+    kv = reader.optional("num_global_key_value_heads") or values["kv_heads"]
+    keys = 1 if reader.values.get("attention_k_eq_v") else 2
+    near_weights = h * (2 * heads + 2 * values["kv_heads"]) * head_dim
+    full_weights = h * (2 * heads + keys * kv) * wide
+    layers = values["layers"]
+    return {
+        "attention_weights": ((layers - full) * near_weights + full * full_weights) // layers,
+        "full_kv_values": 2 * kv * wide,
+    }
 
 
 def _window(reader: _Reader, layers: int) -> dict[str, Any]:
@@ -180,20 +224,34 @@ def _experts(reader: _Reader, values: Mapping[str, Any]) -> dict[str, Any]:
     experts = reader.optional("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
     if experts is None or experts == 1:
         return {"ffn": _ffn(reader, values)}
-    width = reader.optional("moe_intermediate_size", "expert_ffn_hidden_size") or reader.whole("intermediate_size")
-    shared_width = reader.optional("shared_expert_intermediate_size")
+    width = reader.optional("moe_intermediate_size", "expert_ffn_hidden_size", "expert_intermediate_size")
+    width = width or reader.whole("intermediate_size")
+    shared_width = reader.optional(
+        "shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size"
+    )
+    if reader.values.get("model_type") in ("gemma4", "gemma4_text"):  # a plain block beside the experts
+        shared_width = reader.whole("intermediate_size")
     shared = shared_width or (reader.optional("n_shared_experts", "num_shared_experts") or 0) * width
     step = reader.optional("interleave_moe_layer_step", "decoder_sparse_step") or 1
-    dense = reader.optional("first_k_dense_replace") or (values["layers"] - values["layers"] // step)
+    dense = reader.optional("first_k_dense_replace", "moe_layer_start_index") or (
+        values["layers"] - values["layers"] // step
+    )
+    frequency = reader.values.get("moe_layer_freq")
+    if isinstance(frequency, list):
+        dense = sum(not each for each in frequency)
     if reader.values.get("model_type") in ("llama4", "llama4_text"):
         shared = width
     return {
         "experts": experts,
-        "active_experts": reader.whole("num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk"),
+        "active_experts": reader.whole(
+            "num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk", "top_k_experts", "moe_k"
+        ),
         "expert_ffn": width,
         "shared_ffn": shared,
         "dense_layers": dense,
-        "ffn": (reader.optional("intermediate_size_mlp", "intermediate_size") or 0) if dense else 0,
+        "ffn": (reader.optional("intermediate_size_mlp", "dense_intermediate_size", "intermediate_size") or 0)
+        if dense
+        else 0,
     }
 
 
@@ -202,17 +260,3 @@ def _ffn(reader: _Reader, values: Mapping[str, Any]) -> int:
     if width is None and values["gated"]:
         raise ConfigurationError(f"{reader.where}: field 'intermediate_size' is missing; add it to the configuration")
     return width or 4 * int(values["hidden"])
-
-
-def _linear(reader: _Reader, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Gated linear-attention layers (Qwen3-Next and its successors)."""
-    key_heads = reader.optional("linear_num_key_heads")
-    if key_heads is None:
-        return {}
-    interval = reader.optional("full_attention_interval") or 4
-    return {
-        "linear_layers": int(values["layers"]) - int(values["layers"]) // interval,
-        "linear_key_dim": key_heads * reader.whole("linear_key_head_dim"),
-        "linear_value_dim": reader.whole("linear_num_value_heads") * reader.whole("linear_value_head_dim"),
-        "attention_gate": True,
-    }

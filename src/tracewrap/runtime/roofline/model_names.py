@@ -27,6 +27,7 @@ _PACKED = (
         "bf16",
         "nvfp4",
         "mxfp4",
+        "mxfp8",
         "nf4",
         "int4",
         "int8",
@@ -46,7 +47,7 @@ _REGION_AND_VENDOR = re.compile(
 _SERVING_VERSION = re.compile(r"(?:-v?\d+)?:\d+$")  # Bedrock: "-v1:0", "-1:0"
 _ROUTER_SUFFIX = re.compile(  # which provider, or how to choose one
     r":(?:novita|together|fireworks-ai|groq|cerebras|sambanova|nebius|hyperbolic|featherless-ai|nscale|hf-inference|scaleway"
-    r"|publicai|ovhcloud|fastest|cheapest|preferred|floor|nitro|free|exacto|extended)$"
+    r"|publicai|ovhcloud|deepinfra|baseten|parasail|siliconflow|chutes|atlas-cloud|phala|wandb|zai-org|fastest|cheapest|preferred|floor|nitro|free|exacto|extended)$"
 )
 _LLAMA_CPP_TAG = re.compile(r"(?<![a-z0-9])i?q[2-8](?:_[0-9a-z]+)*(?![a-z0-9])")
 _VERSION_WORD = re.compile(r"^v(?=\d)")  # "v3p1" and "3.1" are one version
