@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from calibration import ENGINES, NAMES, PRIOR, Fit, Table, fit, path_of, predict, tabulate
+from calibration import NAMES, PRIOR, Fit, Table, fit, predict, tabulate
+from engines import ENGINES, path_of
 from measured import Row, distinct, everything
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -30,7 +31,10 @@ SOURCES = {
 }
 SMALLEST = 0.005  # factors nearer to 1 than this are left out of the file
 THIN = 7  # of the paper's 2,430 rows every seventh is fitted: they are one stack
-DISTANCES = ("base", "model", "version", "engine", "gpu", "generation", "precision", "mixture", "kind", "mixtures")
+DISTANCES = (
+    *("base", "model", "version", "engine", "gpu", "generation", "precision", "mixture", "kind"),
+    *("mixtures", "current", "narrow", "eager"),
+)
 LAPLACE_90 = float(np.log(10.0))
 """90% half-width of a Laplace distribution over its scale."""
 

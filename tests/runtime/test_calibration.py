@@ -80,7 +80,7 @@ def test_shipped_constants_describe_what_they_were_fitted_to(analytic: ModuleTyp
 
 def test_the_calibration_and_the_product_read_stack_names_alike(analytic: ModuleType, shared_data: Path) -> None:
     """A row's constants come from the nodes that ``find_stack`` gives its stack."""
-    from calibration import path_of
+    from engines import path_of
 
     for stack in {row.stack for row in analytic.training_rows(shared_data) if row.stack}:
         assert tuple(node.id for node in find_stack(stack).nodes) == path_of(stack)

@@ -19,7 +19,7 @@ from typing import Any
 
 from tracewrap.errors import ProfileFormatError, ProfileNotFoundError
 from tracewrap.runtime.files import reference_folder
-from tracewrap.runtime.roofline.architecture import Architecture
+from tracewrap.runtime.roofline.architecture import BYTES_PER_VALUE, Architecture
 from tracewrap.runtime.roofline.gpus import Gpu
 from tracewrap.runtime.roofline.terms import Constants
 from tracewrap.runtime.toml_files import read_toml
@@ -114,7 +114,10 @@ class Stack:
         return Constants(**every)
 
     def distances(self, model: Architecture, gpu: Gpu, precision: str) -> tuple[str, ...]:
-        """In which ways the case is unlike what this engine's constants were fitted to; names of ``spread``'s entries."""
+        """In which ways the case is unlike what this engine's constants were fitted to, or of a kind that scatters more.
+
+        Names of ``spread``'s entries. Engines since 2025 scatter more: each is many versions, measured by many people.
+        """
         seen = self.nodes[-1].seen
         kinds = kinds_of(model)
         narrow = case_tags(gpu, precision)["precision"]
@@ -128,6 +131,9 @@ class Stack:
             "mixture": "mixture" in kinds and f"mixture {narrow}" not in seen.get("kinds", ()),
             "kind": not kinds - {"mixture"} <= seen.get("kinds", frozenset()),
             "mixtures": "mixture" in kinds,
+            "current": any(node.id == UNKNOWN for node in self.nodes),
+            "narrow": BYTES_PER_VALUE[precision] < 2.0,
+            "eager": self.mode == "eager" and not self.nodes[-1].ring,
         }
         return ("base", *(name for name, holds in unlike.items() if holds))
 
