@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "semconv": {"records"},
     "runtime": {"records", "errors"},
     "formats": {"runtime", "words", "records", "errors"},
-    "prices": {"records", "semconv", "errors"},
+    "prices": {"vendors", "records", "semconv", "errors"},
     "vendors": {"records", "errors"},
     "capture": {"vendors", "records", "semconv", "errors"},
     "forks": set(),

@@ -41,14 +41,26 @@ class TokenUsage(NamedTuple):
     output_tokens: int | None = None
     cached_input_tokens: int | None = None
     cache_write_input_tokens: int | None = None
+    """All tokens written to the provider's prompt cache, whatever their lifetime."""
+    cache_write_long_input_tokens: int | None = None
+    """Those of them that live longer than by default (an hour at Anthropic, twelve at OpenAI), at a price of their own."""
     reasoning_output_tokens: int | None = None
     audio_input_tokens: int | None = None
+    cached_audio_input_tokens: int | None = None
+    """Audio that was read from the cache: part of both counts."""
     audio_output_tokens: int | None = None
     image_input_tokens: int | None = None
+    cached_image_input_tokens: int | None = None
+    image_output_tokens: int | None = None
     accepted_prediction_output_tokens: int | None = None
     """Output tokens taken over from the caller's own prediction: part of ``output_tokens``, and faster than generated ones."""
     rejected_prediction_output_tokens: int | None = None
     """Predicted tokens that did not come true: part of ``output_tokens`` and billed as such."""
+    web_searches: int | None = None
+    """Searches the vendor ran while it answered; billed apart from tokens, as are those of the caller's files."""
+    file_searches: int | None = None
+    other_charges: int | None = None
+    """Things billed at a price that no list tells: containers and images of the vendor's tools, tokens of a second model."""
     billed_input_tokens: int | None = None
     billed_output_tokens: int | None = None
     source: UsageSource = "reported"
@@ -143,6 +155,10 @@ class Call:
     request_id: str | None = None
     """The provider's id of the HTTP request (``x-request-id`` and the like)."""
     service_tier: str | None = None
+    speed: str | None = None
+    """The speed mode that answered, where the vendor has several (``fast``); None: the plain one, or not said."""
+    region: str | None = None
+    """Where the caller or the vendor says the model runs (``us``, ``global``, ``us-east5``); it can change the price."""
     finish_reasons: tuple[str, ...] = ()
     server_processing_s: float | None = None
     """What the provider's timing header says (``openai-processing-ms``, ``x-envoy-upstream-service-time``)."""

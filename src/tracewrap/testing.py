@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from tracewrap import semconv
 from tracewrap.background.spans import call_of_record
+from tracewrap.capture.seams.vendor_batches import forget
 from tracewrap.capture.state import state
 from tracewrap.records import Call, CallRecord
 
@@ -80,6 +81,7 @@ def recording(id_generator: Callable[[], IdGenerator] = CountingIds) -> Iterator
     before = state.tracer, state.record
     disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     state.tracer, state.record = provider.get_tracer(semconv.SCOPE), None if disabled else recorded.records.append
+    forget()
     try:
         yield recorded
     finally:

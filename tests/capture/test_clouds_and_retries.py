@@ -16,6 +16,11 @@ import tracewrap.vendors
 from fake_vendor import FakeVendor, Fault
 from fake_wire import Answer
 from tracewrap import instrument, testing, wrap
+from tracewrap.cli.doctor import _vendors
+from tracewrap.prices.book import PriceBook
+from tracewrap.prices.rates import Purchase
+from tracewrap.profiler.probe.calling import open_probe
+from tracewrap.vendors import providers
 
 anthropic = pytest.importorskip("anthropic")
 cohere = pytest.importorskip("cohere")
@@ -211,7 +216,9 @@ def sdk_arguments(args, kwargs):
     return args[1], kwargs["json"]
 
 ADAPTER = Adapter("acme", (Seam("acme_sdk:Client", "send", kind="http"),), read_request, read_response, read_stream,
-                  probe_request, endpoints=("/talk",), sdk_arguments=sdk_arguments)
+                  probe_request, endpoints=("/talk",), sdk_arguments=sdk_arguments, marker_fields=("text",),
+                  modelless_endpoints=("/talk",), hosts={"acme.example": "acme"}, headers={"x-acme": "request_id"},
+                  price_ids={"acme": "openai"}, probe_client="acme_sdk:Client", probe_methods=("talk", "talk"))
 '''
 NEW_SDK = """
 import httpx
@@ -231,31 +238,38 @@ class Client:
 
 
 def test_a_new_vendor_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: testing.Recording) -> None:
-    """One file in the vendors folder, and its SDK can be wrapped and instrumented and its raw HTTP read."""
+    """One file in the vendors folder: its SDK can be wrapped, instrumented and probed, its raw HTTP read, doctor and prices know it."""
     (tmp_path / "vendors").mkdir()
     (tmp_path / "vendors" / "acme.py").write_text(NEW_VENDOR)
     (tmp_path / "acme_sdk.py").write_text(NEW_SDK)
     monkeypatch.syspath_prepend(str(tmp_path))
     home = list(tracewrap.vendors.__path__)
     tracewrap.vendors.__path__ = [*home, str(tmp_path / "vendors")]
-    tracewrap.vendors.adapters.cache_clear()
+    providers.forget()
     try:
         acme = importlib.import_module("acme_sdk")
 
         def handler(request: Any) -> Any:
             assert json.loads(request.content)["text"] == "hi"
-            return httpx.Response(200, json={"id": "1", "i": 2, "o": 5})
+            return httpx.Response(200, json={"id": "1", "i": 2, "o": 5}, headers={"x-acme": "r1"})
 
         assert wrap(acme.Client(handler)).talk("hi") == {"id": "1", "i": 2, "o": 5}
         instrument()
         acme.Client(handler).talk("hi")
         with wrap(httpx.Client(transport=httpx.MockTransport(handler))) as raw:
-            raw.post("https://acme.example/talk", json={"m": "acme-1", "text": "hi", "model": "x", "input": ""})
+            raw.post("https://acme.example/talk", json={"m": "acme-1", "text": "hi"})
+        calls = recorded()
+        probed = open_probe(acme.Client(handler), stream=False).send("acme-1", "hi", 5, False)
+        assert (probed.provider, probed.usage and probed.usage.output_tokens) == ("acme", 5)
+        assert any(finding.about == "acme_sdk" for finding in _vendors())
+        assert providers.endpoint_of("openai", "https://acme.example").provider == "acme"
+        if PriceBook().version is not None:
+            assert PriceBook().find(Purchase("acme", ("gpt-4o",)), 0, 10**9).rates
     finally:
         tracewrap.vendors.__path__ = home
-        tracewrap.vendors.adapters.cache_clear()
+        providers.forget()
         sys.modules.pop("tracewrap.vendors.acme", None)
-    calls = recorded()
+    assert {call.request_id for call in calls} == {"r1"}
     assert [(call.provider, call.request_model, call.server_address) for call in calls] == [
         ("acme", "acme-1", "acme.example")
     ] * 3

@@ -13,8 +13,10 @@ from tracewrap import report
 from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.estimate.joiner import join_call
-from tracewrap.prices.book import PriceBook, read_price_file
+from tracewrap.prices.book import PriceBook
 from tracewrap.prices.list_cost import Pricer
+from tracewrap.prices.rates import Purchase
+from tracewrap.prices.user_file import read_price_file
 from tracewrap.records import Call, TokenUsage
 
 genai_prices = pytest.importorskip("genai_prices")
@@ -145,11 +147,11 @@ def test_missing_file_and_no_model(tmp_path: Path) -> None:
     """A price file that is not there is an error; spans without a model are unpriced."""
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_price_file(str(tmp_path / "none.toml"))
-    assert PriceBook().find("openai", [], None, 0, 1).reason == "the spans name no model"
+    assert PriceBook().find(Purchase("openai", ()), 0, 1).reason == "the spans name no model"
 
 
-def test_a_batch_price_is_not_guessed(tmp_path: Path) -> None:
-    """The plain price would be double: where the list does not know the tier, the call is unpriced; without a runtime, not compared."""
+def test_a_batch_has_the_price_of_batches(tmp_path: Path) -> None:
+    """40 x 1.5 and 34 x 7.5 dollars a million, half the plain price; without a runtime, nothing is compared."""
     one = call(
         1,
         provider="anthropic",
@@ -163,5 +165,30 @@ def test_a_batch_price_is_not_guessed(tmp_path: Path) -> None:
     built = report.build(str(log), catalog=Catalog(), now_ns=2**62)
     assert (built["totals"]["complete_calls"], built["totals"]["raw"]["n"]) == (1, 0)
     assert built["coverage"]["comparable_calls"] == 0
+    assert built["totals"]["list_cost_usd"] == pytest.approx(315e-6)
+
+
+@pytest.mark.parametrize(
+    ("terms", "reason"),
+    [
+        ({"service_tier": "priority"}, "tier 'priority'"),
+        ({"service_tier": "batch", "speed": "fast"}, "tier 'batch' and speed 'fast'"),
+        ({"speed": "fast"}, "speed 'fast'"),
+        ({"region": "eu"}, "region 'eu'"),
+    ],
+)
+def test_terms_that_the_list_does_not_know_are_unpriced(tmp_path: Path, terms: dict[str, str], reason: str) -> None:
+    """A tier, a speed mode, both together, a region: no price, never the plain one, and the report says why."""
+    one = call(
+        1,
+        provider="anthropic",
+        request_model="claude-sonnet-4-5",
+        response_model="claude-sonnet-4-5",
+        usage=TokenUsage(40, 34),
+        **terms,
+    )
+    log = write_log(tmp_path / "log.jsonl", [one])
+    built = report.build(str(log), catalog=Catalog(), now_ns=2**62)
     assert built["totals"]["list_cost_usd"] is None
-    assert any("tier 'batch'" in gap["reason"] for gap in built["unpriced"])
+    assert any(reason in gap["reason"] for gap in built["unpriced"])
+    assert join_call(one, Catalog(), Pricer(PriceBook())).list_cost_usd is None

@@ -1,105 +1,169 @@
-"""Reading HTTP bodies as they pass: JSON answers and server-sent events, for raw responses and for bare transports.
+"""Reading HTTP bodies as they pass: JSON answers and event streams, for raw responses and for bare transports.
 
-Bytes are handed on untouched. Of an event stream only the first and the last events are kept, so memory is bounded; a JSON body is kept
-up to ``MAX_JSON_BYTES``, beyond which its usage is absent.
+Bytes are handed on untouched. Of an event stream the first, the notable and the last events are kept; a JSON body or an event is kept
+whole up to ``events.MAX_EVENT_BYTES``, beyond that its beginning and its end, and usage is looked for there. Memory is bounded.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import sys
+import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from time import perf_counter
+from typing import Any, Literal
 
 from tracewrap.capture.call import OpenCall
-from tracewrap.capture.streams import AsyncStreamReader, Reader, StreamReader, hook_close
-from tracewrap.vendors.adapter import KEPT_CHUNKS, Adapter, Reply
+from tracewrap.capture.events import EDGE_BYTES, AmazonEvents, Bounded, Parser, ServerSentEvents
+from tracewrap.capture.streams import WAITED_S, AsyncStreamReader, Reader, StreamReader, hook_close
+from tracewrap.vendors.adapter import Adapter, Reply
 
-MAX_JSON_BYTES = 16 * 1024 * 1024
-_MAX_LINE_BYTES = 4 * 1024 * 1024
+Kind = Literal["json", "events", "frames"]
+_IDLE = re.compile(rb'"(?:type|event)"\s*:\s*"(?:ping|keep-?alive|heartbeat)"')
+"""Events that only keep the connection open."""
+_IDLE_BYTES = 200
 
 
 class Body:
-    """An incremental reader of one answer: feed it bytes, ask it for the Reply at the end."""
+    """An incremental reader of one answer: feed it bytes, ask it for the Reply at the end.
 
-    __slots__ = ("_adapter", "_count", "_events", "_first", "_kept", "_lost", "_parts", "_rest", "_size")
+    ``count``: events with data seen, keep-alives aside; of a JSON body, 1 from its first byte on.
+    """
 
-    def __init__(self, adapter: Adapter, *, events: bool):
+    __slots__ = ("_adapter", "_ended", "_first", "_latest", "_notable", "_parser", "_whole", "count")
+
+    def __init__(self, adapter: Adapter, *, kind: Kind):
         self._adapter = adapter
-        self._events = events
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._lost = False
-        self._rest = b""
+        self._parser: Parser | None = None
+        if kind != "json":
+            self._parser = (ServerSentEvents if kind == "events" else AmazonEvents)(self._take)
+        self._whole = Bounded()
         self._first: bytes | None = None
-        self._kept: deque[bytes] = deque(maxlen=KEPT_CHUNKS)
-        self._count = 0
+        self._notable: deque[tuple[int, bytes]] = deque(maxlen=64)
+        self._latest: deque[tuple[int, bytes]] = deque(maxlen=4)
+        self._ended = False
+        self.count = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next decoded bytes of the body."""
-        if not self._events:
-            self._size += len(data)
-            if self._size > MAX_JSON_BYTES:
-                self._lost, self._parts = True, []
-            else:
-                self._parts.append(data)
-            return
-        lines = (self._rest + data).splitlines(keepends=True)
-        self._rest = b""
-        if lines and not lines[-1].endswith((b"\n", b"\r")):
-            self._rest = lines.pop() if len(lines[-1]) < _MAX_LINE_BYTES else b""
-        for line in lines:
-            self._take(line)
+        if self._parser is not None:
+            self._parser.feed(data)
+        else:
+            self._whole.add(data)
+            self.count = 1
 
-    def _take(self, line: bytes) -> None:
-        """One line: an event's data (SSE) or a bare JSON line (Cohere v1)."""
-        if line.startswith(b"data:"):
-            line = line[5:]
-        elif not line.startswith(b"{"):
+    def _take(self, data: bytes, name: bytes) -> None:
+        """One event."""
+        data = data.strip()
+        if data in self._adapter.end_marks:
+            self._ended = True
+        if data[:1] != b"{" or (len(data) < _IDLE_BYTES and _IDLE.search(data)):
             return
-        line = line.strip()
-        if not line or line == b"[DONE]":
-            return
+        if name == b"error" and b'"error"' not in data[:EDGE_BYTES]:
+            data = b'{"type":"error","error":' + data + b"}"
         if self._first is None:
-            self._first = line
-        self._count += 1
-        self._kept.append(line)
+            self._first = data
+        self.count += 1
+        marks = self._adapter.marks
+        if marks.search(data[:EDGE_BYTES]) or (len(data) > EDGE_BYTES and marks.search(data[-EDGE_BYTES:])):
+            self._notable.append((self.count, data))
+        self._latest.append((self.count, data))
 
     def reply(self) -> Reply:
         """What the body says; an empty Reply when it is no JSON."""
-        if not self._events:
-            return Reply() if self._lost else read_json_body(self._adapter, b"".join(self._parts))
-        if self._rest:
-            self._take(self._rest)
-            self._rest = b""
-        if self._first is None:
-            return Reply()
-        return self._adapter.read_stream(_parse(self._first), [_parse(line) for line in self._kept], self._count)
+        if self._parser is None:
+            return read_json_body(self._adapter, self._whole.take())
+        self._parser.close()
+        kept = dict(sorted({**dict(self._notable), **dict(self._latest)}.items()))
+        chunks = {number: parsed(data) for number, data in kept.items()}
+        first = chunks.get(1) if 1 in chunks else None if self._first is None else parsed(self._first)
+        reply = self._adapter.read_stream(first, list(chunks.values()), self.count)
+        if self._ended and reply.outcome == "partial":
+            reply = reply._replace(outcome=None)
+        return reply
 
 
-def _parse(line: bytes) -> Any:
+def parsed(data: bytes) -> Any:
+    """The JSON value *data*; of one too long to be kept or parsed, what its edges tell; {} for what is none."""
+    if len(data) > 16 * EDGE_BYTES:
+        return edges(data)
     try:
-        return json.loads(line)
-    except ValueError:
-        return {}
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return edges(data) if len(data) >= 2 * EDGE_BYTES else {}
+
+
+_NAMES = re.compile(rb'"(type|object|id|model|status|service_tier)"\s*:\s*"([^"\\]{1,256})"')
+_ENDS = re.compile(rb'"(stop_reason|finish_reason)"\s*:\s*"([^"\\]{1,64})"')
+_USAGE = re.compile(rb'"(usage)"\s*:\s*\{')
+
+
+def edges(data: bytes) -> dict[str, Any]:
+    """What the beginning and the end of a long answer or event tell: names, why it ended, usage.
+
+    Text inside of it cannot be taken for a key: its quotes are escaped.
+    """
+    head, tail = data[:EDGE_BYTES], data[-EDGE_BYTES:]
+    found: dict[str, Any] = {}
+    for match in _NAMES.finditer(head):
+        found.setdefault(match.group(1).decode(), match.group(2).decode("utf-8", "replace"))
+    for part in (head, tail):
+        for match in _ENDS.finditer(part):
+            reason = match.group(2).decode("utf-8", "replace")
+            found |= {"stop_reason": reason} if match.group(1) == b"stop_reason" else _choice(reason)
+        for match in _USAGE.finditer(part):
+            with suppress(ValueError, RecursionError):
+                text = part[match.end() - 1 :].decode("utf-8", "replace")
+                found["usage"] = json.JSONDecoder().raw_decode(text)[0]
+    if str(found.get("type", "")).startswith("response."):
+        return {"type": found["type"], "response": found}
+    return found
+
+
+def _choice(reason: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "finish_reason": reason}]}
 
 
 def read_json_body(adapter: Adapter, content: bytes) -> Reply:
     """The Reply in a whole JSON body; empty when it is none."""
-    parsed = _parse(content)
-    return adapter.read_response(parsed) if isinstance(parsed, dict) and parsed else Reply()
+    value = parsed(content)
+    return adapter.read_response(value) if isinstance(value, dict) and value else Reply()
+
+
+def read_paid(adapter: Adapter, response: Any) -> Reply | None:
+    """What the HTTP *response* says whose answer the SDK could not make sense of; None where there is no such answer."""
+    content = getattr(response, "_content", None)
+    if getattr(response, "status_code", 0) != 200 or not isinstance(content, bytes) or kind_of(response) != "json":
+        return None
+    return read_json_body(adapter, content)
 
 
 class _BodyReader(Reader):
     """What byte readers add to stream readers: the bytes are fed to a Body, which knows the answer."""
 
-    __slots__ = ("body",)
+    __slots__ = ("body", "decode")
 
     body: Body
+    decode: Callable[[bytes], bytes] | None
 
     def reply(self) -> Reply:
         return self.body.reply()
+
+    def passed(self, entered: float, data: bytes) -> None:
+        """The read that began at *entered* brought *data*."""
+        now = perf_counter()
+        self.reading = False
+        self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
+        self.left = now
+        try:
+            self.body.feed(data if self.decode is None else self.decode(data))
+        except Exception:
+            return
+        if self.first_at is None and self.body.count:
+            self.first_at, self.before_first = now, self.consumer
 
 
 class ByteReader(_BodyReader, StreamReader):
@@ -108,9 +172,16 @@ class ByteReader(_BodyReader, StreamReader):
     __slots__ = ()
 
     def __next__(self) -> Any:
-        data = super().__next__()
+        self.reading = True
+        entered = perf_counter()
+        try:
+            data = self.iterator.__next__()
+        except BaseException as error:
+            with suppress(Exception):
+                self.stopped(entered, error)
+            raise
         with suppress(Exception):
-            self.body.feed(data)
+            self.passed(entered, data)
         return data
 
 
@@ -120,42 +191,71 @@ class AsyncByteReader(_BodyReader, AsyncStreamReader):
     __slots__ = ()
 
     async def __anext__(self) -> Any:
-        data = await super().__anext__()
+        self.reading = True
+        entered = perf_counter()
+        try:
+            data = await self.iterator.__anext__()
+        except BaseException as error:
+            with suppress(Exception):
+                self.stopped(entered, error)
+            raise
         with suppress(Exception):
-            self.body.feed(data)
+            self.passed(entered, data)
         return data
 
 
-def is_event_stream(response: Any) -> bool:
-    """Whether an httpx or httpx2 *response* carries events rather than one JSON value."""
-    kind = str(response.headers.get("content-type", ""))
-    return "event-stream" in kind or "ndjson" in kind or "stream+json" in kind
+def kind_of(response: Any) -> Kind:
+    """Whether an httpx or httpx2 *response* carries events, Amazon's frames, or one JSON value."""
+    said = str(response.headers.get("content-type", ""))
+    if "amazon.eventstream" in said:
+        return "frames"
+    return "events" if "event-stream" in said or "ndjson" in said or "stream+json" in said else "json"
 
 
-def tee(call: OpenCall, response: Any, *, is_async: bool, events: bool | None = None) -> None:
-    """Read the body of *response* as its consumer reads it; the span ends with the body, or when the response is closed."""
-    body = Body(call.adapter, events=is_event_stream(response) if events is None else events)
-    if is_async:
-        _tee_async(call, response, body)
-    else:
-        _tee_sync(call, response, body)
+def tee(call: OpenCall, response: Any, *, is_async: bool, kind: Kind | None = None) -> None:
+    """Read the body of *response* as its consumer reads it, decoded or raw; the span ends with the body, or when the response is closed."""
+    reader = (AsyncByteReader if is_async else ByteReader)(call, None)
+    reader.body, reader.decode = Body(call.adapter, kind=kind or kind_of(response)), None
+    passing: Any = _passing_async if is_async else _passing
+    prefix = "a" if is_async else ""
+    bytes_of, raw_of = getattr(response, f"{prefix}iter_bytes"), getattr(response, f"{prefix}iter_raw", None)
 
-
-def _tee_sync(call: OpenCall, response: Any, body: Body) -> None:
-    original = response.iter_bytes
-    reader = ByteReader(call, None)
-    reader.body = body
-
-    def iter_bytes(*args: Any, **kwargs: Any) -> Iterator[bytes]:
-        iterator: Iterator[bytes] = original(*args, **kwargs)
+    def iter_bytes(*args: Any, **kwargs: Any) -> Any:
+        iterator = bytes_of(*args, **kwargs)
         try:
             reader.iterator = iterator
-            return _passing(reader)
+            return passing(reader)
         except Exception:
             return iterator
 
-    response.iter_bytes = iter_bytes
+    def iter_raw(*args: Any, **kwargs: Any) -> Any:
+        iterator = raw_of(*args, **kwargs)  # type: ignore[misc]
+        try:
+            if reader.iterator is not None:
+                return iterator  # from within iter_bytes, which is read already
+            reader.decode = decoder_of(response)
+            reader.iterator = iterator
+            return passing(reader)
+        except Exception:
+            return iterator
+
+    setattr(response, f"{prefix}iter_bytes", iter_bytes)
+    if raw_of is not None:
+        setattr(response, f"{prefix}iter_raw", iter_raw)
     hook_close(response, reader)
+
+
+def decoder_of(response: Any) -> Callable[[bytes], bytes] | None:
+    """What makes the raw bytes of *response* its content: gzip and deflate by the standard library, others by the HTTP library's own."""
+    encoding = str(response.headers.get("content-encoding", "")).strip().lower()
+    if encoding in ("", "identity"):
+        return None
+    if encoding in ("gzip", "x-gzip"):
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress
+    family = type(response).__module__.partition(".")[0]
+    known = getattr(sys.modules.get(f"{family}._decoders"), "SUPPORTED_DECODERS", {})
+    decode: Callable[[bytes], bytes] = known[encoding]().decode
+    return decode
 
 
 def _passing(reader: ByteReader) -> Iterator[bytes]:
@@ -164,23 +264,6 @@ def _passing(reader: ByteReader) -> Iterator[bytes]:
         yield from reader
     finally:
         reader.iterator.close()
-
-
-def _tee_async(call: OpenCall, response: Any, body: Body) -> None:
-    original = response.aiter_bytes
-    reader = AsyncByteReader(call, None)
-    reader.body = body
-
-    def aiter_bytes(*args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
-        iterator: AsyncIterator[bytes] = original(*args, **kwargs)
-        try:
-            reader.iterator = iterator
-            return _passing_async(reader)
-        except Exception:
-            return iterator
-
-    response.aiter_bytes = aiter_bytes
-    hook_close(response, reader)
 
 
 async def _passing_async(reader: AsyncByteReader) -> AsyncIterator[bytes]:

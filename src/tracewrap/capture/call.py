@@ -16,7 +16,7 @@ from opentelemetry import context as otel_context
 
 from tracewrap import semconv
 from tracewrap.capture import tracing
-from tracewrap.capture.counting import with_counted_input
+from tracewrap.capture.answers import put_headers, put_reply
 from tracewrap.capture.lag import LoopWatch
 from tracewrap.capture.phases import Phases, dismiss, put_phases
 from tracewrap.capture.state import drop, state
@@ -161,6 +161,11 @@ def _known_before(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     return attributes
 
 
+def records_now() -> bool:
+    """Whether what happens here is to be recorded by itself: it is no part of a call that is."""
+    return CURRENT.get() is None
+
+
 def endpoint_of_client(adapter: Adapter, client: object) -> Endpoint:
     """Provider, address and port of *client*, remembered for as long as its base URL is the same object."""
     mark = getattr(client, "_base_url", None)  # identity is enough, and the public property is slow in openai 3
@@ -174,7 +179,8 @@ def endpoint_of_client(adapter: Adapter, client: object) -> Endpoint:
     url = url() if callable(url) else url
     names = adapter.providers_by_class
     provider = next((names[c.__name__] for c in type(client).__mro__ if c.__name__ in names), None)
-    endpoint = endpoint_of(adapter.provider, None if url is None else str(url), provider)
+    region = adapter.region_of(client) if adapter.region_of is not None else None
+    endpoint = endpoint_of(adapter.provider, None if url is None else str(url), provider, region)
     _endpoints[key] = (weakref.ref(client, lambda _: _endpoints.pop(key, None)), mark, endpoint)
     return endpoint
 
@@ -192,11 +198,11 @@ def leave(call: OpenCall) -> None:
         drop("leave")
 
 
-def fail(call: OpenCall, error: BaseException) -> None:
-    """The SDK method raised *error*: end the span; the error itself is the caller's."""
+def fail(call: OpenCall, error: BaseException, reply: Reply | None = None) -> None:
+    """The SDK method raised *error*: end the span; the error itself is the caller's. *reply*: what was answered before."""
     try:
         now = perf_counter()
-        finish(call, Reply(), ended=now, outcome=outcome_of(error), error=error)
+        finish(call, reply or Reply(), ended=now, outcome=outcome_of(error), error=error)
     except Exception:
         drop("fail")
 
@@ -228,6 +234,9 @@ def finish(
     except IndexError:
         return
     dismiss(call)
+    if outcome == "complete" and reply.outcome is not None:
+        outcome = reply.outcome
+        described = (reply.error_type or "_OTHER", reply.error_type or "") if outcome == "error" else None
     if not call.is_kept:
         tracing.end_unkept(call.standing)
         return
@@ -242,7 +251,7 @@ def finish(
         attributes[semconv.CONSUMER] = consumer_s
         if first_chunk is not None:
             attributes[semconv.TIME_TO_FIRST_CHUNK] = first_chunk - call.started - consumer_before_first_s
-    _put_reply(attributes, call, reply)
+    put_reply(attributes, reply, call.request, call.endpoint, call.adapter, call.body)
     if call.response is not None:
         put_headers(attributes, call.response)
     failure: str | None = None
@@ -252,63 +261,6 @@ def finish(
         put_phases(attributes, call, ended, call.request.stream)
     times_ns = call.started_ns, call.started_ns + max(0, int((ended - call.started) * 1e9))
     tracing.deliver(call.standing, call.name, times_ns, call.attributes, attributes, failure)
-
-
-def _put_reply(attributes: dict[str, Any], call: OpenCall, reply: Reply) -> None:
-    if reply.model is not None:
-        attributes[semconv.RESPONSE_MODEL] = reply.model
-    if reply.id is not None:
-        attributes[semconv.RESPONSE_ID] = reply.id
-    if reply.finish_reasons:
-        attributes[semconv.FINISH_REASONS] = reply.finish_reasons
-    if reply.service_tier is not None:
-        attributes[semconv.SERVICE_TIER] = reply.service_tier
-    if reply.attributes:
-        attributes.update(reply.attributes)
-    if reply.background:
-        attributes[semconv.OUTCOME] = "background"
-    usage = reply.usage
-    if usage is not None:
-        if usage.input_tokens is None and usage.source == "estimated":
-            usage = with_counted_input(usage, call.body)
-        semconv.put_usage(attributes, usage)
-
-
-_HEADERS: dict[bytes, str | None] = {
-    b"x-request-id": semconv.REQUEST_ID,
-    b"request-id": semconv.REQUEST_ID,
-    b"apim-request-id": semconv.REQUEST_ID,
-    b"x-debug-trace-id": semconv.REQUEST_ID,
-    b"openai-processing-ms": semconv.SERVER_PROCESSING,
-    b"x-envoy-upstream-service-time": semconv.SERVER_PROCESSING,
-}
-_MAX_KNOWN_HEADERS = 1024
-
-
-def put_headers(attributes: dict[str, Any], response: Any) -> None:
-    """Request id, provider timing and remaining rate limits from the headers of an httpx or httpx2 *response*."""
-    for key, value in response.headers.raw:
-        name = _HEADERS[key] if key in _HEADERS else _learn_header(key)
-        if name is not None:
-            _put_header(attributes, name, value.decode("latin-1"))
-
-
-def _learn_header(key: bytes) -> str | None:
-    """The attribute that a header spelled *key* fills, remembered so that the next call only looks it up."""
-    lower = key.lower()
-    name = _HEADERS.get(lower)
-    if name is None and b"ratelimit-" in lower and b"remaining" in lower:
-        name = "tracewrap." + lower.decode("latin-1").removeprefix("x-").replace("-", "_")
-    if len(_HEADERS) < _MAX_KNOWN_HEADERS:
-        _HEADERS[key] = name
-    return name
-
-
-def _put_header(attributes: dict[str, Any], name: str, value: str) -> None:
-    if name is not semconv.SERVER_PROCESSING:
-        attributes[name] = value
-    elif value.replace(".", "", 1).isdigit():
-        attributes[name] = float(value) / 1000.0
 
 
 def describe(error: BaseException | None) -> tuple[str, str]:

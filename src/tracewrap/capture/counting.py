@@ -6,18 +6,17 @@ scripts outside Latin. Such usage is marked ``source="estimated"``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracewrap.records import TokenUsage
 
 _BYTES_PER_TOKEN = 4
-_PROMPT_FIELDS = ("messages", "prompt", "input", "instructions", "system", "message", "chat_history", "texts")
 
 
-def with_counted_input(usage: TokenUsage, body: Mapping[str, Any]) -> TokenUsage:
-    """*usage* with ``input_tokens`` counted from the text of the request *body*; unchanged when there is none."""
-    size = sum(_text_bytes(body[field]) for field in _PROMPT_FIELDS if field in body)
+def with_counted_input(usage: TokenUsage, body: Mapping[str, Any], prompt_fields: Sequence[str]) -> TokenUsage:
+    """*usage* with ``input_tokens`` counted from the text in *prompt_fields* of the request *body*; unchanged when there is none."""
+    size = sum(_text_bytes(body[field]) for field in prompt_fields if field in body)
     if not size:
         return usage
     return usage._replace(input_tokens=-(-size // _BYTES_PER_TOKEN), source="estimated")

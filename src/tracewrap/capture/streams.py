@@ -2,7 +2,10 @@
 
 An SDK stream iterates over its ``_iterator``; we put a reader round that iterator and hook ``close`` of the HTTP response, so
 that every end (exhausted, closed, broken, cancelled, abandoned) finishes the span exactly once. Per chunk: two clock
-reads and an append; what the chunks say is read once, at the end.
+reads and an append; what the chunks say is read once, at the end. Every few chunks those that carry text alone are let go.
+
+The consumer's time: while the server is still generating, a busy consumer delays nothing. A read that has to wait shows that the server
+was behind until then, so only the consumer's time since the last such read can have delayed the end; only that is taken off.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import _thread
 import os
 import weakref
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from time import perf_counter
@@ -19,7 +21,13 @@ from typing import Any
 from tracewrap.capture.call import OpenCall, finish, outcome_of
 from tracewrap.capture.state import drop
 from tracewrap.records import Outcome
-from tracewrap.vendors.adapter import KEPT_CHUNKS, Reply
+from tracewrap.vendors.adapter import Adapter, Reply
+
+WAITED_S = 0.001
+"""A read that takes longer had to wait for the server; parsing what is there takes a tenth of it."""
+_FOLDED_EVERY = 16
+_LAST_CHUNKS = 4
+_MAX_NOTABLE = 64
 
 _open: weakref.WeakSet[Reader] = weakref.WeakSet()
 """Readers whose stream may not have ended."""
@@ -51,9 +59,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class Reader:
-    """What a passing stream tells: first chunk, last chunks, count, times. Base of the sync and async readers.
+    """What a passing stream tells: first chunk, notable and last chunks, count, times. Base of the sync and async readers.
 
     ``left``: when the consumer was last handed control; time from there to its next read is the consumer's.
+    ``consumer``: that time, summed since the last read that had to wait.
     """
 
     __slots__ = (
@@ -68,6 +77,7 @@ class Reader:
         "iterator",
         "kept",
         "left",
+        "notable",
         "reading",
     )
 
@@ -76,7 +86,8 @@ class Reader:
         self.iterator = iterator
         self.hides = hides
         self.first: Any = None
-        self.kept: deque[Any] = deque(maxlen=KEPT_CHUNKS)
+        self.kept: list[Any] = []
+        self.notable: list[Any] = []
         self.count = 0
         self.first_at: float | None = None
         self.consumer = 0.0
@@ -108,7 +119,7 @@ class Reader:
         except Exception:
             drop("reading a stream's chunks")
             reply = Reply()
-        if outcome == "partial" and reply.finish_reasons:
+        if outcome == "partial" and (reply.finish_reasons or reply.outcome == "error"):
             outcome = "complete"  # the model had finished; only the end-of-stream mark was left unread
         finish(
             self.call,
@@ -123,7 +134,23 @@ class Reader:
 
     def reply(self) -> Reply:
         """What the chunks say."""
-        return self.call.adapter.read_stream(self.first, self.kept, self.count)
+        self.fold()
+        return self.call.adapter.read_stream(self.first, self.notable + self.kept, self.count)
+
+    def fold(self) -> None:
+        """Let go of the chunks that carry text alone, but the last ones; of endless notable ones keep the first and the last."""
+        older, self.kept = self.kept[:-_LAST_CHUNKS], self.kept[-_LAST_CHUNKS:]
+        is_notable = self.call.adapter.is_notable
+        self.notable += [chunk for chunk in older if is_notable(chunk)]
+        if len(self.notable) > _MAX_NOTABLE:
+            self.notable[8 : len(self.notable) - _MAX_NOTABLE + 8] = []
+
+    def shown(self, chunk: Any) -> bool:
+        """Whether the consumer is to see *chunk*: not if it exists only because usage was asked for."""
+        try:
+            return self.hides is None or not self.hides(chunk)
+        except Exception:
+            return not has_hidden_shape(self.call.adapter, chunk)
 
     def __del__(self) -> None:
         try:
@@ -173,20 +200,18 @@ class StreamReader(Reader):
                     self.stopped(entered, error)
                 raise
             self.reading = False
-            self.consumer += entered - self.left
-            self.left = perf_counter()
+            now = perf_counter()
+            self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
+            self.left = now
             if not self.count:
-                self.first, self.first_at, self.before_first = chunk, self.left, self.consumer
+                self.first, self.first_at, self.before_first = chunk, now, self.consumer
             self.count += 1
             self.kept.append(chunk)
-            if self.hides is None:
+            if len(self.kept) > _FOLDED_EVERY:
+                with suppress(Exception):
+                    self.fold()
+            if self.hides is None or self.shown(chunk):
                 return chunk
-            try:
-                if not self.hides(chunk):
-                    return chunk
-            except Exception:
-                if getattr(chunk, "choices", True) != []:
-                    return chunk
 
     def close(self) -> None:
         """As a generator's close."""
@@ -214,20 +239,18 @@ class AsyncStreamReader(Reader):
                     self.stopped(entered, error)
                 raise
             self.reading = False
-            self.consumer += entered - self.left
-            self.left = perf_counter()
+            now = perf_counter()
+            self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
+            self.left = now
             if not self.count:
-                self.first, self.first_at, self.before_first = chunk, self.left, self.consumer
+                self.first, self.first_at, self.before_first = chunk, now, self.consumer
             self.count += 1
             self.kept.append(chunk)
-            if self.hides is None:
+            if len(self.kept) > _FOLDED_EVERY:
+                with suppress(Exception):
+                    self.fold()
+            if self.hides is None or self.shown(chunk):
                 return chunk
-            try:
-                if not self.hides(chunk):
-                    return chunk
-            except Exception:
-                if getattr(chunk, "choices", True) != []:
-                    return chunk
 
     async def aclose(self) -> None:
         """As an async generator's aclose."""
@@ -269,11 +292,19 @@ def hook_close(response: Any, reader: Reader) -> None:
         response.close = closing
 
 
-def without_usage(iterator: Iterator[Any]) -> Iterator[Any]:
-    """*iterator* without the usage chunk that was asked for, when no reader could be put round it."""
-    return (chunk for chunk in iterator if getattr(chunk, "choices", True) != [])
+def has_hidden_shape(adapter: Adapter, chunk: Any) -> bool:
+    """Whether *chunk* looks like the one that exists only because usage was asked for, where the vendor's own test of it fails."""
+    if adapter.hidden_shape is None:
+        return False
+    name, value = adapter.hidden_shape
+    return bool(getattr(chunk, name, None) == value)
 
 
-def without_usage_async(iterator: AsyncIterator[Any]) -> AsyncIterator[Any]:
+def without_usage(adapter: Adapter, iterator: Iterator[Any]) -> Iterator[Any]:
     """*iterator* without the usage chunk that was asked for, when no reader could be put round it."""
-    return (chunk async for chunk in iterator if getattr(chunk, "choices", True) != [])
+    return (chunk for chunk in iterator if not has_hidden_shape(adapter, chunk))
+
+
+def without_usage_async(adapter: Adapter, iterator: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """*iterator* without the usage chunk that was asked for, when no reader could be put round it."""
+    return (chunk async for chunk in iterator if not has_hidden_shape(adapter, chunk))

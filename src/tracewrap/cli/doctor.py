@@ -16,8 +16,6 @@ from urllib.parse import urlsplit
 from tracewrap.cli import doctor_checks
 from tracewrap.sinks.otlp_target import target
 
-OLDEST = {"openai": (2,), "anthropic": (0, 100), "cohere": (5,)}
-"""First release of each SDK's previous major that is tested."""
 APART = ("opentelemetry-instrumentation-anthropic",)
 """Instrumentors that do not make their span current, so that it cannot be found from within the call."""
 _MARKS = {"ok": "+", "note": " ", "warn": "!", "fail": "x"}
@@ -96,8 +94,8 @@ def _vendors() -> Iterator[Finding]:
             yield Finding(package, "fail", f"{version}: not recorded, none of its seams was found")
         elif missing:
             yield Finding(package, "warn", f"{version}: recorded, except {', '.join(missing)}")
-        elif numbers < OLDEST.get(package, ()):
-            oldest = ".".join(map(str, OLDEST[package]))
+        elif numbers < adapter.oldest:
+            oldest = ".".join(map(str, adapter.oldest))
             yield Finding(package, "warn", f"{version}: recorded, but older than the tested {oldest}")
         else:
             yield Finding(package, "ok", f"{version}: recorded at {len(adapter.seams)} seams")
@@ -122,9 +120,12 @@ def _http() -> Iterator[Finding]:
 
 def _others() -> Iterator[Finding]:
     """Other instrumentors of the same SDKs, and Anthropic's own spans."""
+    from tracewrap.vendors import adapters
+
+    vendors = [adapter.provider for adapter in adapters()]
     disabled = {name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
     for entry in metadata.entry_points(group="opentelemetry_instrumentor"):
-        if entry.name.startswith("tracewrap") or not any(name in entry.name for name in OLDEST):
+        if entry.name.startswith("tracewrap") or not any(name in entry.name for name in vendors):
             continue
         package = entry.dist.name if entry.dist is not None else entry.value
         if {entry.name, "*"} & disabled:

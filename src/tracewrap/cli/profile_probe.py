@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 from tracewrap.errors import ConfigurationError, missing_extra
 
 if TYPE_CHECKING:
-    from tracewrap.profiler.probe.budget import TokenPrice
+    from tracewrap.profiler.probe.budget import CallPrice
     from tracewrap.profiler.probe.calling import Probe
     from tracewrap.profiler.probe.probe import Expected, Probed, ProbePlan
     from tracewrap.profiler.sample_file import SampleFile
-
-_CLIENTS = {"openai": "OpenAI", "anthropic": "Anthropic", "cohere": "ClientV2"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument(
-        "--client", choices=tuple(_CLIENTS), default="openai", help="SDK to call with (default %(default)s)"
+        "--client", choices=tuple(_clients()), default="openai", help="SDK to call with (default %(default)s)"
     )
     parser.add_argument("--model", required=True, help="the model's name at the provider")
     parser.add_argument(
@@ -106,12 +104,13 @@ def _client(args: argparse.Namespace) -> Any:
     """A client of the SDK asked for, with the key its environment variable holds."""
     import importlib
 
+    target, _, name = _clients()[args.client].partition(":")
     try:
-        module = importlib.import_module(args.client)
+        module = importlib.import_module(target)
     except ImportError:
         raise missing_extra(f"profile probe --client {args.client}", args.client) from None
     try:
-        return getattr(module, _CLIENTS[args.client])(**({"base_url": args.base_url} if args.base_url else {}))
+        return getattr(module, name)(**({"base_url": args.base_url} if args.base_url else {}))
     except Exception as error:  # noqa: BLE001 - each SDK raises its own for a key that is missing
         raise ConfigurationError(f"{args.client} client cannot be made: {' '.join(str(error).split())[:160]}") from None
 
@@ -132,7 +131,7 @@ def _plan(args: argparse.Namespace, probe: Probe) -> ProbePlan:
     )
 
 
-def _price(args: argparse.Namespace, provider: str) -> TokenPrice | None:
+def _price(args: argparse.Namespace, provider: str) -> CallPrice | None:
     from tracewrap.profiler.probe.budget import TokenPrice, list_price
 
     if args.usd_per_mtok_in is not None:
@@ -140,7 +139,14 @@ def _price(args: argparse.Namespace, provider: str) -> TokenPrice | None:
     return None if args.base_url else list_price(args.model, provider)
 
 
-def _agreed(args: argparse.Namespace, plan: ProbePlan, expected: Expected, price: TokenPrice | None) -> bool:
+def _clients() -> dict[str, str]:
+    """Vendor -> ``module:Class`` of the client that probes are made with."""
+    from tracewrap.vendors import adapters
+
+    return {adapter.provider: adapter.probe_client for adapter in adapters() if adapter.probe_client}
+
+
+def _agreed(args: argparse.Namespace, plan: ProbePlan, expected: Expected, price: CallPrice | None) -> bool:
     """Show what is to come and ask, unless told not to."""
     cost = (
         "price unknown"
@@ -169,7 +175,7 @@ def _show(text: str) -> None:
     print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _finish(args: argparse.Namespace, plan: ProbePlan, file: SampleFile, done: Probed, price: TokenPrice | None) -> int:
+def _finish(args: argparse.Namespace, plan: ProbePlan, file: SampleFile, done: Probed, price: CallPrice | None) -> int:
     from tracewrap.profiler.probe.api_profile import api_profile
     from tracewrap.runtime.files import save_profile
 

@@ -6,12 +6,15 @@ tokens, or an unknown price: no cost, never a guess.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 from tracewrap import semconv
-from tracewrap.prices.book import ListPrice, PriceBook
+from tracewrap.prices.book import PriceBook
+from tracewrap.prices.rates import ListPrice, Purchase
+from tracewrap.prices.terms import tokens_usd
 from tracewrap.records import DAY_NS
+from tracewrap.vendors.providers import priced_as_asked
 
 _MAX_KNOWN = 4096
 
@@ -28,7 +31,7 @@ class Pricer:
 
     def __init__(self, book: PriceBook) -> None:
         self._book = book
-        self._known: dict[tuple[Any, ...], ListPrice] = {}
+        self._known: dict[tuple[Purchase, int], ListPrice] = {}
 
     def cost(self, attributes: Mapping[str, Any], start_ns: int) -> ListCost | None:
         """The list cost of a call whose span began at *start_ns* (Unix time) with these *attributes*; None: unknown.
@@ -36,50 +39,62 @@ class Pricer:
         ``gen_ai.usage.*`` hold the billed counts, also where the model processed others.
         """
         read = attributes.get
-        first, second = read(semconv.INPUT_TOKENS), read(semconv.OUTPUT_TOKENS)
-        if first is None or (second is None and read(semconv.OPERATION) in semconv.GENERATION_OPERATIONS):
+        inputs, outputs = _count(read(semconv.INPUT_TOKENS)), _count(read(semconv.OUTPUT_TOKENS))
+        operation = read(semconv.OPERATION)
+        if inputs is None or (outputs is None and operation in semconv.GENERATION_OPERATIONS):
             return None
-        tier = read(semconv.SERVICE_TIER) or read(semconv.OPENAI_SERVICE_TIER)
-        models = (read(semconv.RESPONSE_MODEL), read(semconv.REQUEST_MODEL))
-        price = self._price(read(semconv.PROVIDER, ""), models, tier, start_ns)
-        for rate in price.rates:
-            if rate.from_ns <= start_ns < rate.until_ns and rate.above < first <= rate.upto:
-                return ListCost(rate.usd_request + _tokens_usd(rate.usd, first, second or 0, attributes), price.source)
-        return None
+        purchase = purchase_of(
+            read(semconv.PROVIDER) or read(semconv.PROVIDER_OLD) or "",
+            read(semconv.REQUEST_MODEL),
+            read(semconv.RESPONSE_MODEL),
+            read(semconv.SERVICE_TIER) or read(semconv.OPENAI_SERVICE_TIER),
+            read(semconv.SPEED),
+            read(semconv.REGION),
+        )
+        price = self._price(purchase, start_ns)
+        rate = price.rate_at(start_ns, inputs)
+        if rate is None:
+            return None
+        usd = tokens_usd(rate.usd, lambda name: _detail(read, name), inputs, outputs or 0)
+        return None if usd is None else ListCost(rate.usd_request + usd, price.source)
 
-    def _price(self, provider: str, models: tuple[str | None, ...], tier: str | None, start_ns: int) -> ListPrice:
+    def _price(self, purchase: Purchase, start_ns: int) -> ListPrice:
         day = start_ns // DAY_NS
-        key = (provider, models, tier, day)
+        key = (purchase, day)
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            names = [name for name in models if name]
-            found = self._book.find(provider, names, tier, day * DAY_NS, (day + 1) * DAY_NS)
+            found = self._book.find(purchase, day * DAY_NS, (day + 1) * DAY_NS)
             self._known[key] = found
         return found
 
 
-_PARTS = (
-    ("cached", semconv.CACHE_READ),
-    ("cache_write", semconv.CACHE_WRITE),
-    ("audio_input", semconv.AUDIO_INPUT),
-    ("image_input", semconv.IMAGE_INPUT),
-    ("reasoning", semconv.REASONING),
-    ("audio_output", semconv.AUDIO_OUTPUT),
-)
-_INPUT_PARTS = 4
+def purchase_of(
+    provider: str,
+    request_model: str | None,
+    response_model: str | None,
+    tier: str | None,
+    speed: str | None,
+    region: str | None,
+) -> Purchase:
+    """What the price of a call depends on: of its two names of the model, the one that prices go by at *provider* first."""
+    names = (request_model, response_model) if priced_as_asked(provider) else (response_model, request_model)
+    models = tuple(dict.fromkeys(name for name in names if name))
+    return Purchase(provider, models, tier or None, speed or None, region or None)
 
 
-def _tokens_usd(usd: Mapping[str, float], first: int, second: int, attributes: Mapping[str, Any]) -> float:
-    """Dollars of *first* input and *second* output tokens, of which some are of a special kind."""
-    total, special = 0.0, [0, 0]
-    for index, (kind, name) in enumerate(_PARTS):
-        count = attributes.get(name)
-        if count:
-            total += usd[kind] * count
-            special[index >= _INPUT_PARTS] += count
-    return total + usd["input"] * max(0, first - special[0]) + usd["output"] * max(0, second - special[1])
+_FIELDS = {field.name: field for field in semconv.DETAILS}
+
+
+def _detail(read: Callable[[str], Any], name: str) -> int | None:
+    """The count of ``TokenUsage``'s field *name* in a span's attributes, older names included."""
+    field = _FIELDS[name]
+    return next((n for key in (field.attribute, *field.older) if (n := _count(read(key))) is not None), None)
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def put_list_cost(attributes: MutableMapping[str, Any], pricer: Pricer, start_ns: int) -> None:

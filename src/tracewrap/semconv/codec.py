@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 from tracewrap.records import Call, Estimate, JoinedCall, Outcome, TokenUsage, UsageSource
 from tracewrap.semconv.names import (
-    ACCEPTED_PREDICTION,
     ATTEMPTS,
-    AUDIO_INPUT,
-    AUDIO_OUTPUT,
-    CACHE_READ,
-    CACHE_WRITE,
-    CACHE_WRITE_OLD,
     CLIENT_LAG,
     CLIENT_LAG_KIND,
     CLIENT_POOL,
@@ -27,7 +21,6 @@ from tracewrap.semconv.names import (
     ERROR_TYPE,
     EXTRAPOLATED,
     FINISH_REASONS,
-    IMAGE_INPUT,
     INPUT_TOKENS,
     JOIN_STATUS,
     NETWORK,
@@ -43,9 +36,9 @@ from tracewrap.semconv.names import (
     PROMPT_CACHED,
     PROVENANCE,
     PROVIDER,
-    REASONING,
+    PROVIDER_OLD,
     REFERENCE_STACK,
-    REJECTED_PREDICTION,
+    REGION,
     REQUEST_ID,
     REQUEST_MODEL,
     REQUEST_STREAM,
@@ -62,28 +55,31 @@ from tracewrap.semconv.names import (
     SERVICE_NAME,
     SERVICE_TIER,
     SERVING_RATIO,
+    SPEED,
     TIME_TO_FIRST_CHUNK,
     USAGE_SOURCE,
 )
 from tracewrap.semconv.sampling import sampling_of
+from tracewrap.semconv.token_fields import DETAIL_ATTRIBUTES, DETAILS, TokenField
 
-_USAGE_NAMES: tuple[tuple[str, str], ...] = (
-    ("cached_input_tokens", CACHE_READ),
-    ("cache_write_input_tokens", CACHE_WRITE),
-    ("reasoning_output_tokens", REASONING),
-    ("audio_input_tokens", AUDIO_INPUT),
-    ("audio_output_tokens", AUDIO_OUTPUT),
-    ("image_input_tokens", IMAGE_INPUT),
-    ("accepted_prediction_output_tokens", ACCEPTED_PREDICTION),
-    ("rejected_prediction_output_tokens", REJECTED_PREDICTION),
-)
 READ_NAMES = frozenset(
     {
-        *(name for _, name in _USAGE_NAMES),
+        *(name for field in DETAILS for name in (field.attribute, *field.older)),
         *(OPERATION, PROVIDER, REQUEST_MODEL, REQUEST_STREAM, RESPONSE_MODEL, RESPONSE_ID, FINISH_REASONS),
-        *(TIME_TO_FIRST_CHUNK, INPUT_TOKENS, OUTPUT_TOKENS, CACHE_WRITE_OLD, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE),
+        *(TIME_TO_FIRST_CHUNK, INPUT_TOKENS, OUTPUT_TOKENS, SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE),
         *(RUNTIME_RAW, CONSUMER, ATTEMPTS, RETRY, OUTCOME, USAGE_SOURCE, PROCESSED_INPUT, PROCESSED_OUTPUT, REQUEST_ID),
-        *(SERVICE_TIER, SERVER_PROCESSING, SERVICE_NAME, CLIENT_POOL, CLIENT_SDK, CLIENT_LAG, CLIENT_LAG_KIND, NETWORK),
+        *(
+            SERVICE_TIER,
+            SPEED,
+            REGION,
+            SERVER_PROCESSING,
+            SERVICE_NAME,
+            CLIENT_POOL,
+            CLIENT_SDK,
+            CLIENT_LAG,
+            CLIENT_LAG_KIND,
+            NETWORK,
+        ),
         NETWORK_TRANSIT,
         SAMPLED,
     }
@@ -105,22 +101,9 @@ def put_usage(attributes: dict[str, Any], usage: TokenUsage) -> None:
             attributes[INPUT_TOKENS] = usage.input_tokens
         if usage.output_tokens is not None:
             attributes[OUTPUT_TOKENS] = usage.output_tokens
-    if usage.cached_input_tokens is not None:
-        attributes[CACHE_READ] = usage.cached_input_tokens
-    if usage.reasoning_output_tokens is not None:
-        attributes[REASONING] = usage.reasoning_output_tokens
-    if usage.cache_write_input_tokens is not None:
-        attributes[CACHE_WRITE] = usage.cache_write_input_tokens
-    if usage.audio_input_tokens is not None:
-        attributes[AUDIO_INPUT] = usage.audio_input_tokens
-    if usage.audio_output_tokens is not None:
-        attributes[AUDIO_OUTPUT] = usage.audio_output_tokens
-    if usage.image_input_tokens is not None:
-        attributes[IMAGE_INPUT] = usage.image_input_tokens
-    if usage.accepted_prediction_output_tokens is not None:
-        attributes[ACCEPTED_PREDICTION] = usage.accepted_prediction_output_tokens
-    if usage.rejected_prediction_output_tokens is not None:
-        attributes[REJECTED_PREDICTION] = usage.rejected_prediction_output_tokens
+    for name, count in zip(DETAIL_ATTRIBUTES, usage[2:-3], strict=True):
+        if count is not None:
+            attributes[name] = count
     attributes[USAGE_SOURCE] = usage.source
 
 
@@ -146,6 +129,8 @@ def call_attributes(call: Call) -> dict[str, Any]:
     _put(attributes, RESPONSE_ID, call.response_id)
     _put(attributes, REQUEST_ID, call.request_id)
     _put(attributes, SERVICE_TIER, call.service_tier)
+    _put(attributes, SPEED, call.speed)
+    _put(attributes, REGION, call.region)
     _put(attributes, SERVER_PROCESSING, call.server_processing_s)
     _put(attributes, CLIENT_POOL, call.client_pool_s)
     _put(attributes, CLIENT_SDK, call.client_sdk_s)
@@ -180,7 +165,7 @@ def call_from_attributes(
     resource attributes to keep for grouping; span attributes that no field holds are added as text,
     unless ``keep_tags`` is False.
     """
-    operation, provider = attributes.get(OPERATION), attributes.get(PROVIDER) or attributes.get("gen_ai.system")
+    operation, provider = attributes.get(OPERATION), attributes.get(PROVIDER) or attributes.get(PROVIDER_OLD)
     if not isinstance(operation, str) or not isinstance(provider, str):
         return None
     raw = _float(attributes.get(RUNTIME_RAW))
@@ -221,6 +206,8 @@ def call_from_attributes(
         response_id=_text(attributes.get(RESPONSE_ID)),
         request_id=_text(attributes.get(REQUEST_ID)),
         service_tier=_text(attributes.get(SERVICE_TIER) or attributes.get(OPENAI_SERVICE_TIER)),
+        speed=_text(attributes.get(SPEED)),
+        region=_text(attributes.get(REGION)),
         finish_reasons=(finish,) if isinstance(finish, str) else tuple(str(reason) for reason in finish),
         server_processing_s=_float(attributes.get(SERVER_PROCESSING)),
         client_pool_s=_float(attributes.get(CLIENT_POOL)),
@@ -311,18 +298,18 @@ def _usage(attributes: Mapping[str, Any]) -> TokenUsage | None:
     return TokenUsage(
         input_tokens=_int(processed_in if separate else first),
         output_tokens=_int(processed_out if separate else second),
-        cached_input_tokens=_int(read(CACHE_READ)),
-        cache_write_input_tokens=_int(read(CACHE_WRITE) if CACHE_WRITE in attributes else read(CACHE_WRITE_OLD)),
-        reasoning_output_tokens=_int(read(REASONING)),
-        audio_input_tokens=_int(read(AUDIO_INPUT)),
-        audio_output_tokens=_int(read(AUDIO_OUTPUT)),
-        image_input_tokens=_int(read(IMAGE_INPUT)),
-        accepted_prediction_output_tokens=_int(read(ACCEPTED_PREDICTION)),
-        rejected_prediction_output_tokens=_int(read(REJECTED_PREDICTION)),
+        **{field.name: _detail(read, field) for field in DETAILS},
         billed_input_tokens=_int(first) if separate else None,
         billed_output_tokens=_int(second) if separate else None,
         source=cast(UsageSource, source) if source in ("reported", "estimated") else "reported",
     )
+
+
+def _detail(read: Callable[[str], Any], field: TokenField) -> int | None:
+    value = read(field.attribute)
+    for name in field.older if value is None else ():
+        value = read(name) if value is None else value
+    return _int(value)
 
 
 def _text(value: Any) -> str | None:
@@ -330,11 +317,14 @@ def _text(value: Any) -> str | None:
 
 
 def _int(value: Any) -> int | None:
-    """A whole number of any spelling (ClickHouse and OTLP-JSON keep them as text); None otherwise."""
-    if value is None or type(value) is int:
-        return value
+    """A count of any spelling (ClickHouse and OTLP-JSON keep them as text); None for what is none: below 0, broken, 2^63 or more."""
+    if type(value) is int:
+        return value if 0 <= value < _INT_LIMIT else None
     number = _float(value)
-    return int(number) if number is not None and number == int(number) else None
+    return int(number) if number is not None and number == int(number) and 0 <= number < _INT_LIMIT else None
+
+
+_INT_LIMIT = 1 << 63
 
 
 def _float(value: Any) -> float | None:

@@ -20,8 +20,7 @@ PAIRS_MAP = """CREATE OR REPLACE MACRO pairs_map(e) AS coalesce(TRY(map_from_ent
 """A macro that ``calls_select`` needs: a map of pairs; the slow path is for the rare span that names a key twice (the first one counts)."""
 
 
-_SYSTEM = "gen_ai.system"
-_LOOKED_UP = sorted({*names.READ_NAMES, _SYSTEM, names.OPENAI_SERVICE_TIER})
+_LOOKED_UP = sorted({*names.READ_NAMES, names.PROVIDER_OLD, names.OPENAI_SERVICE_TIER})
 
 
 def _get(name: str) -> str:
@@ -45,7 +44,7 @@ def _float(name: str) -> str:
 def _int(name: str) -> str:
     text = f"{_get(name)}"
     number = f"TRY_CAST({text} AS DOUBLE)"
-    whole = f"{number} = floor({number}) AND abs({number}) < 9e18"
+    whole = f"{number} = floor({number}) AND {number} >= 0 AND {number} < 9.2e18"
     return f"CASE WHEN {whole} THEN coalesce(TRY_CAST({text} AS BIGINT), TRY_CAST({number} AS BIGINT)) END"
 
 
@@ -84,14 +83,7 @@ def expressions() -> Mapping[str, str]:
         "stream": f"coalesce({_get(names.REQUEST_STREAM)} = 'true', false)",
         "input_tokens": f"CASE WHEN {split} THEN {processed_first} ELSE {first} END",
         "output_tokens": f"CASE WHEN {split} THEN {processed_second} ELSE {second} END",
-        "cached_input_tokens": detail(names.CACHE_READ),
-        "cache_write_input_tokens": detail(names.CACHE_WRITE, names.CACHE_WRITE_OLD),
-        "reasoning_output_tokens": detail(names.REASONING),
-        "audio_input_tokens": detail(names.AUDIO_INPUT),
-        "audio_output_tokens": detail(names.AUDIO_OUTPUT),
-        "image_input_tokens": detail(names.IMAGE_INPUT),
-        "accepted_prediction_output_tokens": detail(names.ACCEPTED_PREDICTION),
-        "rejected_prediction_output_tokens": detail(names.REJECTED_PREDICTION),
+        **{field.name: detail(field.attribute, *field.older) for field in names.DETAILS},
         "billed_input_tokens": f"CASE WHEN {split} THEN {first} END",
         "billed_output_tokens": f"CASE WHEN {split} THEN {second} END",
         "usage_source": f"CASE WHEN {known} THEN CASE WHEN {source} = 'estimated' THEN 'estimated' ELSE 'reported' END END",
@@ -105,6 +97,8 @@ def expressions() -> Mapping[str, str]:
         "response_id": _text(names.RESPONSE_ID),
         "request_id": _text(names.REQUEST_ID),
         "service_tier": f"coalesce({_text(names.SERVICE_TIER)}, {_text(names.OPENAI_SERVICE_TIER)})",
+        "speed": _text(names.SPEED),
+        "region": _text(names.REGION),
         "finish_reasons": _array(names.FINISH_REASONS),
         "server_processing_s": _float(names.SERVER_PROCESSING),
         "client_pool_s": _float(names.CLIENT_POOL),
@@ -140,7 +134,7 @@ def _tags() -> str:
 
 def provider_name() -> str:
     """The provider of a span, old attribute name included."""
-    return f"coalesce({_text(names.PROVIDER)}, {_text(_SYSTEM)})"
+    return f"coalesce({_text(names.PROVIDER)}, {_text(names.PROVIDER_OLD)})"
 
 
 def calls_select(spans: str, columns: Mapping[str, str], extra: Mapping[str, str] | None = None) -> str:

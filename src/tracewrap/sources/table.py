@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tracewrap.errors import missing_extra
 from tracewrap.records import Call, TokenUsage
+from tracewrap.semconv import USAGE_COLUMNS
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,18 +28,7 @@ CALL_COLUMNS: Mapping[str, str] = {
     "server_address": "VARCHAR",
     "server_port": "INTEGER",
     "stream": "BOOLEAN",
-    "input_tokens": "BIGINT",
-    "output_tokens": "BIGINT",
-    "cached_input_tokens": "BIGINT",
-    "cache_write_input_tokens": "BIGINT",
-    "reasoning_output_tokens": "BIGINT",
-    "audio_input_tokens": "BIGINT",
-    "audio_output_tokens": "BIGINT",
-    "image_input_tokens": "BIGINT",
-    "accepted_prediction_output_tokens": "BIGINT",
-    "rejected_prediction_output_tokens": "BIGINT",
-    "billed_input_tokens": "BIGINT",
-    "billed_output_tokens": "BIGINT",
+    **dict.fromkeys(USAGE_COLUMNS, "BIGINT"),
     "usage_source": "VARCHAR",
     "raw_runtime_s": "DOUBLE",
     "time_to_first_chunk_s": "DOUBLE",
@@ -50,6 +40,8 @@ CALL_COLUMNS: Mapping[str, str] = {
     "response_id": "VARCHAR",
     "request_id": "VARCHAR",
     "service_tier": "VARCHAR",
+    "speed": "VARCHAR",
+    "region": "VARCHAR",
     "finish_reasons": "VARCHAR[]",
     "server_processing_s": "DOUBLE",
     "client_pool_s": "DOUBLE",
@@ -64,7 +56,6 @@ CALL_COLUMNS: Mapping[str, str] = {
 }
 """The calls table: ``Call``'s fields, ``usage`` flattened (all NULL, ``usage_source`` too, when there is none)."""
 
-USAGE_COLUMNS = tuple(name for name in CALL_COLUMNS if name.endswith("_tokens"))
 EVER = (-(2**62), 2**62)
 """The period (start, end) in nanoseconds that holds every call."""
 

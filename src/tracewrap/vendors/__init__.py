@@ -6,6 +6,7 @@ import importlib
 import logging
 import pkgutil
 from functools import cache
+from typing import Any
 
 from tracewrap.vendors.adapter import Adapter
 
@@ -15,6 +16,11 @@ def adapters() -> tuple[Adapter, ...]:
     """The adapters of all vendor files, in file order. A file that cannot be loaded is left out and logged: the others still work."""
     names = sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
     return tuple(adapter for name in names if (adapter := _load(name)) is not None)
+
+
+def merged(name: str) -> dict[Any, Any]:
+    """The mapping *name* of all adapters as one."""
+    return {key: value for adapter in adapters() for key, value in getattr(adapter, name).items()}
 
 
 def _load(name: str) -> Adapter | None:

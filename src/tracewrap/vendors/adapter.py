@@ -8,6 +8,7 @@ Request and Reply are made once a call on the hot path: named tuples, a third of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -20,6 +21,13 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 def _nothing() -> Mapping[str, Any]:
     return NOTHING
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+_MARKS = re.compile(rb'"(?:usage|error|finish_reason|stop_reason)"\s*:\s*[{"]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +63,16 @@ class Request(NamedTuple):
     stream: bool = False
     attributes: Mapping[str, Any] = NOTHING
     asks_usage: Mapping[str, Any] | None = None
+    region: str | None = None
+    """Where the caller wants it run, as far as path or model name tell."""
 
 
 class Reply(NamedTuple):
-    """What came back. ``usage`` None: the vendor did not say and nothing could be counted.
+    """What came back: every value has passed ``vendors.checks``. ``usage`` None: the vendor did not say and nothing could be counted.
 
     ``background``: the call was only queued (background responses, batches): its runtime is not a model's.
+    ``outcome``, ``error_type``: what the answer itself says of how the call ended: a failure told in a 200, a stream without its
+    end; None: nothing, so as it ended for the reader.
     """
 
     model: str | None = None
@@ -70,6 +82,10 @@ class Reply(NamedTuple):
     service_tier: str | None = None
     attributes: Mapping[str, Any] = NOTHING
     background: bool = False
+    outcome: Outcome | None = None
+    error_type: str | None = None
+    speed: str | None = None
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +94,10 @@ class Adapter:
 
     ``read_request(path, body)``       URL path and JSON body -> Request, or None: not an inference call.
     ``read_response(response)``        SDK object or parsed JSON -> Reply.
-    ``read_stream(first, last, n)``    first chunk, the last chunks (oldest first, at most ``KEPT_CHUNKS``) and the number of chunks
-                                       seen, of a stream that ended in any way -> Reply. Usage that the vendor did not send is
+    ``read_stream(first, last, n)``    first chunk, the chunks kept (oldest first: every notable one, and the last few) and the number of
+                                       chunks seen, of a stream that ended in any way -> Reply. Usage that the vendor did not send is
                                        counted from n and marked ``source="estimated"``.
+    ``is_notable(chunk)``              whether a chunk says more than generated text: usage, an end, an error, names.
     ``hides_chunk(chunk)``             whether a chunk exists only because ``asks_usage`` was added: the consumer never sees it.
     ``probe_request(model, prompt, output_tokens, stream)``  arguments of a call that yields exactly so many output tokens.
     ``provider``: default ``gen_ai.provider.name``; ``hosts``: host suffix -> provider name, for this wire format.
@@ -92,7 +109,14 @@ class Adapter:
     read_response: Callable[[Any], Reply]
     read_stream: Callable[[Any, Sequence[Any], int], Reply]
     probe_request: Callable[[str, str, int, bool], dict[str, Any]]
+    is_notable: Callable[[Any], bool] = _always
+    marks: re.Pattern[bytes] = _MARKS
+    """What the bytes of a notable event hold; an event that holds it need not be notable."""
+    end_marks: frozenset[bytes] = frozenset({b"[DONE]"})
+    """Data of an event that is no chunk and says that the stream is whole."""
     hides_chunk: Callable[[Any], bool] | None = None
+    hidden_shape: tuple[str, Any] | None = None
+    """(field, value) of the chunk that ``hides_chunk`` hides, where that function itself fails."""
     providers_by_class: Mapping[str, str] = field(default_factory=_nothing)
     """SDK class name -> provider name (``AzureOpenAI`` -> ``azure.ai.openai``)."""
     endpoints: tuple[str, ...] = ()
@@ -109,11 +133,45 @@ class Adapter:
     """A result line of one of the vendor's batches -> what came back, how it ended, error type; None: not a result."""
     unrecorded: str = ""
     """What the SDK can do and we never record, by name; logged once when its clients are wrapped or instrumented."""
+    line_readers: frozenset[str] = frozenset()
+    """Classes of the SDK that read result lines."""
     errors_by_status: Mapping[int, str] = field(default_factory=dict)
     """HTTP status -> name of the exception the SDK raises for it, where the seam sees the status but not the exception."""
+    headers: Mapping[str, Literal["request_id", "processing_ms"]] = field(default_factory=_nothing)
+    """Response header, in small letters -> what it says."""
+    prompt_fields: tuple[str, ...] = ()
+    """Body fields that hold what the model is asked: their text is counted where nobody reports it."""
+    marker_fields: tuple[str, ...] = ()
+    """Body fields of which an inference request has one; () : ``prompt_fields``."""
+    batch_fields: tuple[str, ...] = ()
+    """Body fields that hold the items of a request that is part of a ``batched`` call."""
+    models_in_path: tuple[str, ...] = ()
+    """Parts of a URL path that name the model, so that the body need not."""
+    modelless_endpoints: tuple[str, ...] = ()
+    """Endpoints at which neither path nor body need name a model."""
+    region_of: Callable[[Any], str | None] | None = None
+    """Client of the SDK -> the region it was made for, where that is part of the price."""
+    hosts: Mapping[str, str] = field(default_factory=_nothing)
+    """Host or parent domain -> ``gen_ai.provider.name``, of all who speak this wire format; OpenTelemetry's value where it has one."""
+    stream_usage: frozenset[str] = frozenset()
+    """Providers known to accept ``asks_usage``."""
+    price_ids: Mapping[str, str] = field(default_factory=_nothing)
+    """Provider -> its id in the price list, where the two differ."""
+    region_prices: Mapping[str, Mapping[str, float]] = field(default_factory=_nothing)
+    """Provider -> region -> how many times the listed price it costs there; a region that is not named has no known price.
 
-
-KEPT_CHUNKS = 4
+    Providers that are not named cost the same everywhere, or their price list tells regions apart by the model's name.
+    """
+    priced_as_asked: frozenset[str] = frozenset()
+    """Providers whose answers name the model less exactly than what was asked for."""
+    oldest: tuple[int, ...] = ()
+    """First release of the SDK's previous major that is tested."""
+    probe_client: str = ""
+    """``module:Class`` of the synchronous client that probes call, made without arguments or with ``base_url``."""
+    probe_methods: tuple[str, str] = ("", "")
+    """Dotted methods of that client that ``probe_request`` makes arguments for: plain and streamed."""
+    probe_arguments: Mapping[str, Any] = field(default_factory=_nothing)
+    """Further arguments of those methods: no retries, where ``with_options(max_retries=0)`` does not exist."""
 
 
 def fields(thing: Any) -> Mapping[str, Any]:

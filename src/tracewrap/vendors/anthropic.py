@@ -7,19 +7,21 @@ count, ``message_delta`` a cumulative one that replaces it and may repeat the ot
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracewrap.records import Outcome, TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
+from tracewrap.vendors.checks import count, text
 
+_MARKS = re.compile(rb'"type"\s*:\s*"(?:message_start|message_delta|message_stop|error)"')
 _REQUEST_ATTRIBUTES = (
     ("temperature", "gen_ai.request.temperature", float),
     ("top_p", "gen_ai.request.top_p", float),
     ("top_k", "gen_ai.request.top_k", int),
     ("max_tokens", "gen_ai.request.max_tokens", int),
 )
-_COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
 def read_request(path: str, body: Mapping[str, Any]) -> Request | None:
@@ -33,18 +35,36 @@ def read_request(path: str, body: Mapping[str, Any]) -> Request | None:
         model = model or named[0]
         stream = stream or named[1]
     attributes: dict[str, Any] = {}
-    for field, name, kind in _REQUEST_ATTRIBUTES:
+    for field, attribute, kind in _REQUEST_ATTRIBUTES:
         if field in body:
             value = body[field]
             if type(value) is kind or (kind is float and type(value) is int):
-                attributes[name] = kind(value)
+                attributes[attribute] = kind(value)
     stops = body.get("stop_sequences")
     if isinstance(stops, list | tuple) and stops:
         attributes["gen_ai.request.stop_sequences"] = tuple(map(str, stops))
     effort = get(body.get("output_config"), "effort")
     if isinstance(effort, str):
         attributes["gen_ai.request.reasoning.level"] = effort
-    return Request("chat", model if isinstance(model, str) else None, stream, attributes or NOTHING)
+    name = text(model)
+    return Request("chat", name, stream, attributes or NOTHING, region=_asked_region(bare, name))
+
+
+_BEDROCK_REGION = re.compile(r"(?:^|[/:])(global|us-gov|us|eu|apac|jp|au)\.anthropic\.")
+
+
+def _asked_region(path: str, model: str | None) -> str | None:
+    """Where the caller wants it run: the prefix of a Bedrock model, the location in a Vertex path."""
+    if model is not None and "anthropic." in model and (match := _BEDROCK_REGION.search(model)):
+        return match.group(1)
+    _, found, rest = path.partition("/locations/")
+    return text(rest.partition("/")[0]) if found else None
+
+
+def region_of(client: Any) -> str | None:
+    """The location that a Vertex client was made for."""
+    names = {cls.__name__ for cls in type(client).__mro__}
+    return text(getattr(client, "region", None)) if names & {"AnthropicVertex", "AsyncAnthropicVertex"} else None
 
 
 def _model_in_path(path: str) -> tuple[str, bool] | None:
@@ -60,33 +80,110 @@ def _model_in_path(path: str) -> tuple[str, bool] | None:
 
 
 def read_usage(usage: Any) -> TokenUsage | None:
-    """Anthropic's usage object, or a mapping of the counts gathered from a stream."""
+    """Anthropic's usage object, or a mapping of the counts gathered from a stream.
+
+    The top level leaves out what was done on the way to the answer: compactions (added here: same model) and a second model's advice
+    (another model, so charged at a price that is not this one's).
+    """
     counts = fields(usage)
-    first, second = counts.get("input_tokens"), counts.get("output_tokens")
-    if first is None and second is None:
+    if counts.get("input_tokens") is None and counts.get("output_tokens") is None:
         return None
-    written, read = counts.get("cache_creation_input_tokens"), counts.get("cache_read_input_tokens")
+    iterations = counts.get("iterations")
+    first = _counted(counts)
+    others = 0
+    for one in iterations if isinstance(iterations, list | tuple) else ():
+        kind = get(one, "type")
+        if kind == "compaction":
+            first = _added(first, _counted(fields(one)))
+        others += kind == "advisor_message"
+    others += _is_mixed(first, iterations)
+    tools = counts.get("server_tool_use")
+    return first._replace(
+        reasoning_output_tokens=count(get(counts.get("output_tokens_details"), "thinking_tokens")),
+        web_searches=count(get(tools, "web_search_requests")) or None,
+        other_charges=others + (count(get(tools, "code_execution_requests")) or 0) or None,
+    )
+
+
+def _counted(counts: Mapping[str, Any]) -> TokenUsage:
+    """The plain counts of a usage object or of one of its iterations."""
+    fresh, output = count(counts.get("input_tokens")), count(counts.get("output_tokens"))
+    written, read = count(counts.get("cache_creation_input_tokens")), count(counts.get("cache_read_input_tokens"))
+    lifetimes = counts.get("cache_creation")
+    long = count(get(lifetimes, "ephemeral_1h_input_tokens"))
+    if written is None and lifetimes is not None:
+        written = (count(get(lifetimes, "ephemeral_5m_input_tokens")) or 0) + (long or 0)
     return TokenUsage(
-        input_tokens=None if first is None else first + (written or 0) + (read or 0),
-        output_tokens=second,
+        input_tokens=None if fresh is None else fresh + (written or 0) + (read or 0),
+        output_tokens=output,
         cached_input_tokens=read,
         cache_write_input_tokens=written,
-        reasoning_output_tokens=get(counts.get("output_tokens_details"), "thinking_tokens"),
+        cache_write_long_input_tokens=long or None,
     )
+
+
+def _added(one: TokenUsage, other: TokenUsage) -> TokenUsage:
+    """Both together; a count that neither has stays absent."""
+    counts = (b if a is None else a if b is None else a + b for a, b in zip(one[:-1], other[:-1], strict=True))
+    return TokenUsage(*counts)  # type: ignore[arg-type]
+
+
+def _fallback_model(usage: Any) -> str | None:
+    """The model that answered in place of the one that was asked, as the iterations name it."""
+    iterations = get(usage, "iterations")
+    for one in reversed(iterations) if isinstance(iterations, list | tuple) else ():
+        if get(one, "type") == "fallback_message":
+            return text(get(one, "model"))
+    return None
+
+
+def _is_mixed(usage: TokenUsage, iterations: Any) -> bool:
+    """Whether the counts at the top are those of several models: a hop that declined and the one that answered."""
+    if not isinstance(iterations, list | tuple):
+        return False
+    answers = [one for one in iterations if get(one, "type") in ("message", "fallback_message")]
+    answered = [one for one in answers if get(one, "type") == "fallback_message"]
+    models = {get(one, "model") for one in answers if get(one, "model")}
+    if not answered or len(models) < 2:
+        return False
+    alone = sum(_counted(fields(one)).input_tokens or 0 for one in answered)
+    return (usage.input_tokens or 0) > alone
 
 
 def read_response(response: Any) -> Reply:
     """A whole message: SDK object or parsed JSON."""
     values = fields(response)
-    reason = values.get("stop_reason")
+    reason = text(values.get("stop_reason"))
     usage = values.get("usage")
+    failed = values.get("type") == "error"
     return Reply(
-        model=values.get("model"),
-        id=values.get("id"),
+        model=_fallback_model(usage) or text(values.get("model")),
+        id=text(values.get("id")),
         usage=read_usage(usage),
         finish_reasons=(reason,) if reason else (),
-        service_tier=get(usage, "service_tier"),
+        service_tier=text(get(usage, "service_tier")),
+        outcome="error" if failed else None,
+        error_type=_error_type(values.get("error")) if failed else None,
+        speed=text(get(usage, "speed")),
+        region=_region(usage),
     )
+
+
+def _region(usage: Any) -> str | None:
+    region = text(get(usage, "inference_geo"))
+    return None if region == "not_available" else region
+
+
+def _error_type(error: Any) -> str:
+    return text(get(error, "type")) or "_OTHER"
+
+
+def is_notable(event: Any) -> bool:
+    """Whether *event* says more than generated text."""
+    return fields(event).get("type") in _NOTABLE
+
+
+_NOTABLE = frozenset({"message_start", "message_delta", "message_stop", "error"})
 
 
 _ENDS: Mapping[str, Outcome] = {
@@ -107,41 +204,41 @@ def read_line(line: Any) -> tuple[Reply, Outcome, str | None] | None:
         reply = read_response(get(result, "message"))
         return reply._replace(service_tier=reply.service_tier or "batch"), "complete", None
     error = get(get(get(result, "error"), "error"), "type")
-    return Reply(service_tier="batch"), _ENDS[kind], str(error or kind)
+    return Reply(service_tier="batch"), _ENDS[kind], text(error) or str(kind)
 
 
-def read_stream(first: Any, last: Sequence[Any], count: int) -> Reply:
+def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
     """A stream that ended in any way. One cut before ``message_delta`` has an output count estimated from its chunks."""
-    message = get(first, "message")
+    opening = next((event for event in (first, *last) if get(event, "type") == "message_start"), None)
+    message = get(opening, "message")
     usage = dict(fields(get(message, "usage")))
-    reason = get(message, "stop_reason")
-    complete = False
+    reason = text(get(message, "stop_reason"))
+    counted, ended, error = False, False, None
     for event in last:
-        if get(event, "type") == "message_delta":
+        kind = get(event, "type")
+        if kind == "message_delta":
             news = fields(get(event, "usage"))
             usage.update({name: value for name, value in news.items() if value is not None})
-            reason = get(get(event, "delta"), "stop_reason") or reason
-            complete = complete or news.get("output_tokens") is not None
+            reason = text(get(get(event, "delta"), "stop_reason")) or reason
+            counted = counted or news.get("output_tokens") is not None
+        elif kind == "message_stop":
+            ended = True
+        elif kind == "error" or get(event, "error") is not None:
+            error = get(event, "error") or event
     read = read_usage(usage)
-    if read is not None and not complete:
+    if read is not None and not counted:
         # message_start and content_block_start carry no text; what came after is about a token each.
-        read = _estimated(read, max(0, count - 2))
+        read = read._replace(output_tokens=max(0, seen - 2, read.output_tokens or 0), source="estimated")
     return Reply(
-        model=get(message, "model"),
-        id=get(message, "id"),
+        model=_fallback_model(usage) or text(get(message, "model")),
+        id=text(get(message, "id")),
         usage=read,
         finish_reasons=(reason,) if reason else (),
-        service_tier=usage.get("service_tier"),
-    )
-
-
-def _estimated(usage: TokenUsage, output_tokens: int) -> TokenUsage:
-    return TokenUsage(
-        input_tokens=usage.input_tokens,
-        output_tokens=max(output_tokens, usage.output_tokens or 0),
-        cached_input_tokens=usage.cached_input_tokens,
-        cache_write_input_tokens=usage.cache_write_input_tokens,
-        source="estimated",
+        service_tier=text(usage.get("service_tier")),
+        outcome="error" if error is not None else None if ended or reason else "partial",
+        error_type=None if error is None else _error_type(error),
+        speed=text(usage.get("speed")),
+        region=_region(usage),
     )
 
 
@@ -171,9 +268,7 @@ def owns_span(client: Any, options: Any, resource: Any) -> bool:
     return False
 
 
-_CLASSES = {
-    "anthropic": ("Anthropic", "AnthropicBedrock", "AnthropicBedrockMantle", "AnthropicVertex"),
-}
+_CLASSES = ("Anthropic", "AnthropicBedrock", "AnthropicBedrockMantle", "AnthropicVertex")
 _BY_CLASS = {
     "AnthropicBedrock": "aws.bedrock",
     "AnthropicBedrockMantle": "aws.bedrock",
@@ -186,9 +281,8 @@ _BY_CLASS = {
 
 def _seams() -> tuple[Seam, ...]:
     """AWS, Foundry and Google Cloud clients are subclasses of Anthropic; Bedrock and Vertex are not."""
-    names = [f"{module}:{name}" for module, classes in _CLASSES.items() for name in classes]
-    plain = [Seam(name, "request") for name in names]
-    return (*plain, *(Seam(name.replace(":", ":Async"), "request", is_async=True) for name in names))
+    plain = [Seam(f"anthropic:{name}", "request") for name in _CLASSES]
+    return (*plain, *(Seam(f"anthropic:Async{name}", "request", is_async=True) for name in _CLASSES))
 
 
 ADAPTER = Adapter(
@@ -200,7 +294,22 @@ ADAPTER = Adapter(
     probe_request=probe_request,
     endpoints=("/messages", "/invoke", "/invoke-with-response-stream", ":rawPredict", ":streamRawPredict"),
     owns_span=owns_span,
+    is_notable=is_notable,
+    marks=_MARKS,
     read_line=read_line,
+    line_readers=frozenset({"JSONLDecoder", "AsyncJSONLDecoder"}),
     unrecorded="message batches that are never read (results are recorded as they are read)",
     providers_by_class={**_BY_CLASS, **{f"Async{name}": provider for name, provider in _BY_CLASS.items()}},
+    headers={"request-id": "request_id", "x-envoy-upstream-service-time": "processing_ms"},
+    prompt_fields=("messages", "system"),
+    marker_fields=("messages",),
+    models_in_path=("/model/", "/models/"),
+    region_of=region_of,
+    hosts={"api.anthropic.com": "anthropic"},
+    # What Bedrock's regional profiles cost, its price list tells by the model's name; Vertex's regional prices it does not know.
+    region_prices={"anthropic": {"us": 1.1}, "gcp.vertex_ai": {}},
+    priced_as_asked=frozenset({"aws.bedrock"}),
+    oldest=(0, 100),
+    probe_client="anthropic:Anthropic",
+    probe_methods=("messages.create", "messages.create"),
 )

@@ -9,11 +9,13 @@ makes several of them, 96 texts each, on threads of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracewrap.records import TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, get
+from tracewrap.vendors.checks import count, text
 
 _OPERATIONS = {
     "v1/chat": "chat",
@@ -34,7 +36,11 @@ _REQUEST_ATTRIBUTES = (
     ("presence_penalty", "gen_ai.request.presence_penalty", float),
 )
 _ENDS = frozenset({"message-end", "stream-end"})
-_TEXTS = frozenset({"content-delta", "text-generation", "tool-call-delta", "tool-plan-delta", "tool-calls-chunk"})
+_FAILED = frozenset({"ERROR", "ERROR_TOXIC", "ERROR_LIMIT", "TIMEOUT"})
+_OPENINGS = frozenset({"message-start", "stream-start"})
+_MARKS = re.compile(
+    rb'"(?:type|event_type)"\s*:\s*"(?:message-start|message-end|stream-start|stream-end)"|"error"\s*:|is_finished"\s*:\s*true'
+)
 
 
 def read_request(path: str, body: Mapping[str, Any]) -> Request | None:
@@ -81,48 +87,64 @@ def read_usage(counts: Any) -> TokenUsage | None:
 
 
 def _count(counts: Any, name: str) -> int | None:
-    """A whole number that came as a float."""
-    value = get(counts, name)
-    return None if value is None else round(value)
+    """A whole number, which comes as a float."""
+    return count(get(counts, name))
 
 
 def read_response(response: Any) -> Reply:
     """A whole answer of any endpoint."""
     generations = get(response, "generations") or ()
     reasons = [get(response, "finish_reason")] + [get(generation, "finish_reason") for generation in generations]
+    ends = tuple(end for reason in reasons if (end := text(reason)))
     identifier = get(response, "id") or get(response, "response_id") or get(response, "generation_id")
     usage = get(response, "usage")
     return Reply(
-        id=identifier,
+        id=text(identifier),
         usage=read_usage(get(response, "meta") if usage is None else usage),
-        finish_reasons=tuple(str(reason) for reason in reasons if reason),
+        finish_reasons=ends,
+        outcome="error" if _FAILED & set(ends) else None,
+        error_type=next((end for end in ends if end in _FAILED), None),
     )
 
 
-def read_stream(first: Any, last: Sequence[Any], count: int) -> Reply:
+def is_notable(event: Any) -> bool:
+    """Whether *event* says more than generated text."""
+    return _kind(event) in _ENDS or _kind(event) in _OPENINGS or get(event, "error") is not None
+
+
+def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
     """A stream that ended in any way; without its last event the output count is estimated from its chunks."""
-    identifier = get(first, "id") or get(first, "generation_id")
+    identifier = text(get(first, "id") or get(first, "generation_id"))
+    error = next((get(event, "error") for event in last if get(event, "error") is not None), None)
     for event in reversed(last):
         if _kind(event) in _ENDS:
-            return _read_end(event, identifier, count)
+            return _read_end(event, identifier, seen)
     # v2 opens with message-start and content-start, v1 chat with stream-start, generate with text.
     opening = {"message-start": 2, "stream-start": 1}.get(_kind(first), 0)
-    tokens = max(0, count - opening - sum(1 for event in last if _kind(event) == "content-end"))
-    usage = TokenUsage(output_tokens=tokens, source="estimated") if count else None
-    return Reply(id=identifier, usage=usage)
+    tokens = max(0, seen - opening - sum(1 for event in last if _kind(event) == "content-end"))
+    usage = TokenUsage(output_tokens=tokens, source="estimated") if seen else None
+    return Reply(
+        id=identifier,
+        usage=usage,
+        outcome="partial" if error is None else "error",
+        error_type=None if error is None else text(get(error, "type")) or "_OTHER",
+    )
 
 
-def _read_end(event: Any, identifier: str | None, count: int) -> Reply:
+def _read_end(event: Any, identifier: str | None, seen: int) -> Reply:
     response, delta = get(event, "response"), get(event, "delta")
     whole = read_response(delta if response is None else response)
-    reason = get(event, "finish_reason")
+    reason = text(get(event, "finish_reason"))
     usage = whole.usage
     if usage is None:  # generate's stream reports none: one chunk a token, less the end itself
-        usage = TokenUsage(output_tokens=max(0, count - 1), source="estimated")
+        usage = TokenUsage(output_tokens=max(0, seen - 1), source="estimated")
+    failed = whole.error_type or (reason if reason in _FAILED else None)
     return Reply(
         id=whole.id or identifier,
         usage=usage,
-        finish_reasons=whole.finish_reasons or ((str(reason),) if reason else ()),
+        finish_reasons=whole.finish_reasons or ((reason,) if reason else ()),
+        outcome=None if failed is None else "error",
+        error_type=failed,
     )
 
 
@@ -189,6 +211,18 @@ ADAPTER = Adapter(
     sender="httpx_client",
     batch_of=batch_of,
     endpoints=("/v1/chat", "/v2/chat", "/v1/generate", "/v1/embed", "/v2/embed", "/v1/rerank", "/v2/rerank"),
+    is_notable=is_notable,
+    marks=_MARKS,
+    headers={"x-debug-trace-id": "request_id", "x-envoy-upstream-service-time": "processing_ms"},
+    prompt_fields=("messages", "prompt", "message", "chat_history", "texts"),
+    marker_fields=("messages", "message", "prompt", "texts", "query", "images", "inputs"),
+    batch_fields=("texts", "images", "inputs"),
+    modelless_endpoints=("/v1/chat", "/v1/generate", "/v1/embed", "/v1/rerank"),
+    hosts={"api.cohere.com": "cohere", "api.cohere.ai": "cohere"},
+    oldest=(5,),
+    probe_client="cohere:ClientV2",
+    probe_methods=("chat", "chat_stream"),
+    probe_arguments={"request_options": {"max_retries": 0}},
     errors_by_status={
         400: "BadRequestError",
         401: "UnauthorizedError",

@@ -7,17 +7,22 @@ responses always report it, in ``response.completed``. A chat stream opens with 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tracewrap.records import TokenUsage
+from tracewrap.records import Outcome, TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
+from tracewrap.vendors.checks import dollars, text
+from tracewrap.vendors.openai_usage import only_input, read_usage, usage_elsewhere, with_tools
 
 _OPERATIONS = {
     "/chat/completions": "chat",
     "/responses": "chat",
+    "/responses/compact": "compact",
     "/completions": "text_completion",
     "/embeddings": "embeddings",
+    "/images/generations": "image_generation",
 }
 _API_TYPES = {"/chat/completions": "chat_completions", "/responses": "responses"}
 _REQUEST_ATTRIBUTES: Mapping[str, tuple[str, type[Any]]] = {
@@ -36,6 +41,14 @@ _RARER = frozenset(
 )
 _ASK_USAGE: Mapping[str, Any] = {"stream_options": {"include_usage": True}}
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_FINAL = frozenset({"completed", "incomplete", "failed", "cancelled"})
+_NOTABLE_EVENTS = _RESPONSE_ENDS | {
+    *("response.created", "response.queued", "error", "image_generation.completed", "image_edit.completed")
+}
+_MARKS = re.compile(
+    rb'"(?:usage|x_groq|error)"\s*:\s*[{"]|"finish_reason"\s*:\s*"|"choices"\s*:\s*\[\s*\]'
+    rb'|"type"\s*:\s*"(?:response\.(?:created|queued|completed|incomplete|failed|cancelled)|error)"'
+)
 
 
 def _endpoint(path: str) -> str | None:
@@ -84,9 +97,9 @@ def _rarer_attributes(body: Mapping[str, Any], attributes: dict[str, Any]) -> No
     stop = body.get("stop")
     if stop:
         attributes["gen_ai.request.stop_sequences"] = (stop,) if isinstance(stop, str) else tuple(map(str, stop))
-    count = body.get("n")
-    if type(count) is int and count != 1:
-        attributes["gen_ai.request.choice.count"] = count
+    choices = body.get("n")
+    if type(choices) is int and choices != 1:
+        attributes["gen_ai.request.choice.count"] = choices
     reasoning = body.get("reasoning")
     if isinstance(reasoning, Mapping) and isinstance(reasoning.get("effort"), str):
         attributes["gen_ai.request.reasoning.level"] = reasoning["effort"]
@@ -101,58 +114,58 @@ def _rarer_attributes(body: Mapping[str, Any], attributes: dict[str, Any]) -> No
         attributes["gen_ai.request.encoding_formats"] = (encoding,)
 
 
-def read_usage(usage: Any) -> TokenUsage | None:
-    """OpenAI's usage object of any endpoint."""
-    if usage is None:
-        return None
-    counts = fields(usage)
-    first, second = counts.get("prompt_tokens"), counts.get("completion_tokens")
-    details, more = counts.get("prompt_tokens_details"), counts.get("completion_tokens_details")
-    if first is None:
-        first, second = counts.get("input_tokens"), counts.get("output_tokens")
-        details, more = counts.get("input_tokens_details"), counts.get("output_tokens_details")
-        if first is None and second is None:
-            return None
-    if details is None and more is None:
-        hit = counts.get("prompt_cache_hit_tokens")  # DeepSeek
-        return TokenUsage(input_tokens=first, output_tokens=second, cached_input_tokens=hit)
-    inputs, outputs = fields(details), fields(more)
-    return TokenUsage(
-        input_tokens=first,
-        output_tokens=second,
-        cached_input_tokens=inputs.get("cached_tokens"),
-        cache_write_input_tokens=inputs.get("cache_write_tokens"),
-        reasoning_output_tokens=outputs.get("reasoning_tokens"),
-        audio_input_tokens=inputs.get("audio_tokens"),
-        audio_output_tokens=outputs.get("audio_tokens"),
-        image_input_tokens=inputs.get("image_tokens"),
-        accepted_prediction_output_tokens=outputs.get("accepted_prediction_tokens"),
-        rejected_prediction_output_tokens=outputs.get("rejected_prediction_tokens"),
-    )
-
-
 def read_response(response: Any) -> Reply:
     """A whole answer: SDK object or parsed JSON."""
     values = fields(response)
     choices, status = values.get("choices"), values.get("status")
     if choices:
-        reasons = tuple([reason for choice in choices if (reason := fields(choice).get("finish_reason"))])
+        reasons = tuple([reason for choice in choices if (reason := text(fields(choice).get("finish_reason")))])
+        error = fields(choices[0]).get("error")
     else:
         reasons = (_responses_reason(response, status),) if isinstance(status, str) else ()
-    tier, fingerprint = values.get("service_tier"), values.get("system_fingerprint")
-    attributes: Mapping[str, Any] = NOTHING
-    if tier is not None or fingerprint is not None:
-        named = {"openai.response.service_tier": tier, "openai.response.system_fingerprint": fingerprint}
-        attributes = {name: value for name, value in named.items() if isinstance(value, str)}
+        error = values.get("error")
+    usage = read_usage(values.get("usage"))
+    if usage is None and not choices and values.get("object") == "list":
+        # Of an embedding, which has no output, the total is the input (Voyage).
+        usage = only_input(values.get("usage"))
+    if not choices and values.get("output"):
+        usage = with_tools(usage, values["output"])
+    failed = status == "failed" or error is not None or "error" in reasons
+    cancelled = status == "cancelled" and not failed
     return Reply(
-        model=values.get("model"),
-        id=values.get("id"),
-        usage=read_usage(values.get("usage")),
+        model=text(values.get("model")),
+        id=text(values.get("id")),
+        usage=usage,
         finish_reasons=reasons,
-        service_tier=tier,
-        attributes=attributes,
+        service_tier=text(values.get("service_tier")),
+        attributes=_reply_attributes(values),
         background=not choices and status in ("queued", "in_progress"),
+        outcome="error" if failed else "cancelled" if cancelled else None,
+        error_type=_error_type(error) if failed else None,
     )
+
+
+def _reply_attributes(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What only some servers say: tier, fingerprint, what the provider itself counts as the cost."""
+    tier, fingerprint = values.get("service_tier"), values.get("system_fingerprint")
+    cost = fields(values.get("usage")).get("cost")
+    if tier is None and fingerprint is None and cost is None:
+        return NOTHING
+    named = {
+        "openai.response.service_tier": text(tier),
+        "openai.response.system_fingerprint": text(fingerprint),
+        "tracewrap.cost.reported": dollars(get(cost, "total_cost") if isinstance(cost, Mapping) else cost),
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _error_type(error: Any) -> str:
+    """The vendor's own code of a failure told in an answer."""
+    for name in ("code", "type"):
+        code = get(error, name)
+        if isinstance(code, str | int) and not isinstance(code, bool):
+            return text(str(code)) or "_OTHER"
+    return "_OTHER"
 
 
 def _responses_reason(response: Any, status: str) -> str:
@@ -160,44 +173,71 @@ def _responses_reason(response: Any, status: str) -> str:
     if status == "completed":
         return "stop"
     reason = get(get(response, "incomplete_details"), "reason")
-    return "length" if reason == "max_output_tokens" else str(reason or status)
+    return "length" if reason == "max_output_tokens" else text(reason) or text(status) or ""
 
 
-def read_stream(first: Any, last: Sequence[Any], count: int) -> Reply:
-    """A stream that ended in any way, from its first and last chunks and their number."""
+def read_later(thing: Any) -> tuple[Reply, Outcome, str | None] | None:
+    """A background response that is polled until it is done, or an event that carries one; None for anything else."""
+    response = get(thing, "response") if get(thing, "type") in _RESPONSE_ENDS else thing
+    if get(response, "object") != "response" or get(response, "status") not in _FINAL:
+        return None
+    reply = read_response(response)
+    return None if reply.usage is None else (reply, reply.outcome or "complete", reply.error_type)
+
+
+def is_notable(chunk: Any) -> bool:
+    """Whether *chunk* says more than generated text: usage, a finish reason, an error; the first and last events of a response."""
+    values = fields(chunk)
+    choices = values.get("choices")
+    if choices is None:
+        kind = values.get("type")
+        return kind in _NOTABLE_EVENTS or "error" in values
+    if not choices or values.get("usage") is not None or "x_groq" in values or "error" in values:
+        return True
+    return any((one := fields(choice)).get("finish_reason") is not None or "usage" in one for choice in choices)
+
+
+def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
+    """A stream that ended in any way, from its first chunk, the chunks kept and their number."""
     if first is None:
-        return Reply()
-    if isinstance(get(first, "type"), str):
-        return _read_events(first, last, count)
+        return Reply(outcome="partial")
+    if isinstance(fields(first).get("type"), str) and "choices" not in fields(first):
+        return _read_events(first, last, seen)
     usage: TokenUsage | None = None
-    reasons: tuple[str, ...] = ()
-    empty = 0 if _carries_text(first) else 1
+    reasons: dict[int, str] = {}
+    error: Any = None
+    attributes: dict[str, Any] = {}
+    silent = 0 if _carries_text(first) else 1
     for chunk in last:
-        usage = read_usage(get(chunk, "usage")) or _usage_elsewhere(chunk) or usage
-        choices = get(chunk, "choices") or ()
-        reasons = tuple(reason for choice in choices if (reason := get(choice, "finish_reason"))) or reasons
+        values = fields(chunk)
+        usage = read_usage(values.get("usage")) or usage_elsewhere(values) or usage
+        attributes |= _reply_attributes(values)
+        error = values.get("error") if error is None else error
+        for choice in values.get("choices") or ():
+            reason = text(get(choice, "finish_reason"))
+            if reason:
+                index = get(choice, "index")
+                reasons[index if type(index) is int else 0] = reason
+                error = get(choice, "error") if error is None else error
         if chunk is not first and not _carries_text(chunk):
-            empty += 1
+            silent += 1
     if usage is None:
-        usage = TokenUsage(output_tokens=max(0, count - empty), source="estimated")
-    tier = next((t for chunk in reversed(last) if isinstance(t := get(chunk, "service_tier"), str)), None)
+        usage = TokenUsage(output_tokens=max(0, seen - silent), source="estimated")
+    failed = error is not None or "error" in reasons.values()
     named = next(
         (chunk for chunk in (first, *last) if get(chunk, "model")), first
     )  # Azure opens with a chunk without names
+    ended = bool(reasons) or (usage.source == "reported" and not _carries_text(last[-1] if last else first))
     return Reply(
-        model=get(named, "model"),
-        id=get(named, "id"),
+        model=text(get(named, "model")),
+        id=text(get(named, "id")),
         usage=usage,
-        finish_reasons=reasons,
-        service_tier=tier,
-        attributes={"openai.response.service_tier": tier} if tier else NOTHING,
+        finish_reasons=tuple(reasons[index] for index in sorted(reasons)),
+        service_tier=attributes.get("openai.response.service_tier"),
+        attributes=attributes or NOTHING,
+        outcome="error" if failed else None if ended else "partial",
+        error_type=_error_type(error) if failed else None,
     )
-
-
-def _usage_elsewhere(chunk: Any) -> TokenUsage | None:
-    """Usage where compatible servers put it besides: Groq's ``x_groq``, Moonshot's first choice."""
-    choices = get(chunk, "choices") or (None,)
-    return read_usage(get(get(chunk, "x_groq"), "usage") or get(choices[0], "usage"))
 
 
 def _carries_text(chunk: Any) -> bool:
@@ -213,18 +253,33 @@ def _carries_text(chunk: Any) -> bool:
     return False
 
 
-def _read_events(first: Any, last: Sequence[Any], count: int) -> Reply:
-    """A stream of the responses endpoint: the whole answer comes in its last event."""
+def _read_events(first: Any, last: Sequence[Any], seen: int) -> Reply:
+    """A stream of the responses endpoint (or of images): the whole answer comes in its last event."""
+    error = None
     for event in reversed(last):
-        if get(event, "type") in _RESPONSE_ENDS and (response := get(event, "response")) is not None:
+        kind = get(event, "type")
+        if kind in _RESPONSE_ENDS and (response := get(event, "response")) is not None:
             reply = read_response(response)
-            if reply.usage is not None:
+            if reply.usage is not None or reply.outcome is not None:
                 return reply
+        if kind == "error" or get(event, "error") is not None:
+            error = get(event, "error") or event
+        usage = read_usage(get(event, "usage"))
+        if usage is not None:
+            return Reply(usage=usage)
     opening = get(first, "response")
+    if get(opening, "background"):  # goes on at the vendor's; who takes it up again is told its usage
+        return Reply(model=text(get(opening, "model")), id=text(get(opening, "id")), background=True)
     deltas = sum(1 for event in last if str(get(event, "type")).endswith(".delta"))
     # created, in_progress, output_item.added and content_part.added open every text answer.
-    usage = TokenUsage(output_tokens=max(deltas, count - 4), source="estimated") if deltas else None
-    return Reply(model=get(opening, "model"), id=get(opening, "id"), usage=usage)
+    usage = TokenUsage(output_tokens=max(deltas, seen - 4), source="estimated") if deltas else None
+    return Reply(
+        model=text(get(opening, "model")),
+        id=text(get(opening, "id")),
+        usage=usage,
+        outcome="partial" if error is None else "error",
+        error_type=None if error is None else _error_type(error),
+    )
 
 
 def hides_chunk(chunk: Any) -> bool:
@@ -249,14 +304,74 @@ ADAPTER = Adapter(
     read_request=read_request,
     read_response=read_response,
     read_stream=read_stream,
+    is_notable=is_notable,
+    marks=_MARKS,
     probe_request=probe_request,
     hides_chunk=hides_chunk,
+    hidden_shape=("choices", []),
+    read_line=read_later,
     endpoints=tuple(_OPERATIONS),
-    unrecorded="Realtime and Live sessions and responses over websockets (realtime.connect, live.connect, responses.connect), batches",
+    prompt_fields=("messages", "input", "prompt", "instructions"),
+    marker_fields=("messages", "input", "prompt"),
+    models_in_path=("/deployments/",),
+    unrecorded=(
+        "Realtime and Live sessions and responses over websockets (realtime.connect, live.connect, responses.connect), batches,"
+        " audio (speech, transcriptions, translations), image edits and variations, videos, moderations"
+    ),
     providers_by_class={
         "AzureOpenAI": "azure.ai.openai",
         "AsyncAzureOpenAI": "azure.ai.openai",
         "BedrockOpenAI": "aws.bedrock",
         "AsyncBedrockOpenAI": "aws.bedrock",
     },
+    headers={
+        "x-request-id": "request_id",
+        "apim-request-id": "request_id",
+        "openai-processing-ms": "processing_ms",
+        "x-envoy-upstream-service-time": "processing_ms",
+    },
+    hosts={
+        "api.openai.com": "openai",
+        "openai.azure.com": "azure.ai.openai",
+        "services.ai.azure.com": "azure.ai.inference",
+        "api.groq.com": "groq",
+        "api.deepseek.com": "deepseek",
+        "api.mistral.ai": "mistral_ai",
+        "api.perplexity.ai": "perplexity",
+        "api.x.ai": "x_ai",
+        "api.moonshot.cn": "moonshot_ai",
+        "api.moonshot.ai": "moonshot_ai",
+        "api.together.xyz": "together",
+        "api.together.ai": "together",
+        "api.fireworks.ai": "fireworks",
+        "api.deepinfra.com": "deepinfra",
+        "openrouter.ai": "openrouter",
+        "api.cerebras.ai": "cerebras",
+        "api.sambanova.ai": "sambanova",
+        "router.huggingface.co": "huggingface",
+        "generativelanguage.googleapis.com": "gcp.gemini",
+        "aiplatform.googleapis.com": "gcp.vertex_ai",
+        "amazonaws.com": "aws.bedrock",
+        "ml.cloud.ibm.com": "ibm.watsonx.ai",
+    },
+    stream_usage=frozenset(
+        {
+            *("openai", "groq", "deepseek", "together", "fireworks"),
+            *("deepinfra", "openrouter", "cerebras", "x_ai", "sambanova"),
+        }
+    ),
+    price_ids={
+        "azure.ai.openai": "azure",
+        "azure.ai.inference": "azure",
+        "aws.bedrock": "aws",
+        "gcp.gemini": "google",
+        "gcp.vertex_ai": "google",
+        "gcp.gen_ai": "google",
+        "mistral_ai": "mistral",
+        "moonshot_ai": "moonshotai",
+        "x_ai": "x-ai",
+    },
+    oldest=(2,),
+    probe_client="openai:OpenAI",
+    probe_methods=("chat.completions.create", "chat.completions.create"),
 )

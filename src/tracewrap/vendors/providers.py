@@ -3,42 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-HOSTS: dict[str, str] = {
-    "api.openai.com": "openai",
-    "openai.azure.com": "azure.ai.openai",
-    "services.ai.azure.com": "azure.ai.inference",
-    "api.anthropic.com": "anthropic",
-    "api.cohere.com": "cohere",
-    "api.cohere.ai": "cohere",
-    "api.groq.com": "groq",
-    "api.deepseek.com": "deepseek",
-    "api.mistral.ai": "mistral_ai",
-    "api.perplexity.ai": "perplexity",
-    "api.x.ai": "x_ai",
-    "api.moonshot.cn": "moonshot_ai",
-    "api.moonshot.ai": "moonshot_ai",
-    "api.together.xyz": "together",
-    "api.together.ai": "together",
-    "api.fireworks.ai": "fireworks",
-    "api.deepinfra.com": "deepinfra",
-    "openrouter.ai": "openrouter",
-    "api.cerebras.ai": "cerebras",
-    "api.sambanova.ai": "sambanova",
-    "router.huggingface.co": "huggingface",
-    "generativelanguage.googleapis.com": "gcp.gemini",
-    "aiplatform.googleapis.com": "gcp.vertex_ai",
-    "amazonaws.com": "aws.bedrock",
-    "ml.cloud.ibm.com": "ibm.watsonx.ai",
-}
-"""Host or parent domain -> ``gen_ai.provider.name``; OpenTelemetry's value where it has one."""
-
-STREAM_USAGE_PROVIDERS = frozenset(
-    {"openai", "groq", "deepseek", "together", "fireworks", "deepinfra", "openrouter", "cerebras", "x_ai", "sambanova"}
-)
-"""Providers known to accept ``stream_options.include_usage``."""
+from tracewrap.vendors import adapters, merged
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -51,27 +21,69 @@ class Endpoint:
     address: str | None = None
     port: int | None = None
     local: bool = False
+    region: str | None = None
+    """Where the client was made to run its calls, where that is part of the price."""
 
 
-def endpoint_of(default: str, url: str | None, by_class: str | None = None) -> Endpoint:
+@lru_cache(maxsize=256)
+def hosts() -> Mapping[str, str]:
+    """Host or parent domain -> provider, of all vendors."""
+    return merged("hosts")
+
+
+@lru_cache(maxsize=256)
+def accepts_stream_usage(provider: str) -> bool:
+    """Whether *provider* is known to report a stream's usage when asked to."""
+    return any(provider in adapter.stream_usage for adapter in adapters())
+
+
+@lru_cache(maxsize=256)
+def price_id(provider: str) -> str:
+    """The price list's name of *provider*."""
+    found: str = merged("price_ids").get(provider, provider)
+    return found
+
+
+@lru_cache(maxsize=256)
+def priced_as_asked(provider: str) -> bool:
+    """Whether the model's price goes by the name that was asked for, not by the one that answered."""
+    return any(provider in adapter.priced_as_asked for adapter in adapters())
+
+
+@lru_cache(maxsize=256)
+def region_factor(provider: str, region: str | None) -> float | None:
+    """How many times the listed price *provider* charges in *region*; None: unknown."""
+    if region is None or region == "global":
+        return 1.0
+    known = merged("region_prices").get(provider)
+    return 1.0 if known is None else known.get(region)
+
+
+def forget() -> None:
+    """Look the vendors up again: one was added."""
+    for known in (adapters, hosts, accepts_stream_usage, price_id, priced_as_asked, region_factor):
+        known.cache_clear()
+
+
+def endpoint_of(default: str, url: str | None, by_class: str | None = None, region: str | None = None) -> Endpoint:
     """The endpoint at base *url*. *by_class*: what the SDK's client class says, which wins; *default*: the wire format's owner."""
     if url is None:
-        return Endpoint(by_class or default)
+        return Endpoint(by_class or default, region=region)
     parts = urlsplit(url)
     host = parts.hostname
     if host is None:
-        return Endpoint(by_class or default)
+        return Endpoint(by_class or default, region=region)
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
-    return Endpoint(by_class or _provider_of(host) or default, host, port, _is_local(host))
+    return Endpoint(by_class or _provider_of(host) or default, host, port, _is_local(host), region)
 
 
 def _provider_of(host: str) -> str | None:
     """The provider whose host or parent domain *host* is; Vertex puts the region before its host with a hyphen."""
     if host.endswith("-aiplatform.googleapis.com"):
         return "gcp.vertex_ai"
-    labels = host.split(".")
+    labels, known_hosts = host.split("."), hosts()
     for start in range(len(labels)):
-        known = HOSTS.get(".".join(labels[start:]))
+        known = known_hosts.get(".".join(labels[start:]))
         if known is not None:
             return known
     return None

@@ -15,7 +15,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
-from tracewrap.capture.bodies import is_event_stream, tee
+from tracewrap.capture.bodies import kind_of, tee
 from tracewrap.capture.call import CURRENT, OpenCall, describe_status, finish, leave, start
 from tracewrap.capture.patches import Make, Switch, patch
 from tracewrap.capture.phases import attend
@@ -76,7 +76,7 @@ def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> O
             current.attempt()
         return None
     found = adapter.sdk_arguments(args, kwargs) if adapter.sdk_arguments is not None else None
-    if found is None or batch_call(args[0], found[1]) is not None:
+    if found is None or batch_call(adapter, args[0], found[1]) is not None:
         return None
     call = start(adapter, args[0], *found)
     if call is not None and adapter.sender is not None:
@@ -152,7 +152,8 @@ class BlockWatch(VendorWatch):
         leave(call)
         call.answered(result)
         if not refused(call, result, now):
-            tee(call, result, is_async=self.is_async, events=call.request.stream or is_event_stream(result))
+            kind = kind_of(result)
+            tee(call, result, is_async=self.is_async, kind="events" if kind == "json" and call.request.stream else kind)
 
 
 class Block:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
-from tracewrap.capture.bodies import is_event_stream, read_json_body, tee
-from tracewrap.capture.call import OpenCall, finish, leave, start
-from tracewrap.capture.seams.vendor_batches import record_lines
+from tracewrap.capture.bodies import kind_of, read_json_body, read_paid, tee
+from tracewrap.capture.call import OpenCall, fail, finish, leave, start
+from tracewrap.capture.seams.vendor_batches import record_later
 from tracewrap.capture.seams.watch import VendorWatch
 from tracewrap.capture.state import drop, state
 from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close, without_usage, without_usage_async
-from tracewrap.vendors.providers import STREAM_USAGE_PROVIDERS
+from tracewrap.vendors.providers import accepts_stream_usage
 
 
 class RequestWatch(VendorWatch):
@@ -47,16 +47,23 @@ class RequestWatch(VendorWatch):
         else:
             finish(call, call.adapter.read_response(result), ended=now)
 
+    def failed(self, call: OpenCall, error: BaseException) -> bool:
+        """The call raised *error*, perhaps over an answer that was paid for."""
+        leave(call)
+        fail(call, error, None if call.response is None else read_paid(call.adapter, call.response))
+        return False
+
     def unread(self, call: OpenCall, result: Any) -> None:
         """Reading *result* failed. If we asked its stream for a usage chunk, the consumer must still not see that chunk."""
         if call.hidden_usage:
-            result._iterator = (without_usage_async if self.is_async else without_usage)(result._iterator)
+            strip = without_usage_async if self.is_async else without_usage
+            result._iterator = strip(call.adapter, result._iterator)
         drop("response")
 
     def passed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
-        """Results of a vendor's batches are recorded as they are read."""
+        """What was asked for earlier and is answered now (results of batches, background responses) is recorded as it is read."""
         if self.adapter.read_line is not None:
-            record_lines(self.adapter, args[0], result, self.is_async)
+            record_later(self.adapter, args, kwargs, result, self.is_async)
 
 
 def ask_usage(call: OpenCall, options: Any) -> None:
@@ -73,13 +80,13 @@ def ask_usage(call: OpenCall, options: Any) -> None:
 def _accepts_stream_usage(call: OpenCall) -> bool:
     if state.stream_usage != "auto":
         return state.stream_usage == "always"
-    return call.endpoint.local or call.endpoint.provider in STREAM_USAGE_PROVIDERS
+    return call.endpoint.local or accepts_stream_usage(call.endpoint.provider)
 
 
 def _received_raw(call: OpenCall, response: Any, now: float, is_async: bool) -> None:
     """A raw response: read already (``with_raw_response``) or yet to be read by the consumer."""
     if hasattr(response, "_content"):
-        if is_event_stream(response):
+        if kind_of(response) != "json":
             tee(call, response, is_async=is_async)
         else:
             finish(call, read_json_body(call.adapter, response.content), ended=now)

@@ -18,15 +18,16 @@ from tracewrap.vendors.adapter import Adapter
 
 _open: dict[int, list[_Batch]] = {}
 """id of a client -> the batches that are open on it."""
-_FIELDS = ("texts", "images", "input", "inputs")
 
 
-def batch_call(client: object, body: Mapping[str, Any]) -> OpenCall | None:
+def batch_call(adapter: Adapter, client: object, body: Mapping[str, Any]) -> OpenCall | None:
     """The call of the batch open on *client* that the request with *body* is part of."""
     batches = _open.get(id(client))
     if not batches:
         return None
-    first = next((items[0] for name in _FIELDS if isinstance(items := body.get(name), list | tuple) and items), None)
+    first = next(
+        (items[0] for name in adapter.batch_fields if isinstance(items := body.get(name), list | tuple) and items), None
+    )
     return next((batch.call for batch in batches if id(first) in batch.items), None)
 
 
@@ -35,7 +36,7 @@ def note_part(adapter: Adapter, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     if not _open or adapter.sdk_arguments is None:
         return
     found = adapter.sdk_arguments(args, kwargs)
-    call = None if found is None else batch_call(args[0], found[1])
+    call = None if found is None else batch_call(adapter, args[0], found[1])
     if call is not None:
         call.response = response
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
-from tracewrap.capture.bodies import Body, is_event_stream, tee
+from tracewrap.capture.bodies import Body, kind_of, tee
 from tracewrap.capture.call import CURRENT, OpenCall, finish, leave, start
 from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.http import refused
@@ -24,8 +25,6 @@ from tracewrap.capture.state import drop
 from tracewrap.vendors import adapters
 from tracewrap.vendors.adapter import Adapter
 
-_PROMPTS = ("messages", "input", "prompt", "message", "texts", "query", "images", "inputs")
-_MODEL_IN_PATH = ("/deployments/", "/model/", "/models/")
 _SENDERS = (
     ("Client", "send", False),
     ("AsyncClient", "send", True),
@@ -58,11 +57,10 @@ def begin_request(owner: object, request: Any) -> OpenCall | None:
         current.sending()
         return None
     body = _body_of(request)
-    if body is None or not any(name in body for name in _PROMPTS):
+    asked = [adapter for adapter in known if body is not None and _asks(adapter, path, body)]
+    if not asked:
         return None
-    if "model" not in body and not any(part in path for part in _MODEL_IN_PATH) and not _is_v1(path):
-        return None
-    return _start(known, owner, request, body)
+    return _start(asked, owner, request, body)
 
 
 def _start(known: list[Adapter], owner: object, request: Any, body: Any) -> OpenCall | None:
@@ -74,9 +72,12 @@ def _start(known: list[Adapter], owner: object, request: Any, body: Any) -> Open
     return None
 
 
-def _is_v1(path: str) -> bool:
-    """Cohere's first endpoints have a default model."""
-    return path.endswith(("/v1/chat", "/v1/generate", "/v1/embed", "/v1/rerank"))
+def _asks(adapter: Adapter, path: str, body: Mapping[str, Any]) -> bool:
+    """Whether *body* asks a model something, in the wire format of *adapter*."""
+    if not any(name in body for name in adapter.marker_fields or adapter.prompt_fields):
+        return False
+    named = "model" in body or any(part in path for part in adapter.models_in_path)
+    return named or path.endswith(adapter.modelless_endpoints)
 
 
 class _Server:
@@ -116,12 +117,12 @@ class TransportWatch(Watch):
             call.answered(result)
             if refused(call, result, now):
                 return
-            events = is_event_stream(result)
+            kind = kind_of(result)
             if hasattr(result, "_content"):
-                body = Body(call.adapter, events=events)
+                body = Body(call.adapter, kind=kind)
                 body.feed(result.content)
                 finish(call, body.reply(), ended=now)
             else:
-                tee(call, result, is_async=self.is_async, events=events)
+                tee(call, result, is_async=self.is_async, kind=kind)
         except Exception:
             drop("response")

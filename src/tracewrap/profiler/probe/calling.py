@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,27 +16,28 @@ from tracewrap.records import Call
 from tracewrap.vendors import adapters
 from tracewrap.vendors.adapter import Adapter
 
-# Where the SDKs keep the method that ``Adapter.probe_request`` makes arguments for; streaming ones that are their own come second.
-_METHODS = (("chat.completions.create", None), ("messages.create", None), ("chat", "chat_stream"))
-_NO_RETRY: dict[str, dict[str, Any]] = {"cohere": {"request_options": {"max_retries": 0}}}
-"""SDKs that are told call by call not to retry; the others are told by ``with_options``."""
-
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A wrapped client and the way to call it; one attempt a call, so that no retry hides in a runtime."""
 
-    provider: str
+    adapter: Adapter
     client: Any
     method: Callable[..., Any]
-    arguments: Callable[[str, str, int, bool], dict[str, Any]]
+
+    @property
+    def provider(self) -> str:
+        """The vendor."""
+        return self.adapter.provider
 
     def send(self, model: str, prompt: str, output_tokens: int, stream: bool) -> Call:
         """Make one call, read it to its end, and return it as recorded; raises what the SDK raises."""
         with testing.recording() as calls:  # in memory alone: a probe is no traffic and reaches no exporter
             answer = self.method(
                 **_accepted(
-                    self.method, self.arguments(model, prompt, output_tokens, stream), _NO_RETRY.get(self.provider, {})
+                    self.method,
+                    self.adapter.probe_request(model, prompt, output_tokens, stream),
+                    self.adapter.probe_arguments,
                 )
             )
             if stream:
@@ -50,12 +51,13 @@ def open_probe(client: Any, stream: bool) -> Probe:
     with contextlib.suppress(Exception):  # cohere has no such method and retries only when asked to
         client = client.with_options(max_retries=0)
     client = wrap(client)
-    adapter, method = _adapter_of(client), _method(client, stream)
+    adapter = _adapter_of(client)
+    method = None if adapter is None else _method(adapter, client, stream)
     if adapter is None or method is None:
         raise UnsupportedClientError(
             f"{type(client).__name__} cannot be probed: a synchronous client with chat or messages is needed"
         )
-    return Probe(adapter.provider, client, method, adapter.probe_request)
+    return Probe(adapter, client, method)
 
 
 def _adapter_of(client: Any) -> Adapter | None:
@@ -69,18 +71,14 @@ def _adapter_of(client: Any) -> Adapter | None:
     return None
 
 
-def _method(client: Any, stream: bool) -> Callable[..., Any] | None:
-    for plain, streamed in _METHODS:
-        name = streamed if stream and streamed else plain
-        method = client
-        for part in name.split("."):
-            method = getattr(method, part, None)
-        if callable(method):
-            return cast(Callable[..., Any], method)
-    return None
+def _method(adapter: Adapter, client: Any, stream: bool) -> Callable[..., Any] | None:
+    method = client
+    for part in adapter.probe_methods[stream].split("."):
+        method = getattr(method, part, None)
+    return cast(Callable[..., Any], method) if callable(method) else None
 
 
-def _accepted(method: Callable[..., Any], arguments: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+def _accepted(method: Callable[..., Any], arguments: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """*arguments* and *extra* without those this version of the SDK does not have."""
     arguments = {**arguments, **extra}
     names = inspect.signature(method).parameters

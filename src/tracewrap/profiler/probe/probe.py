@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tracewrap.errors import ConfigurationError
-from tracewrap.profiler.probe.budget import Budget, Point, Spending, TokenPrice, tokens_of
+from tracewrap.profiler.probe.budget import Budget, CallPrice, Point, Spending, tokens_of, usd_of
 from tracewrap.profiler.probe.prompt_text import PromptWriter
 from tracewrap.profiler.probe.rate_limits import headers_of, passes, status_of, wait_for
 from tracewrap.profiler.sample_file import SampleFile, setup_key
@@ -95,11 +95,12 @@ def open_samples(plan: ProbePlan, path: str) -> SampleFile:
     return SampleFile(path, COLUMNS, setup_key(identity))
 
 
-def expect(plan: ProbePlan, file: SampleFile, price: TokenPrice | None) -> Expected:
+def expect(plan: ProbePlan, file: SampleFile, price: CallPrice | None) -> Expected:
     """What the rest of *plan* will use, warm-up included; shown before it starts."""
     points = [point for _, point in plan.open_calls(file)]
-    inputs, outputs = tokens_of([*WARM_UP, *points] if points else [])
-    usd = None if price is None else price.usd(inputs, outputs)
+    calls = [*WARM_UP, *points] if points else []
+    inputs, outputs = tokens_of(calls)
+    usd = None if price is None else usd_of(calls, price)
     return Expected(len(points), inputs, outputs, usd)
 
 
@@ -113,7 +114,7 @@ class Prober:
         file: SampleFile,
         *,
         budget: Budget,
-        price: TokenPrice | None = None,
+        price: CallPrice | None = None,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.monotonic,
         progress: Callable[[str], None] | None = None,

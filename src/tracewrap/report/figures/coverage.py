@@ -164,8 +164,8 @@ def prices(joined: Joined, book: PriceBook) -> Prices:
             "model": dim.deployment.model,
             "priced_as": dim.price.priced_as,
             "source": dim.price.source,
-            "usd_per_million_input_tokens": rate.usd["input"] * 1e6,
-            "usd_per_million_output_tokens": rate.usd["output"] * 1e6,
+            "usd_per_million_input_tokens": _per_million(rate.usd["input"]),
+            "usd_per_million_output_tokens": _per_million(rate.usd["output"]),
         }
     return {
         "source": book.source,
@@ -174,3 +174,7 @@ def prices(joined: Joined, book: PriceBook) -> Prices:
         "as_of": "call time",
         "models": [models[key] for key in sorted(models)],
     }
+
+
+def _per_million(usd: float | None) -> float | None:
+    return None if usd is None else usd * 1e6

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracewrap.estimate.catalog import Catalog
-from tracewrap.prices.book import KINDS, ListPrice, PriceBook
+from tracewrap.prices.book import PriceBook
+from tracewrap.prices.list_cost import purchase_of
+from tracewrap.prices.rates import KINDS, ListPrice
 from tracewrap.records import Deployment
 from tracewrap.report.tables import join_sql, queries
 from tracewrap.report.tables.engines import Engine
@@ -41,6 +43,9 @@ class Dim:
         return models_of(dict(zip(queries.DIMENSIONS, self.row, strict=True)))
 
 
+_PRICED_BY = ("request_model", "response_model", "service_tier", "speed", "region")
+
+
 def resolve(
     rows: Sequence[tuple[Any, ...]],
     references: Mapping[str, Catalog],
@@ -63,7 +68,9 @@ def resolve(
                 deployment=deployment,
                 denoised=denoised.denoised_for(deployment, until_ns / 1e9) if generation else None,
                 idealized=tuple(_idealized(catalog, models) if generation else None for catalog in references.values()),
-                price=book.find(named["provider"], models, named["service_tier"] or None, since_ns, until_ns),
+                price=book.find(
+                    purchase_of(named["provider"], *(named[name] or None for name in _PRICED_BY)), since_ns, until_ns
+                ),
             )
         )
     return out

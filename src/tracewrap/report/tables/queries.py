@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tracewrap.prices.book import KINDS
+from tracewrap.prices.rates import KINDS
+from tracewrap.prices.terms import sql_stages
 from tracewrap.report.tables import join_sql, split_sql
-from tracewrap.semconv import SCOPE
+from tracewrap.semconv import SCOPE, USAGE_COLUMNS
 from tracewrap.sources.table import quoted
 
 DIMENSIONS: Mapping[str, str] = {
@@ -18,6 +19,8 @@ DIMENSIONS: Mapping[str, str] = {
     "operation": "operation",
     "stream": "coalesce(stream, false)",
     "service_tier": "coalesce(service_tier, '')",
+    "speed": "coalesce(speed, '')",
+    "region": "coalesce(region, '')",
 }
 """What profiles and prices depend on, absent as '' or -1; each distinct combination is a row of ``dims``."""
 
@@ -35,9 +38,7 @@ DIMENSION_KEYS = ("provider", "model", "deployment", "operation", "stream")
 """Groupings that follow from ``dims``; every other one is read from the call."""
 
 _NUMBERS = (
-    *("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens"),
-    *("audio_input_tokens", "audio_output_tokens", "image_input_tokens", "billed_input_tokens", "billed_output_tokens"),
-    "accepted_prediction_output_tokens",
+    *USAGE_COLUMNS,
     *("raw_runtime_s", "time_to_first_chunk_s", "consumer_s", "retry_s", "attempts"),
     *split_sql.SIDE_NUMBERS,
 )
@@ -146,6 +147,7 @@ def joined_query(
         "o": f"CASE WHEN {comparable} THEN {join_sql.dbl('output_tokens')} END",
         "list_cost_usd": _list_cost(),
     }
+    charged = sql_stages("charged_input_tokens", "charged_output_tokens")
     estimates = join_sql.merged([join_sql.estimate_stages(prefix, n_segments) for prefix in prefixes])
     chosen = _joined_columns(since_ns, now_ns)
     for prefix in prefixes:
@@ -159,9 +161,7 @@ def joined_query(
             "sampling_probability": "sampling_probability",
         }
     out = ", ".join(f"{sql} AS {name}" for name, sql in chosen.items())
-    return (
-        f"SELECT {out} FROM ({join_sql.stacked(_priced(floor_s), [first, *estimates, *split_sql.split_stages()])}) AS j"
-    )
+    return f"SELECT {out} FROM ({join_sql.stacked(_priced(floor_s), [*charged, first, *estimates, *split_sql.split_stages()])}) AS j"
 
 
 def _priced(floor_s: float | None) -> str:
@@ -207,28 +207,8 @@ def _joined_columns(since_ns: int, now_ns: int) -> dict[str, str]:
 
 def _list_cost() -> str:
     """US dollars of the billed tokens; NULL when tokens or price are unknown, or a generation call lacks one of its counts."""
-
-    def count(name: str) -> str:
-        return f"coalesce({join_sql.dbl(name)}, {join_sql.dbl(0)})"
-
-    special = ("cached_input_tokens", "cache_write_input_tokens", "audio_input_tokens", "image_input_tokens")
-    plain_in = " - ".join(map(count, ("charged_input_tokens", *special)))
-    plain_out = (
-        f"{count('charged_output_tokens')} - {count('reasoning_output_tokens')} - {count('audio_output_tokens')}"
-    )
-    terms = {
-        "input": f"greatest({plain_in}, {join_sql.dbl(0)})",
-        "cached": count("cached_input_tokens"),
-        "cache_write": count("cache_write_input_tokens"),
-        "audio_input": count("audio_input_tokens"),
-        "image_input": count("image_input_tokens"),
-        "output": f"greatest({plain_out}, {join_sql.dbl(0)})",
-        "reasoning": count("reasoning_output_tokens"),
-        "audio_output": count("audio_output_tokens"),
-    }
-    total = " + ".join(f"usd_{kind} * ({terms[kind]})" for kind in KINDS)
     known = "charged_input_tokens >= 0 AND (charged_output_tokens >= 0 OR generation = 0)"
-    return f"CASE WHEN usd_request IS NOT NULL AND {known} THEN usd_request + {total} END"
+    return f"CASE WHEN {known} THEN charged_usd END"
 
 
 def _count(condition: str) -> str:

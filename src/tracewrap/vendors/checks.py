@@ -1,0 +1,43 @@
+"""The one gate for what a vendor's answer says: vendor files pass every count and every text through it.
+
+Broken servers answer NaN, -5, ``"12"``, half an emoji or a megabyte of name. Such a value is absent (a text: replaced, cut) from here on,
+so that it reaches no span, no file and no sum; the rest of the answer stands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+COUNT_LIMIT = 1 << 63
+"""Counts from here on fit no 64-bit column, and are none."""
+MAX_TEXT = 256
+"""Characters kept of a name, an id or a header."""
+
+
+def count(value: Any) -> int | None:
+    """*value* if it is a whole number of at least 0 (also as a float); None otherwise."""
+    if value is None:
+        return None
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value < COUNT_LIMIT else None
+
+
+def text(value: Any) -> str | None:
+    """*value* if it is a text that is not empty, of at most ``MAX_TEXT`` characters, each of which can be encoded."""
+    if not isinstance(value, str) or not value:
+        return None
+    kept = str(value[:MAX_TEXT])
+    return kept if kept.isascii() else kept.encode("utf-8", "replace").decode("utf-8")
+
+
+def dollars(value: Any) -> float | None:
+    """*value* if it is a finite amount of at least 0."""
+    number = float(value) if type(value) in (int, float) and abs(value) < 1e12 else None
+    return number if number is not None and number >= 0.0 else None
+
+
+def milliseconds(value: str) -> float | None:
+    """Seconds of a header that says milliseconds; None for anything but a plain decimal number."""
+    plain = value.isascii() and len(value) < 16 and value.replace(".", "", 1).isdigit()
+    return float(value) / 1000.0 if plain else None

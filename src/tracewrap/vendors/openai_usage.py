@@ -1,0 +1,114 @@
+"""OpenAI's usage object, of any endpoint and of the many servers that speak its wire format, each in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tracewrap.records import TokenUsage
+from tracewrap.vendors.adapter import fields, get
+from tracewrap.vendors.checks import count
+
+
+def read_usage(usage: Any) -> TokenUsage | None:
+    """OpenAI's usage object of any endpoint, and what compatible servers make of it.
+
+    ``total_tokens`` tells what stands beside the two counts: xAI and Gemini leave reasoning out of the completion's, some gateways
+    cached tokens out of the prompt's. Without a total, reasoning that is more than all output must be beside it.
+    """
+    if usage is None:
+        return None
+    counts = fields(usage)
+    inputs, outputs = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    details, more = counts.get("prompt_tokens_details"), counts.get("completion_tokens_details")
+    if inputs is None:
+        inputs, outputs = counts.get("input_tokens"), counts.get("output_tokens")
+        details, more = counts.get("input_tokens_details"), counts.get("output_tokens_details")
+    inputs, outputs = count(inputs), count(outputs)
+    if inputs is None and outputs is None:
+        return None
+    total = counts.get("total_tokens")
+    if details is None and more is None and (inputs is None or outputs is None or total in (None, inputs + outputs)):
+        return TokenUsage(input_tokens=inputs, output_tokens=outputs, cached_input_tokens=_cached_beside(counts))
+    parts, rest = fields(details), fields(more)
+    cached, written = count(parts.get("cached_tokens")), count(parts.get("cache_write_tokens"))
+    if cached is None:
+        cached = _cached_beside(counts)
+    if written is None:
+        written = _first_count((parts, "cache_creation_tokens"), (counts, "cache_creation_input_tokens"))
+    reasoning = count(rest.get("reasoning_tokens"))
+    inputs, outputs = _with_beside(inputs, outputs, count(total), reasoning, (cached or 0) + (written or 0))
+    shared = fields(parts.get("cached_tokens_details"))
+    return TokenUsage(
+        input_tokens=inputs,
+        output_tokens=outputs,
+        cached_input_tokens=cached,
+        cache_write_input_tokens=written,
+        cache_write_long_input_tokens=count(get(parts.get("cache_write_tokens_details"), "ttl_12h_tokens")),
+        reasoning_output_tokens=reasoning,
+        audio_input_tokens=count(parts.get("audio_tokens")),
+        cached_audio_input_tokens=count(shared.get("audio_tokens")),
+        audio_output_tokens=count(rest.get("audio_tokens")),
+        image_input_tokens=count(parts.get("image_tokens")),
+        cached_image_input_tokens=count(shared.get("image_tokens")),
+        image_output_tokens=count(rest.get("image_tokens")),
+        accepted_prediction_output_tokens=count(rest.get("accepted_prediction_tokens")),
+        rejected_prediction_output_tokens=count(rest.get("rejected_prediction_tokens")),
+    )
+
+
+def _with_beside(
+    inputs: int | None, outputs: int | None, total: int | None, reasoning: int | None, cached: int
+) -> tuple[int | None, int | None]:
+    """All input and all output tokens, where the two counts do not hold all of the *total*."""
+    if inputs is None or outputs is None:
+        return inputs, outputs
+    if total is None:
+        return inputs, outputs + reasoning if reasoning is not None and reasoning > outputs else outputs
+    missing = total - inputs - outputs
+    if missing <= 0:
+        return inputs, outputs
+    if missing == cached and missing != reasoning:
+        return inputs + missing, outputs
+    return inputs, outputs + missing
+
+
+def _cached_beside(counts: Mapping[str, Any]) -> int | None:
+    """Cached tokens where servers put them besides: DeepSeek, Moonshot, and gateways to Anthropic."""
+    return _first_count(
+        (counts, "prompt_cache_hit_tokens"), (counts, "cached_tokens"), (counts, "cache_read_input_tokens")
+    )
+
+
+def _first_count(*places: tuple[Mapping[str, Any], str]) -> int | None:
+    return next((found for held, name in places if (found := count(held.get(name))) is not None), None)
+
+
+def usage_elsewhere(values: Mapping[str, Any]) -> TokenUsage | None:
+    """Usage where compatible servers put it besides: Groq's ``x_groq``, Moonshot's first choice."""
+    choices = values.get("choices") or (None,)
+    return read_usage(get(values.get("x_groq"), "usage") or get(choices[0], "usage"))
+
+
+def only_input(usage: Any) -> TokenUsage | None:
+    """Of an embedding, which has no output, the total is the input."""
+    total = count(get(usage, "total_tokens"))
+    return None if total is None else TokenUsage(input_tokens=total)
+
+
+_TOOLS = {"web_search_call": "web_searches", "file_search_call": "file_searches"}
+_CHARGED_APART = frozenset({"code_interpreter_call", "image_generation_call", "shell_call"})
+
+
+def with_tools(usage: TokenUsage | None, output: Any) -> TokenUsage | None:
+    """*usage* with the uses of the vendor's tools that are billed apart from tokens."""
+    if usage is None or not isinstance(output, list | tuple):
+        return usage
+    uses: dict[str, int] = {}
+    for item in output:
+        kind = get(item, "type")
+        if kind in _TOOLS and get(get(item, "action"), "type") in (None, "search"):
+            uses[_TOOLS[kind]] = uses.get(_TOOLS[kind], 0) + 1
+        elif kind in _CHARGED_APART:
+            uses["other_charges"] = uses.get("other_charges", 0) + 1
+    return usage._replace(**uses) if uses else usage  # type: ignore[arg-type]
