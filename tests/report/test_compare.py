@@ -211,3 +211,31 @@ def test_two_models_are_compared_across(tmp_path: Path) -> None:
     assert measure(found, "raw_runtime_typical_s")["change"] == pytest.approx(3.0)
     assert any("compared across them" in note for note in found["notes"])
     assert any("tokenizers" in note for note in found["notes"])
+
+
+def test_cells_count_by_their_overlap() -> None:
+    """Weights n_A n_B / (n_A + n_B): 9, 9 and 50; B is twice A in the last cell only, so (9 + 9 + 100) / 68 in all.
+
+    By all calls it would be 600 / 400, by cells alike 4 / 3: what only one side has hardly counts.
+    """
+    a = Sums([0, 1, 2], [0, 0, 0], [90.0, 10.0, 100.0], [90.0, 10.0, 100.0])
+    b = Sums([0, 1, 2], [0, 0, 0], [10.0, 90.0, 100.0], [10.0, 90.0, 200.0])
+    found = compare_sums(a, b, {0: 1.0, 1: 1.0, 2: 1.0})
+    assert found is not None
+    assert found.value == pytest.approx(118 / 68)
+
+
+def test_profiles_are_weighed_by_the_same_overlap(tmp_path: Path) -> None:
+    """90 short calls on one day and 10 on the next weigh 9, 100 long ones on each 50: the mean of 1.02 s and 3 s by these."""
+    calls = []
+    for d, short in enumerate((90, 10)):
+        for i in range(short + 100):
+            usage = TokenUsage(10, 1) if i < short else TokenUsage(1000, 1)
+            calls.append(call(1000 * d + i + 1, 24 * d + i / 10, usage=usage, raw_runtime_s=9.0))
+    key = call(1).deployment.key
+    quiet = RuntimeProfile(id="q", model="gpt-x", prompt_knots=((0.0, 1.0), (1000.0, 3.0)))
+    source = (str(write_log(tmp_path / "log" / "a.jsonl", calls).parent),)
+    sides = [Selection(source, day=day, text=day) for day in ("2026-11-20", "2026-11-21")]
+    found = compare(sides[0], sides[1], catalog=Catalog(denoised={key: quiet}))
+    row = measure(found, "denoised_runtime_s")
+    assert row["a"] == pytest.approx((9 * 1.02 + 50 * 3.0) / 59)

@@ -331,3 +331,19 @@ def test_what_is_missing_is_named(built: report.Report) -> None:
         "beyond what a profile measured",
     ):
         assert part in text
+
+
+def test_bounds_of_contention_follow_those_of_the_denoised_runtime(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A quiet day of 4 s within a factor e^0.1, ten calls of 10 s: contention is 60 s, least where the quiet day was slowest.
+
+    low = 100 - 40 e^0.1, high = 100 - 40 e^-0.1, and the shares over 100 s of last attempts.
+    """
+    folder = tmp_path_factory.mktemp("bounds")
+    write_log(folder / "a.jsonl", [call(i, i / 2, usage=usage(10, 1), raw_runtime_s=10.0) for i in range(1, 11)])
+    quiet = RuntimeProfile(id="q", model="gpt-x", prompt_knots=((0.0, 4.0),), interval=Interval(base=0.1))
+    key = call(1).deployment.key
+    built = report.build(str(folder), day="2026-11-20", catalog=Catalog(denoised={key: quiet}), now_ns=NOW_NS)
+    found = built["totals"]["contention"]
+    low, high = 100 - 40 * math.exp(0.1), 100 - 40 * math.exp(-0.1)
+    assert (found["seconds"], found["seconds_low"], found["seconds_high"]) == (near(60.0), near(low), near(high))
+    assert (found["share"], found["share_low"], found["share_high"]) == (near(0.6), near(low / 100), near(high / 100))

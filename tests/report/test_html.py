@@ -62,7 +62,7 @@ def stack(name: str, factor: float) -> ReferenceStack:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """``full``: two days with everything; ``empty``: a day without calls."""
+    """``full``: two days with everything; ``empty``: a day without calls; ``errors``: all failed; ``many``: 500 tenants."""
     folder = tmp_path_factory.mktemp("pages")
     log = str(write_log(folder / "log" / "a.jsonl", calls()))
     denoised = {
@@ -84,6 +84,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "now_ns": DAY_NS * 2,
     }
     built = {"full": report.build(log, **options), "empty": report.build(log, day="2026-11-01", **options)}
+    failed = [call(i + 1, i / 2, outcome="error", error_type="Timeout", raw_runtime_s=1.0) for i in range(30)]
+    errors = str(write_log(folder / "errors" / "a.jsonl", failed))
+    built["errors"] = report.build(errors, **options)
+    tenants = [call(i + 1, i / 50, tags={"tenant": f"t-{i}" + "-with-a-rather-long-name" * 2}) for i in range(500)]
+    many = str(write_log(folder / "many" / "a.jsonl", tenants))
+    built["many"] = report.build(many, **(options | {"scores": None}), group_by=["tenant"])
     paths = {name: folder / f"{name}.html" for name in built}
     for name, found in built.items():
         render.write(found, str(paths[name]), trace_url="http://jaeger.example/trace/{trace_id}")
@@ -187,17 +193,64 @@ def _sort(browser: Any, table: int, column: int, action: str) -> str:
 def test_tables_sort_by_mouse_and_key(browser: Any, pages: dict[str, Path]) -> None:
     """Numbers as numbers, largest first, then smallest; what is unknown stays last; the heading says how it is sorted."""
     show(browser, pages["full"])
-    heads = browser.execute_script(f"return [...{TABLE}.querySelectorAll('th')].map(head => head.textContent)", 1)
+    heads = browser.execute_script(f"return [...{TABLE}.querySelectorAll('th')].map(head => head.textContent)", 2)
     assert heads[0] == "model"
     at = heads.index("denoised p50")
     press = "head.focus(); head.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', cancelable: true}));"
-    assert _sort(browser, 1, at, "head.click();") == "descending"
-    down = _column(browser, 1, at)
-    assert _sort(browser, 1, at, press) == "ascending"
-    up = _column(browser, 1, at)
+    assert _sort(browser, 2, at, "head.click();") == "descending"
+    down = _column(browser, 2, at)
+    assert _sort(browser, 2, at, press) == "ascending"
+    up = _column(browser, 2, at)
     assert down[-1] == up[-1] == ""
     assert [float(x) for x in down[:-1]] == sorted((float(x) for x in up[:-1]), reverse=True)
     assert len(set(down)) == 3
+
+
+@pytest.mark.parametrize("width", [1024, 1440, 1920])
+def test_the_page_is_as_wide_as_the_window(browser: Any, pages: dict[str, Path], width: int) -> None:
+    """Tables use the whole width; the costs of the first stack are in sight from 1,440 on; the page itself never scrolls sideways."""
+    show(browser, pages["full"], width)
+    wide = browser.execute_script("return document.querySelector('.scroll').getBoundingClientRect().width")
+    assert wide > 0.93 * width
+    head = "[...t.querySelectorAll('th')].find(h => h.textContent.startsWith('idealized cost'))"
+    right = f"return [...document.querySelectorAll('table.groups')].map(t => {head}.getBoundingClientRect().right)"
+    assert max(browser.execute_script(right)) <= (width if width >= 1440 else 1.2 * width)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_thousand_groups_stay_usable(browser: Any, pages: dict[str, Path]) -> None:
+    """Fifty rows of five hundred are shown; a filter finds any by a part of its name; a button shows all; sorting keeps fifty."""
+    show(browser, pages["many"])
+    rows = (
+        "return [...document.querySelectorAll('table.groups')].at(-1).querySelectorAll('tbody tr:not(.folded)').length"
+    )
+    assert browser.execute_script(rows) == 50
+    assert browser.execute_script("return document.documentElement.scrollHeight") < 9000
+    tools = "const tools = [...document.querySelectorAll('.tools')].at(-1);"
+    typed = (
+        "tools.querySelector('input').value = 't-33'; tools.querySelector('input').dispatchEvent(new Event('input'));"
+    )
+    browser.execute_script(tools + typed)
+    assert browser.execute_script(rows) == 11  # 33 and 330 to 339
+    browser.execute_script(tools + typed.replace("t-33", ""))
+    browser.execute_script("[...document.querySelectorAll('table.groups')].at(-1).querySelector('th').click()")
+    assert browser.execute_script(rows) == 50
+    browser.execute_script(tools + "tools.querySelector('button').click()")
+    assert browser.execute_script(rows) == 500
+    name = "return [...document.querySelectorAll('table.groups')].at(-1).querySelector('td').textContent"
+    assert "…" in browser.execute_script(name)
+
+
+def test_a_day_of_errors_has_no_empty_chart(browser: Any, pages: dict[str, Path]) -> None:
+    """One sentence on top; no chart, no tile of nothing, no table of slow calls."""
+    browser.get_log("browser")
+    show(browser, pages["errors"])
+    assert browser.execute_script("return document.querySelector('#verdict').innerText").startswith(
+        "All 30 calls failed"
+    )
+    assert browser.execute_script("return document.querySelectorAll('canvas, .tile').length") == 0
+    assert "Slowest" not in browser.execute_script("return document.querySelector('main').innerText")
+    assert complaints(browser) == []
 
 
 def test_hostile_names_are_text(browser: Any, pages: dict[str, Path]) -> None:
@@ -209,16 +262,18 @@ def test_hostile_names_are_text(browser: Any, pages: dict[str, Path]) -> None:
 
 
 def test_everything_is_said(browser: Any, pages: dict[str, Path]) -> None:
-    """Coverage first; both stacks; errors, unpriced and unprofiled models, drift, prices, provenance; traces are linked."""
+    """The verdict, coverage; both stacks; errors, unpriced and unprofiled models, drift, prices, provenance; traces are linked."""
     show(browser, pages["full"])
     text = browser.execute_script("return document.querySelector('main').innerText")
-    assert text.index("Coverage.") < text.index("raw runtime") < text.index("By provider")
+    assert text.index("calls took") < text.index("Coverage.") < text.index("raw runtime") < text.index("By provider")
     for part in (
-        "idealized, fast",
-        "idealized, slow",
+        "idealized median, fast",
+        "idealized median, slow",
         "RateLimitError",
         "unpriced:",
         "no denoised profile",
+        "next step",
+        "--prices FILE",
         "user file",
         "m-a@fast",
         "serving ratio",

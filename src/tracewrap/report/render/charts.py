@@ -16,15 +16,21 @@ MODELS = 12
 
 def charts(report: Report) -> dict[str, Any]:
     """Chart name to data: runtimes, split, hours, costs, capability."""
-    rows = next((g["rows"] for g in report["groups"] if g["by"] == ["model"]), [report["totals"]])[:MODELS]
+    every = next((g["rows"] for g in report["groups"] if g["by"] == ["model"]), [report["totals"]])
+    rows = every[:MODELS]
     found = {
-        "runtimes": _runtimes(rows),
-        "split": _split(rows),
+        "runtimes": _of(_runtimes(rows), every),
+        "split": _of(_split(rows), every),
         "hours": _hours(report),
-        "costs": _costs(rows),
+        "costs": _of(_costs(rows), every),
         "capability": _capability(report.get("capability")),
     }
     return {name: data for name, data in found.items() if data is not None}
+
+
+def _of(chart: dict[str, Any] | None, every: Sequence[Group]) -> dict[str, Any] | None:
+    """*chart*, and of how many rows it shows the first, where there are more."""
+    return None if chart is None else chart | {"of": len(every) if len(every) > MODELS else 0}
 
 
 def _runtimes(rows: Sequence[Group]) -> dict[str, Any] | None:
@@ -60,7 +66,7 @@ def _known(series: dict[str, list[float | None]]) -> dict[str, list[float | None
 
 def _hours(report: Report) -> dict[str, Any] | None:
     hours = report["hours"]
-    if sum(1 for hour in hours if hour["calls"]) < 2:
+    if sum(1 for hour in hours if hour["calls"]) < 2 or all(hour["contention_share"] is None for hour in hours):
         return None
     several = len({hour["hour"][:10] for hour in hours}) > 1
     return {
@@ -85,6 +91,9 @@ def _costs(rows: Sequence[Group]) -> dict[str, Any] | None:
 def _capability(found: Capability | None) -> dict[str, Any] | None:
     if found is None or not any(row["idealized_runtime_s"] is not None for row in found["rows"]):
         return None
-    names = ("model", "score", "idealized_runtime_s", "idealized_cost_usd", "idealized_energy_j", "frontier")
+    names = (
+        *("model", "score", "provenance", "idealized_runtime_s", "idealized_runtime_low_s", "idealized_runtime_high_s"),
+        *("idealized_cost_usd", "idealized_energy_j", "frontier"),
+    )
     rows: list[dict[str, Any]] = [dict(row) for row in found["rows"]]
     return {"score": found["score"], "rows": [{name: row[name] for name in names} for row in rows]}
