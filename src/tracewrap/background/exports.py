@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -55,6 +56,7 @@ class Export:
 
     def _reset(self) -> None:
         self._ending = threading.Event()
+        self._until = 0.0
         self._in_flight = 0
 
     def put(self, make: Make) -> None:
@@ -65,9 +67,10 @@ class Export:
         """Start the thread now, while threads can still be started."""
         self._worker.start()
 
-    def hurry(self, last: bool = False) -> None:
-        """Begin to send what waits; *last*: the program ends, and nothing is tried again."""
-        if last:
+    def hurry(self, last_until: float | None = None) -> None:
+        """Begin to send what waits; *last_until*: the program ends, and waits until then at most."""
+        if last_until is not None:
+            self._until = last_until
             self._ending.set()
         self._worker.hurry()
 
@@ -86,8 +89,8 @@ class Export:
         return self._worker.wait(until)
 
     def close(self, until: float) -> None:
-        """Send what waits, each batch tried once, until *until*; count the rest as lost and stop."""
-        self._ending.set()
+        """Send what waits until *until*; count the rest as lost and stop. A receiver that is not there is not waited for."""
+        self.hurry(until)
         self._worker.close()
         self._worker.wait(until)
         left = len(self._worker.take()) + self._in_flight
@@ -104,16 +107,25 @@ class Export:
                 delivery = self._attempt(spans)
                 if not delivery.lost:
                     return
-                if not delivery.again or self._ending.is_set():
-                    self._losses.add(self.place, delivery.reason, delivery.lost)
-                    return
                 wait_s = delivery.retry_s
                 if wait_s is None:
                     wait_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2**attempt)
+                if not delivery.again or not self._worth(delivery, wait_s):
+                    self._losses.add(self.place, delivery.reason, delivery.lost)
+                    return
                 self._losses.trouble(self.place, delivery.reason, self.waiting)
-                self._ending.wait(min(wait_s, LAST_RETRY_S))
+                if self._ending.is_set():
+                    time.sleep(wait_s)
+                else:
+                    self._ending.wait(min(wait_s, LAST_RETRY_S))
         finally:
             self._in_flight = 0
+
+    def _worth(self, delivery: Delivery, wait_s: float) -> bool:
+        """Whether to try again: always while the program runs; when it ends, if the receiver is there and time is left."""
+        if not self._ending.is_set():
+            return True
+        return delivery.reason.startswith("http_") and time.monotonic() + wait_s < self._until
 
     def _made(self, make: Make) -> ReadableSpan | None:
         try:
@@ -136,7 +148,7 @@ class Export:
 def wait_all(exports: Sequence[Export], until: float, close: bool) -> None:
     """Flush or close *exports* side by side: all are told to begin before the first is waited for."""
     for export in exports:
-        export.hurry(last=close)
+        export.hurry(until if close else None)
     for export in exports:
         if close:
             export.close(until)

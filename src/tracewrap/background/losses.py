@@ -1,7 +1,7 @@
 """Losses: calls that did not reach a place, counted by place and reason, and told.
 
 Told where they can be seen: a log line at most once a minute, a record in the span log once there is room
-(``sinks.span_log.losses_line``), a metric, ``tracewrap doctor``.
+(``sinks.SpanLog.write_losses``), a metric, ``tracewrap doctor``.
 """
 
 from __future__ import annotations
