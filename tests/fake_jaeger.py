@@ -26,6 +26,8 @@ class FakeJaeger(ThreadingHTTPServer):
         """What every request must carry, if anything."""
         self.page: bytes | None = None
         """Sent in place of the interface's answers, if anything."""
+        self.answer: bytes | None = None
+        """Sent in place of the traces found, if anything."""
         self.busy = 0
         """Requests that are refused before one is answered."""
 
@@ -98,7 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             status, body = server.find(query)
         else:
             status, body = 404, _error(404, "not found")
-        data = server.page or json.dumps(body).encode()
+        searched = parts.path == "/api/v3/traces" and status == 200
+        data = server.page or (server.answer if searched else None) or json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

@@ -155,3 +155,13 @@ def test_rules_hold() -> None:
     ):
         done = subprocess.run([tool, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["jaeger.yaml", "collector.yaml"])
+def test_jaeger_and_collector_take_their_configuration(name: str) -> None:
+    """Jaeger, which is a Collector, accepts both files."""
+    done = subprocess.run(
+        [needed("jaeger"), "validate", "--config", name], cwd=FOLDER, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -73,6 +73,6 @@ def missing_extra(feature: str, extra: str) -> MissingExtraError:
 def check_local(target: str | os.PathLike[str]) -> None:
     """ConfigurationError when *target*, which is to be written, is a URL (``s3://...``): it would become a local path of that name."""
     text = os.fspath(target)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", text):  # pathlib folds "//" into "/"
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # pathlib folds "//" into "/"; one letter is a drive of Windows
         shown = re.sub(r"//.*@", "//", text)
         raise ConfigurationError(f"{shown}: only local files and folders are written; write one, then copy it there")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 
@@ -161,6 +162,16 @@ def test_lists_may_come_as_text(jaeger: FakeJaeger) -> None:
     (as_text,) = read(jaeger.source)[0]
     assert as_text == plain
     assert plain.finish_reasons == ("stop", "length")
+
+
+def test_other_spellings_of_an_answer(jaeger: FakeJaeger) -> None:
+    """An answer in several lines, with more beside its result, or without the envelope, is read too."""
+    jaeger.calls = [call(1), call(2)]
+    period = {"query.start_time_min": "2026-11-20T00:00:00Z", "query.start_time_max": "2026-11-21T00:00:00Z"}
+    _, body = jaeger.find({"query.service_name": "app"} | period)
+    for other in (json.dumps(body, indent=1), json.dumps(body | {"next": 1}), json.dumps(body["result"])):
+        jaeger.answer = other.encode()
+        assert len(read(jaeger.source)[0]) == 2
 
 
 def test_the_page_links_to_the_jaeger_it_was_read_from(jaeger: FakeJaeger) -> None:

@@ -12,7 +12,7 @@ import pytest
 from test_otlp_json import every_field
 
 from made_days import DAY_NS, HOUR_NS, call, write_log
-from tracewrap.errors import ConfigurationError, SourceError
+from tracewrap.errors import ConfigurationError, SourceError, check_local
 from tracewrap.records import Call
 from tracewrap.sources import compact as compact_module
 from tracewrap.sources import connect, read_calls
@@ -168,6 +168,7 @@ def test_a_lake_in_an_object_store_is_refused(tmp_path: Path, monkeypatch: pytes
         with pytest.raises(ConfigurationError, match="only local files and folders are written"):
             compact([str(log)], target)
     assert {path.name for path in tmp_path.iterdir()} == {"log"}
+    check_local("C:/lake")  # a drive is no scheme
 
 
 def test_a_period_limits_what_is_added(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ LARGEST_ANSWER = 16 * 1024 * 1024
 HEADERS = "TRACEWRAP_JAEGER_HEADERS"
 """The environment variable with request headers, as OTEL_EXPORTER_OTLP_HEADERS."""
 _BUSY = (429, 502, 503, 504)
-_PREFIX, _SUFFIX = b'{"result":', b"}"
+_PREFIX, _SUFFIX = b'{"result":{"resourceSpans":[', b"]}}"
 _TRACE_ID = re.compile(rb'"traceId":\s*"([^"]+)"')
 
 
@@ -94,7 +94,7 @@ class Api:
     def _found(self, data: bytes, depth: int) -> Found | None:
         data = data.strip()
         if data.startswith(_PREFIX) and data.endswith(_SUFFIX) and b"\n" not in data:
-            line = data[len(_PREFIX) : -len(_SUFFIX)]  # as it came: parsing costs ten times the memory
+            line = data[len(b'{"result":') : -len(b"}")]  # as it came: parsing costs ten times the memory
         else:
             body = self._parsed("traces", data)
             line = json.dumps(body.get("result", body), separators=(",", ":")).encode()
