@@ -23,8 +23,9 @@ from calibration import Table, fit, predict, tabulate
 from measured import Row, qwen
 from numpy.typing import NDArray
 
-from tracewrap.runtime.roofline.estimating import make_setup
-from tracewrap.runtime.roofline.gpus import load_gpus
+from tracewrap.runtime.roofline.architectures import get_model
+from tracewrap.runtime.roofline.estimating import make_setup, prepare, server_times
+from tracewrap.runtime.roofline.gpus import get_gpu, load_gpus
 from tracewrap.runtime.roofline.terms import Constants, decode_step_s, prefill_s
 
 PURE = Constants(
@@ -149,6 +150,35 @@ def long_context(data: Path) -> list[dict[str, Any]]:
     ]
 
 
+PUBLISHED = (  # model, GPU, precision, input, output, ms per output token of one request, source; no constant is fitted to them
+    ("Qwen/Qwen3-8B", "h100-sxm", "bf16", 128, 128, 6.84, "silybench-data 2026-09-24, vLLM 0.30, CC BY 4.0"),
+    ("Qwen/Qwen3-8B", "h100-sxm", "bf16", 2048, 2048, 7.01, "same"),
+    ("Qwen/Qwen3-8B", "h100-sxm", "bf16", 8192, 512, 7.30, "same"),
+    ("Qwen/Qwen3-8B", "h100-sxm", "fp8", 128, 128, 4.62, "same"),
+    ("Qwen/Qwen3-8B", "h100-sxm", "fp8", 2048, 2048, 4.80, "same"),
+    ("Qwen/Qwen3-8B", "h100-sxm", "fp8", 8192, 512, 5.11, "same"),
+    ("meta-llama/Llama-3.1-8B", "a100-sxm-40gb", "bf16", 1024, 128, 13.3, "johnmusgrave.com, vLLM 0.23"),
+)
+
+
+def published() -> list[dict[str, Any]]:
+    """Single-stream decoding of current vLLM that no constant was fitted to, beside the default stack's estimate."""
+    out = []
+    for model, gpu, precision, p, o, measured, source in PUBLISHED:
+        setup, stack = prepare(get_model(model), get_gpu(gpu), n_gpus=1, precision=precision)
+        token = server_times(setup, stack, p, o).token_s
+        out.append(
+            {
+                "case": f"{model} {precision} {gpu} {p}+{o}",
+                "source": source,
+                "measured_ms": measured,
+                "estimated_ms": round(1e3 * token.value, 2),
+                "within_interval": token.low <= measured / 1e3 <= token.high,
+            }
+        )
+    return out
+
+
 def judge(data: Path, by: str) -> list[dict[str, Any]]:
     """The lines of one way of leaving rows out."""
     table = tabulate(training_rows(data))
@@ -180,8 +210,13 @@ def main() -> int:
             f"{x['case']:<52} {x['rows']:>5} {pair['error_percent']:>12} {x['target_percent']:>8} {covered:>8}"
             f" {pair.get('pure_roofline_percent', ''):>14} {pair.get('one_efficiency_percent', ''):>15}"
         )
+    single = published()
+    print("\npublished time per token of one request, default stack, nothing fitted to them")
+    for x in single:
+        off = x["estimated_ms"] / x["measured_ms"] - 1
+        print(f"{x['case']:<60} {x['measured_ms']:6.2f} ms  estimated {x['estimated_ms']:6.2f} ms  {off:+.1%}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        arguments.json.write_text(json.dumps({"lines": result, "published": single}, indent=1), encoding="utf-8")
     return 0
 
 

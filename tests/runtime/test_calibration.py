@@ -98,3 +98,10 @@ def test_shipped_constants_are_those_that_the_calibration_gives(analytic: Module
     for node in ("vllm-v1", "trtllm-1", "vllm-v0"):
         for key, value in again[node]["factors"]["all"].items():
             assert value == pytest.approx(shipped[node]["factors"]["all"].get(key, 1.0), rel=0.1), (node, key)
+
+
+def test_single_streams_of_current_vllm_are_predicted_without_being_fitted(analytic: ModuleType) -> None:
+    """Seven published figures of vLLM 0.23 and 0.30: within 10% each, and within the interval."""
+    for line in analytic.published():
+        assert line["estimated_ms"] == pytest.approx(line["measured_ms"], rel=0.1), line["case"]
+        assert line["within_interval"], line["case"]
