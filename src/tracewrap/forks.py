@@ -6,12 +6,13 @@ whatever runs in a thread of ours and may import does so inside ``undisturbed()`
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from types import TracebackType
+
+from tracewrap import systems
 
 MAX_WAIT_S = 30.0
 """A fork never waits longer than this for a thread of ours, in seconds."""
@@ -96,4 +97,4 @@ def _after_in_child() -> None:
     _call("child")
 
 
-os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+systems.at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

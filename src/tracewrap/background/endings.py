@@ -1,10 +1,10 @@
 """Every way in which a process ends: what is queued is delivered first, for at most the bound that was set.
 
 Exit handlers cover the end of the program, ``sys.exit``, exceptions and Ctrl-C. Two ends run no exit handler: a signal that nobody handles
-(SIGTERM, SIGHUP) and ``os._exit``, by which multiprocessing, job queues and pre-fork servers end their children. The first is handled
-only where the program leaves the default, and the process then dies of the signal as it would have; ``os._exit`` is called through. A
-program that handles the signal itself, before or later, keeps its handler. A forked child has nothing to deliver until its first
-call: until then its signals have their default again.
+(SIGTERM, SIGHUP, SIGBREAK of Windows) and ``os._exit``, by which multiprocessing, job queues and pre-fork servers end their children.
+The first is handled only where the program leaves the default, and the process then dies of the signal as it would have; ``os._exit``
+is called through. A program that handles the signal itself, before or later, keeps its handler. A forked child has nothing to deliver
+until its first call: until then its signals have their default again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from tracewrap import forks
+from tracewrap import forks, systems
 from tracewrap.background.wakeup import Wakeup
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS = systems.signals("SIGTERM", "SIGHUP", "SIGBREAK")
 
 
 class Endings:

@@ -9,7 +9,6 @@ one call is worked out when it is finished: a block delays a wait only if the wa
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 import weakref
@@ -17,6 +16,8 @@ from collections import deque
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
+
+from tracewrap import systems
 
 INTERVAL_S = 0.01
 """A watch looks a hundred times a second: a thousandth of a core."""
@@ -190,7 +191,7 @@ class ThreadWatch:
 
 THREADS = ThreadWatch()
 _loops: weakref.WeakKeyDictionary[Any, LoopWatch] = weakref.WeakKeyDictionary()
-os.register_at_fork(after_in_child=THREADS.reset) if hasattr(os, "register_at_fork") else None
+systems.at_fork(after_in_child=THREADS.reset)
 
 
 def running_loop_watch() -> LoopWatch | None:

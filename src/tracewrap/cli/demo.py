@@ -127,7 +127,7 @@ def notes(outcome: Outcome, page: Path | None) -> str:
     for deployment, verdict in outcome.verdicts.items():
         if verdict != "ok":
             lines.append(f"denoiser: {verdict} for {deployment}")
-    if outcome.load_before > _BUSY_LOAD:
+    if outcome.load_before is not None and outcome.load_before > _BUSY_LOAD:
         lines.append(
             f"note: this machine was busy before the demo (load {outcome.load_before:.1f}); figures are noisy."
         )

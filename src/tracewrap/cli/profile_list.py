@@ -9,6 +9,7 @@ from typing import Any
 
 from tracewrap.formats.profile_files import Shelved, read_profiles, shipped_stack_files
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.files import files_in
 from tracewrap.words import table
 
 
@@ -74,5 +75,5 @@ def _cell(value: Any) -> str:
 def _shelves(paths: list[str]) -> list[Shelved]:
     if not paths:
         return [s for file in shipped_stack_files().values() for s in read_profiles(file)]
-    files = [f for p in map(Path, paths) for f in (sorted(p.glob("*.json")) if p.is_dir() else [p])]
+    files = [f for p in map(Path, paths) for f in (files_in(p, ".json") if p.is_dir() else [p])]
     return [s for file in files for s in read_profiles(file)]

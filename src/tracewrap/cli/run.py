@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tracewrap import systems
 from tracewrap.errors import ConfigurationError
 from tracewrap.settings import settings
 
@@ -91,7 +92,7 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
     """Wait for *child*, passing signals on. Ctrl-C reaches it from the terminal by itself."""
     previous = {
         number: signal.signal(number, lambda received, _: child.send_signal(received))
-        for number in (signal.SIGTERM, signal.SIGHUP)
+        for number in systems.signals("SIGTERM", "SIGHUP")
     }
     interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 import random
 import statistics
@@ -13,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tracewrap import systems
 from tracewrap.capture.wrap import wrap
 from tracewrap.demo.rival import competing
 from tracewrap.demo.server import MODEL, serving
@@ -61,7 +61,7 @@ class Outcome:
     catalog: Catalog
     verdicts: Mapping[str, str]
     folder: Path
-    load_before: float
+    load_before: float | None
     seconds: float
 
 
@@ -70,7 +70,7 @@ def play(folder: Path, *, repeats: int = 3, seed: int = 0, price: Price = PRICE,
 
     *repeats*: calls per cell and mode under load. Raises TracewrapError when the server does not start.
     """
-    started, load_before = time.monotonic(), os.getloadavg()[0]
+    started, load_before = time.monotonic(), systems.load()
     folder.mkdir(parents=True, exist_ok=True)
     calls_folder = folder / "calls"
     already = {path.name for path in calls_folder.glob("*")} if calls_folder.is_dir() else set()

@@ -11,13 +11,14 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
 from tracewrap.records import Deployment
 from tracewrap.runtime import profile as profile_module
 from tracewrap.runtime import stack as stack_module
-from tracewrap.runtime.files import read_json, reference_folder
+from tracewrap.runtime.files import files_in, located, read_json, reference_folder
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
 
@@ -120,7 +121,7 @@ def load_catalog(
     denoised: dict[str, list[RuntimeProfile]] = {}
     folders = [*paths, *([reference_folder()] if shipped else [])]
     for path in folders:
-        for file in _json_files(Path(path)):
+        for file in _json_files(located(path)):
             _take(file, stacks, denoised)
     wanted = list(references)
     if not wanted:
@@ -161,15 +162,15 @@ def _default_analytic() -> tuple[str, ...]:
     return tuple(default_stack_ids())
 
 
-def _json_files(path: Path) -> list[Path]:
+def _json_files(path: Traversable) -> list[Traversable]:
     if path.is_dir():
-        return sorted(path.glob("*.json"))
-    if path.exists():
+        return files_in(path, ".json")
+    if path.is_file() or (isinstance(path, Path) and path.exists()):
         return [path]
     raise ProfileNotFoundError(f"{path}: no such file or folder of profiles")
 
 
-def _take(file: Path, stacks: list[ReferenceStack], denoised: dict[str, list[RuntimeProfile]]) -> None:
+def _take(file: Traversable, stacks: list[ReferenceStack], denoised: dict[str, list[RuntimeProfile]]) -> None:
     """Add what *file* holds: a stack, a denoised profile (its stack names a deployment), or a profile of a stack."""
     data = read_json(file)
     schema = data.get("schema")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from tracewrap.errors import ProfileFormatError, ProfileNotFoundError
 from tracewrap.runtime import profile as profile_module
 from tracewrap.runtime import stack as stack_module
-from tracewrap.runtime.files import read_json, reference_folder
+from tracewrap.runtime.files import files_in, read_json, reference_folder
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.roofline.architectures import resolve_model
 from tracewrap.runtime.stack import ReferenceStack
@@ -20,16 +21,16 @@ class Shelved:
 
     profile: RuntimeProfile
     stack: ReferenceStack | None
-    file: Path
+    file: Traversable
 
 
-def shipped_stack_files() -> dict[str, Path]:
+def shipped_stack_files() -> dict[str, Traversable]:
     """Files of the shipped reference stacks by stack id."""
-    files = sorted(reference_folder().glob("*.json"))
+    files = files_in(reference_folder(), ".json")
     return {str(data["id"]): file for file in files if (data := read_json(file)).get("schema") == stack_module.SCHEMA}
 
 
-def read_profiles(path: Path) -> list[Shelved]:
+def read_profiles(path: Traversable) -> list[Shelved]:
     """The profiles of a ``tracewrap.profile/1`` or ``tracewrap.stack/1`` file, in its order.
 
     Raises ProfileNotFoundError or ProfileFormatError in one line that names the file.

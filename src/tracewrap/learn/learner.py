@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from tracewrap import systems
 from tracewrap.errors import TracewrapError
 from tracewrap.forks import undisturbed
 from tracewrap.records import Call
@@ -101,7 +102,7 @@ class Denoiser:
         self._stopped = True
         self.dropped = 0
         """Calls of deployments beyond ``MAX_DEPLOYMENTS``."""
-        os.register_at_fork(after_in_child=self._after_fork)
+        systems.at_fork(after_in_child=self._after_fork)
 
     def observe(self, call: Call) -> None:
         """Take note of a call; bounded, no estimate here."""

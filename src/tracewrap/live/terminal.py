@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import select
 import signal
 import sys
 import time
-from collections.abc import Callable
 
+from tracewrap import systems
 from tracewrap.errors import missing_extra
 from tracewrap.live.screen import render
 from tracewrap.live.view import View
@@ -44,22 +41,16 @@ class _Terminal:
     """The terminal while the view is on it: keys come at once and unseen; SIGTERM leaves it as it was; it cannot be suspended."""
 
     def __init__(self) -> None:
-        self._keys = sys.stdin.fileno() if sys.stdin.isatty() else None
-        self._restore: Callable[[], None] = lambda: None
-        self.hint = "Ctrl-C quits" if self._keys is None else "q quits"
+        self._keys: systems.Keys | None = None
+        self._taken: systems.Keys | None = None
+        self.hint = "Ctrl-C quits"
 
     def __enter__(self) -> _Terminal:
-        import termios
-        import tty
-
-        self._signals = {
-            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)),
-            signal.SIGTSTP: signal.signal(signal.SIGTSTP, signal.SIG_IGN),
-        }
-        if self._keys is not None:
-            saved = termios.tcgetattr(self._keys)
-            self._restore = functools.partial(termios.tcsetattr, self._keys, termios.TCSADRAIN, saved)
-            tty.setcbreak(self._keys)
+        self._signals = {signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))}
+        for number in systems.signals("SIGTSTP"):
+            self._signals[number] = signal.signal(number, signal.SIG_IGN)
+        self._keys = self._taken = systems.keys()
+        self.hint = "Ctrl-C quits" if self._keys is None else "q quits"
         return self
 
     def quits(self, timeout_s: float) -> bool:
@@ -67,14 +58,14 @@ class _Terminal:
         if self._keys is None:
             time.sleep(timeout_s)
             return False
-        if not select.select([self._keys], [], [], timeout_s)[0]:
+        pressed = self._keys.pressed(timeout_s)
+        if pressed is None:
+            self._keys = None
             return False
-        pressed = os.read(self._keys, 1024)
-        if not pressed:
-            self._keys = None  # closed: it would be ready for ever
         return b"q" in pressed.lower()
 
     def __exit__(self, *_: object) -> None:
-        self._restore()
+        if self._taken is not None:
+            self._taken.restore()
         for number, handler in self._signals.items():
             signal.signal(number, handler)

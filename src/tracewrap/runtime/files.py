@@ -7,25 +7,37 @@ import os
 import secrets
 from collections.abc import Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from tracewrap import systems
 from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError, check_local
 from tracewrap.runtime.profile import RuntimeProfile
 
 
-def reference_folder() -> Path:
-    """The shipped ``reference_profiles`` folder: inside the wheel, else the checkout's."""
-    packaged = Path(str(resources.files("tracewrap"))) / "reference_profiles"
+def reference_folder() -> Traversable:
+    """The shipped ``reference_profiles`` folder: inside the package, which may be in a zip, else the checkout's."""
+    packaged = resources.files("tracewrap") / "reference_profiles"
     if packaged.is_dir():
         return packaged
     return Path(__file__).resolve().parents[3] / "reference_profiles"
 
 
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+def located(path: str | os.PathLike[str] | Traversable) -> Traversable:
+    """*path* as something to read: a path on disk, or a shipped file as it is."""
+    return Path(path) if isinstance(path, str | os.PathLike) else path
+
+
+def files_in(folder: Traversable, suffix: str) -> list[Traversable]:
+    """The files in *folder* whose names end with *suffix*, by name."""
+    return sorted((file for file in folder.iterdir() if file.name.endswith(suffix)), key=lambda file: file.name)
+
+
+def read_json(path: str | os.PathLike[str] | Traversable) -> dict[str, Any]:
     """The JSON object in *path*; ProfileNotFoundError or ProfileFormatError in one line otherwise."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = located(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ProfileNotFoundError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
@@ -64,7 +76,7 @@ def _replace(target: Path, text: str, mode: int) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        systems.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
         raise

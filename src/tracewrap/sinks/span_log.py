@@ -20,7 +20,7 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from tracewrap import semconv
+from tracewrap import semconv, systems
 from tracewrap.errors import check_local
 from tracewrap.records import CallRecord
 from tracewrap.sinks import otlp_text
@@ -118,10 +118,10 @@ class SpanLog(SpanExporter):
 
     def _opened(self) -> int:
         if self.path is not None:
-            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            return os.open(self.path, systems.WRITE_BYTES | os.O_APPEND | os.O_CREAT, 0o600)
         start = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         path = self.folder / f"spans-{start}-{self._pid}-{secrets.token_hex(6)}.jsonl"
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        handle = os.open(path, systems.WRITE_BYTES | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         self.path = path
         return handle
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracewrap import systems
 from tracewrap.errors import SourceError, check_local
 from tracewrap.records import DAY_NS
 from tracewrap.sources.lake import MARK, VERSION, parquet_files, relation
@@ -95,39 +96,29 @@ def _append_day(connection: duckdb.DuckDBPyConnection, root: Path, number: int) 
         )
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
-        os.replace(temporary, folder / f"{name}.parquet")
+        systems.replace(temporary, folder / f"{name}.parquet")
     except BaseException:
         temporary.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()
         raise
-    _sync_folder(folder)
+    systems.sync_folder(folder)
     return count
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
 def _turn(root: Path, wait_s: float) -> Iterator[None]:
     """Hold the lake's lock; the system frees it when a process dies."""
-    import fcntl
-
-    with open(root / ".lock", "a", encoding="utf-8") as lock:
-        give_up = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise SourceError(
-                        f"{root}: another writer has held the lake for {wait_s:g} s; try again when it is done"
-                    ) from None
-                time.sleep(0.05)
-        yield
+    give_up = time.monotonic() + wait_s
+    while True:
+        with systems.lock(root / ".lock") as ours:
+            if ours:
+                yield
+                return
+        if time.monotonic() > give_up:
+            held = root / ".lock.held"
+            rest = f", or remove {held} if none runs" if held.exists() else ""
+            raise SourceError(
+                f"{root}: another writer has held the lake for {wait_s:g} s; try again when it is done{rest}"
+            )
+        time.sleep(0.05)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tracewrap import systems
 from tracewrap.errors import check_local
 from tracewrap.report.schema import Group, Report
 from tracewrap.sources import connect
@@ -82,7 +83,7 @@ def write_parquet(report: Report, path: str) -> None:
                 f"INSERT INTO report VALUES ({', '.join('?' * len(kinds))})", [list(row.values()) for row in rows]
             )
             connection.execute(f"COPY report TO {quoted(temporary)} (FORMAT parquet)")
-        os.replace(temporary, target)
+        systems.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -9,12 +9,13 @@ import dataclasses
 import functools
 import os
 from collections.abc import Mapping
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
-from tracewrap.runtime.files import reference_folder
+from tracewrap.runtime.files import files_in, reference_folder
 from tracewrap.runtime.roofline.architecture import Architecture
 from tracewrap.runtime.roofline.model_config import read_config
 from tracewrap.runtime.roofline.model_names import name_index, name_key, resolve
@@ -70,8 +71,8 @@ def _index() -> Mapping[str, str]:
     return name_index(_shipped())
 
 
-def _load(path: Path) -> Mapping[str, Architecture]:
-    files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+def _load(path: Traversable) -> Mapping[str, Architecture]:
+    files = files_in(path, ".toml") if path.is_dir() else [path]
     found: dict[str, Architecture] = {}
     for file in files:
         for key, table in read_toml(file).items():
