@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
+from tracewrap.runtime import files
 from tracewrap.runtime.files import read_json, to_json, write_whole
 
 
@@ -58,3 +62,35 @@ def test_the_umask_is_obeyed_and_never_set(tmp_path: Path, monkeypatch: pytest.M
         os.umask(before)
     assert modes == [0o640, 0o600]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_reference_profiles_are_read_from_a_zip(tmp_path: Path) -> None:
+    """A wheel on ``sys.path`` as it is, a zipapp: reference stacks, architectures and GPUs are found in it."""
+    bundle, package = tmp_path / "bundle.zip", Path(files.__file__).parents[1]
+    with zipfile.ZipFile(bundle, "w") as out:
+        for folder, name in (
+            (package, "tracewrap"),
+            (package.parents[1] / "reference_profiles", "tracewrap/reference_profiles"),
+        ):
+            for file in folder.rglob("*"):
+                if file.is_file() and file.suffix != ".pyc":
+                    out.write(file, f"{name}/{file.relative_to(folder).as_posix()}")
+    code = (
+        "import sys; sys.modules.pop('tracewrap', None); sys.path.insert(0, sys.argv[1])\n"
+        "import tracewrap; assert 'bundle.zip' in tracewrap.__file__\n"
+        "from tracewrap.vendors import adapters; from tracewrap.runtime.roofline.gpus import load_gpus\n"
+        "stack = tracewrap.load_catalog().stacks[0]\n"
+        "print(stack.id, tracewrap.load_catalog().idealized('meta-llama/Llama-3.1-8B-Instruct') is not None,"
+        " len(adapters()), len(load_gpus()) > 5)\n"
+        "sys.exit(__import__('tracewrap.cli').cli.main(['profile', 'list']))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(bundle)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[0] == "a100-sxm-80gb_megatron-fp16 True 3 True"

@@ -11,13 +11,13 @@ was behind until then, so only the consumer's time since the last such read can 
 from __future__ import annotations
 
 import _thread
-import os
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
+from tracewrap import systems
 from tracewrap.capture.call import OpenCall, finish, outcome_of
 from tracewrap.capture.state import drop
 from tracewrap.records import Outcome
@@ -54,8 +54,7 @@ def _forget_in_child() -> None:
     _open.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+systems.at_fork(after_in_child=_forget_in_child)
 
 
 class Reader:

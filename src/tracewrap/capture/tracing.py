@@ -21,7 +21,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from tracewrap import semconv
+from tracewrap import semconv, systems
 from tracewrap.capture.attributes import put_attributes
 from tracewrap.capture.other_instrumentors import open_span_of
 from tracewrap.capture.state import drop, state
@@ -251,8 +251,7 @@ def _number() -> int:
             return number
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_numbers.clear)
+systems.at_fork(after_in_child=_numbers.clear)
 
 
 _sampler: list[Any] = [None, None]

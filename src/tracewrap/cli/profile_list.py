@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tracewrap.formats.profile_files import Shelved, read_profiles, shipped_stack_files
-from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.files import files_in
+from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.words import table
 
 

@@ -70,9 +70,9 @@ def write_whole(path: str | os.PathLike[str], text: str, mode: int = 0o666) -> N
 def _replace(target: Path, text: str, mode: int) -> None:
     # Opened with the mode itself: the system takes the umask off, which cannot be read without setting it for all threads.
     temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    handle = os.open(temporary, systems.WRITE_BYTES | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -82,13 +82,13 @@ def _load(path: Traversable) -> Mapping[str, Architecture]:
     return MappingProxyType(found)
 
 
-def _architecture(file: Path, key: str, table: Any) -> Architecture:
+def _architecture(file: Traversable, key: str, table: Any) -> Architecture:
     if not isinstance(table, dict):
         raise ProfileFormatError(f"{file}: {key} must be a table")
     unknown = sorted(set(table) - _FIELDS)
     if unknown:
         raise ProfileFormatError(f"{file}: model {key!r}: unknown key {unknown[0]!r}")
-    values = {"family": file.stem, **table, "aliases": tuple(table.get("aliases", ()))}
+    values = {"family": file.name.removesuffix(".toml"), **table, "aliases": tuple(table.get("aliases", ()))}
     try:
         return Architecture(id=key, **values)
     except ConfigurationError as error:
