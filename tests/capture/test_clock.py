@@ -232,6 +232,17 @@ def test_slow_to_begin(name: str, is_async: bool) -> None:
         _recorded(name, is_async, make, check)
 
 
+def test_busy_consumer(name: str, is_async: bool) -> None:
+    """A consumer that works while the server generates delays nothing: the call took what the server took."""
+
+    def check(caller: Caller, call: Call) -> None:
+        assert FIRST_S + (TOKENS - 1) * 2 * PAUSE_S <= call.raw_runtime_s <= caller.ended - caller.began
+        assert call.consumer_s < sum(caller.pauses) / 2
+
+    with FakeVendor(Timing(overhead_s=FIRST_S, seconds_per_output_token=2 * PAUSE_S)) as vendor:
+        _recorded(name, is_async, lambda caller: caller.stream(vendor, pause_s=PAUSE_S / 3), check)
+
+
 def test_early_close(name: str, is_async: bool) -> None:
     """A stream closed after its second chunk took until that chunk; what the caller did before it closed is not the call's."""
 
