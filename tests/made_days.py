@@ -40,6 +40,7 @@ def span(call: Call, **extra: Any) -> dict[str, Any]:
     return {
         "traceId": call.trace_id,
         "spanId": call.span_id,
+        "parentSpanId": call.parent_span_id or "",
         "name": f"chat {call.model}",
         "kind": 3,
         "startTimeUnixNano": str(call.start_time_ns),

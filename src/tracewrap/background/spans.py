@@ -30,8 +30,9 @@ class SpanRecord(CallRecord):
 def record_of(span: ReadableSpan) -> SpanRecord | None:
     """The record of the model call that *span* describes; None for other spans."""
     attributes, context = attributes_of(span), span.context
-    provider = attributes.get(semconv.PROVIDER) or attributes.get("gen_ai.system")
-    if semconv.OPERATION not in attributes or not isinstance(provider, str):
+    provider = attributes.get(semconv.PROVIDER) or attributes.get(semconv.PROVIDER_OLD)
+    operation = attributes.get(semconv.OPERATION)
+    if operation is None or operation in semconv.OTHER_OPERATIONS or not isinstance(provider, str):
         return None
     if context is None or span.start_time is None:
         return None

@@ -58,7 +58,7 @@ class JoiningExporter(SpanExporter):
 def joined_span(span: ReadableSpan, join: LiveJoin) -> ReadableSpan:
     """A copy of *span* with the estimates that *join* knows; *span* itself where there is nothing to add."""
     attributes = attributes_of(span)
-    if semconv.OPERATION not in attributes:
+    if attributes.get(semconv.OPERATION) in (None, *semconv.OTHER_OPERATIONS):
         return span
     joined = join.joined(attributes, span.start_time or 0, lambda: call_of(span, attributes))
     return span if joined is None else with_attributes(span, joined)

@@ -27,6 +27,7 @@ from tracewrap.semconv.names import (
     NETWORK_TRANSIT,
     OPENAI_SERVICE_TIER,
     OPERATION,
+    OTHER_OPERATIONS,
     OUTCOME,
     OUTPUT_TOKENS,
     PROCESSED_INPUT,
@@ -166,7 +167,7 @@ def call_from_attributes(
     unless ``keep_tags`` is False.
     """
     operation, provider = attributes.get(OPERATION), attributes.get(PROVIDER) or attributes.get(PROVIDER_OLD)
-    if not isinstance(operation, str) or not isinstance(provider, str):
+    if not isinstance(operation, str) or not isinstance(provider, str) or operation in OTHER_OPERATIONS:
         return None
     raw = _float(attributes.get(RUNTIME_RAW))
     if raw is None and end_time_ns is not None and end_time_ns > start_time_ns:

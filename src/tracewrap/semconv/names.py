@@ -129,3 +129,17 @@ LOST_REASON = "tracewrap.lost.reason"
 
 GENERATION_OPERATIONS = frozenset({"chat", "text_completion", "generate_content"})
 """Operations whose runtime a profile T(p, o) describes."""
+OTHER_OPERATIONS = frozenset(
+    {
+        *("invoke_agent", "create_agent", "invoke_workflow", "execute_tool", "plan", "retrieval", "fetch_response"),
+        *(
+            "create_memory",
+            "update_memory",
+            "delete_memory",
+            "search_memory",
+            "create_memory_store",
+            "delete_memory_store",
+        ),
+    }
+)
+"""Operations of the GenAI conventions that are no model call: agents, whose spans sum up their calls' tokens, tools, memory."""

@@ -109,7 +109,7 @@ class Metrics(SpanExporter):
         """Record the calls among *spans*."""
         for span in spans:
             attributes = span.attributes
-            if attributes and semconv.OPERATION in attributes and span.context and span.start_time and span.end_time:
+            if attributes and _is_call(attributes) and span.context and span.start_time and span.end_time:
                 self.record(attributes, (span.end_time - span.start_time) / 1e9, span.context)
         return SpanExportResult.SUCCESS
 
@@ -142,7 +142,8 @@ class Metrics(SpanExporter):
         operation = known[semconv.OPERATION]
         family = {"embeddings": "embeddings"}.get(operation, "inference")
         first = read.get(semconv.TIME_TO_FIRST_CHUNK)
-        for prefix in self._families(family):
+        # What a batch answered, or a poll brought, has tokens and a price and took no time of this program's.
+        for prefix in () if read.get(semconv.BATCH) else self._families(family):
             self._histogram(f"{prefix}.duration", "s", SECONDS, duration_s, known | failed)
             if first is not None:
                 self._histogram(f"{prefix}.time_to_first_chunk", "s", SECONDS, first, known)
@@ -224,6 +225,10 @@ class Metrics(SpanExporter):
 def _described(name: str) -> str:
     """What a metric is, in a sentence: Prometheus shows it as its help text."""
     return DESCRIPTIONS.get(name) or next(text for end, text in _DESCRIBED_BY_END.items() if name.endswith(end))
+
+
+def _is_call(attributes: Mapping[str, Any]) -> bool:
+    return attributes.get(semconv.OPERATION) not in (None, *semconv.OTHER_OPERATIONS)
 
 
 def _modalities(source: str, total: int, read: Mapping[str, Any]) -> list[tuple[str, int]]:

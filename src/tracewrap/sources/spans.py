@@ -28,7 +28,8 @@ def _get(name: str) -> str:
     return f'"{name}"'
 
 
-IS_CALL = f"{_get(names.OPERATION)} IS NOT NULL AND provider_name IS NOT NULL"
+_OTHERS = ", ".join(quoted(name) for name in sorted(names.OTHER_OPERATIONS))
+IS_CALL = f"({_get(names.OPERATION)} NOT IN ({_OTHERS}) AND provider_name IS NOT NULL)"
 """Whether a span is an LLM request; over the relation that ``calls_select`` builds."""
 
 

@@ -124,7 +124,29 @@ def connect(memory_limit: str | None = None, threads: int | None = None) -> duck
 
 
 def drop_duplicates(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    """Delete second and later copies of one (trace id, span id) from *table*; the number deleted."""
+    """Delete what tells of a call a second time from *table*; the number deleted.
+
+    That are later copies of one (trace id, span id), and a framework's span round an SDK's span of the same operation: the inner one
+    is the call.
+    """
+    return _drop_copies(connection, table) + _drop_outer(connection, table)
+
+
+def _drop_outer(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    """Delete spans that are the parent of a call of their own operation, if *table* has the columns that tell."""
+    columns = {row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()}
+    operation = next((name for name in ("operation", "dim_operation") if name in columns), None)
+    if operation is None or "parent_span_id" not in columns:
+        return 0
+    inner = f"SELECT trace_id, parent_span_id, {operation} FROM {table} WHERE parent_span_id IS NOT NULL"
+    outer = f"(trace_id, span_id, {operation}) IN ({inner})"
+    found = scalar(connection, f"SELECT count(*) FROM {table} WHERE {outer}")
+    if found:
+        connection.execute(f"DELETE FROM {table} WHERE {outer}")
+    return found
+
+
+def _drop_copies(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     repeated = f"SELECT trace_id, span_id FROM {table} GROUP BY ALL HAVING count(*) > 1"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated_ids AS {repeated}")
     if not scalar(connection, "SELECT count(*) FROM repeated_ids"):

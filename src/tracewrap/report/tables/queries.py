@@ -62,6 +62,7 @@ def loaded_columns(keys: Sequence[str]) -> dict[str, str]:
     columns = {
         "trace_id": "trace_id",
         "span_id": "span_id",
+        "parent_span_id": "parent_span_id",
         "service": "service_name",
         "start_time_ns": "start_time_ns",
     } | {f"dim_{name}": sql for name, sql in DIMENSIONS.items()}

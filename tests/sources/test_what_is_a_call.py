@@ -1,0 +1,49 @@
+"""What counts as a call: agents and tools do not, and a framework's span round an SDK's span of the same call is that call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from made_days import call, write_log
+from tracewrap import semconv
+from tracewrap.records import TokenUsage
+from tracewrap.sources import read_calls
+
+USAGE = TokenUsage(150, 15)
+
+
+def kept(folder: Path, *calls: object) -> list[str]:
+    """Span ids of the calls that are left."""
+    return [one.span_id for one in read_calls(str(write_log(folder / "log.jsonl", list(calls))))]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("operation", sorted(semconv.OTHER_OPERATIONS))
+def test_other_operations_are_no_calls(tmp_path: Path, operation: str) -> None:
+    """An agent's span, which sums up its calls' tokens, a tool's, a memory's: read from a file or live, no call."""
+    inner = call(2, usage=USAGE)
+    outer = call(1, usage=TokenUsage(300, 30), operation=operation)
+    assert kept(tmp_path, outer, inner) == [inner.span_id]
+    attributes = semconv.call_attributes(outer)
+    assert semconv.call_from_attributes(attributes, trace_id="a", span_id="b", start_time_ns=1) is None
+
+
+def test_a_framework_round_an_sdk_is_one_call(tmp_path: Path) -> None:
+    """Of a chat span whose child is a chat span the child is the call; an embedding below a chat is a call of its own."""
+    outer = call(1, usage=USAGE, scope_name="framework")
+    inner = call(2, trace_id=outer.trace_id, parent_span_id=outer.span_id, usage=USAGE)
+    assert kept(tmp_path, outer, inner) == [inner.span_id]
+    other = call(3, trace_id=outer.trace_id, parent_span_id=outer.span_id, usage=USAGE, operation="embeddings")
+    assert sorted(kept(tmp_path, outer, other)) == sorted([outer.span_id, other.span_id])
+
+
+def test_counts_below_zero_are_refused(tmp_path: Path) -> None:
+    """A negative count is no count, in SQL and in the record."""
+    made = call(1, usage=TokenUsage(-5000, -7))
+    (read,) = read_calls(str(write_log(tmp_path / "log.jsonl", [made])))
+    assert read.usage is None or (read.usage.input_tokens, read.usage.output_tokens) == (None, None)
+    live = semconv.call_from_attributes(semconv.call_attributes(made), trace_id="a", span_id="b", start_time_ns=1)
+    assert live is not None
+    assert live.usage is not None
+    assert (live.usage.input_tokens, live.usage.output_tokens) == (None, None)
