@@ -39,13 +39,14 @@ print(json.dumps([n, len(searches), seconds, used.ru_utime + used.ru_stime, used
 
 
 def calls_lines(count: int, services: int) -> Iterator[str]:
-    """*count* calls over a day, one trace each, thousand a line, in order of time."""
+    """*count* calls over a day, one trace each, of *services* in turn, in order of time."""
     for first in range(0, count, 1000):
         made = [
             call(i + 1, 24 * i / count, usage=TokenUsage(1000 + i % 500, 200), raw_runtime_s=2.0)
             for i in range(first, min(first + 1000, count))
         ]
-        yield line([span(one) for one in made], service=f"service-{first // 1000 % services}")
+        for number in range(services):
+            yield line([span(one) for one in made[number::services]], service=f"service-{number}")
 
 
 def crowd_lines(spans: int, services: int) -> Iterator[str]:
