@@ -13,6 +13,8 @@ import pytest
 
 from fake_vendor import FakeVendor
 from tracewrap import testing
+from tracewrap.capture import stream_usage
+from tracewrap.capture.state import state
 from tracewrap.capture.wrap import uninstrument
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,6 +63,9 @@ def _clean_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
+    # Servers of tests live for one test: what streams of unknown servers report is not learned first but asked for.
+    monkeypatch.setattr(state, "stream_usage", "always")
+    monkeypatch.setattr(stream_usage, "_manners", {})
     yield
     uninstrument()
 

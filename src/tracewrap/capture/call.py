@@ -35,17 +35,18 @@ class OpenCall:
 
     __slots__ = (
         "adapter",
+        "asked",
         "attempt_started",
         "attempts",
         "attributes",
         "body",
         "client",
         "endpoint",
-        "hidden_usage",
         "live",
         "loop",
         "name",
         "phases",
+        "refused",
         "request",
         "response",
         "sent",
@@ -77,7 +78,10 @@ class OpenCall:
         self.attempts = 1
         self.sent = 0
         self.response: Any = None
-        self.hidden_usage = False
+        self.asked: tuple[Any, Any] | None = None
+        """The SDK's options to which a request for usage was added, and the body that they had: the usage chunk is hidden."""
+        self.refused = False
+        """The server refused the request for usage and was asked again without it."""
         self.standing: Standing | None = None
         self.token: Token[Any] | None = None
         self.phases: Phases | None = None

@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from tracewrap import systems
+from tracewrap.capture import stream_usage
 from tracewrap.capture.call import OpenCall, finish, outcome_of
 from tracewrap.capture.state import drop
 from tracewrap.records import Outcome
@@ -118,6 +119,7 @@ class Reader:
         except Exception:
             drop("reading a stream's chunks")
             reply = Reply()
+        whole = outcome == "complete"
         if outcome == "partial" and (reply.finish_reasons or reply.outcome == "error"):
             outcome = "complete"  # the model had finished; only the end-of-stream mark was left unread
         finish(
@@ -130,6 +132,8 @@ class Reader:
             consumer_s=self.consumer,
             consumer_before_first_s=self.before_first,
         )
+        if whole and self.call.request.asks_usage is not None and self.call.asked is None:
+            stream_usage.seen(self.call, reply.usage is not None and reply.usage.source == "reported")
 
     def reply(self) -> Reply:
         """What the chunks say."""

@@ -89,6 +89,12 @@ def _provider_of(host: str) -> str | None:
     return None
 
 
+def reports_usage_when_asked(endpoint: Endpoint) -> bool:
+    """Whether the server of *endpoint* is known to report a stream's usage when asked, and only then."""
+    known = endpoint.provider in STREAM_USAGE_PROVIDERS and endpoint.address is not None
+    return known and _provider_of(endpoint.address or "") == endpoint.provider
+
+
 def _is_local(host: str) -> bool:
     if host == "localhost" or "." not in host or host.endswith((".local", ".internal", ".localhost")):
         return True

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from tracewrap.capture import stream_usage
 from tracewrap.capture.bodies import kind_of, read_json_body, read_paid, tee
 from tracewrap.capture.call import OpenCall, fail, finish, leave, start
 from tracewrap.capture.seams.vendor_batches import record_later
 from tracewrap.capture.seams.watch import VendorWatch
-from tracewrap.capture.state import drop, state
+from tracewrap.capture.state import drop
 from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close, without_usage, without_usage_async
-from tracewrap.vendors.providers import accepts_stream_usage
 
 
 class RequestWatch(VendorWatch):
@@ -24,21 +24,34 @@ class RequestWatch(VendorWatch):
             options = args[2] if len(args) > 2 else kwargs.get("options")
             if options is None or (options.method != "post" and options.method.lower() != "post"):
                 return None
-            call = start(self.adapter, args[0], options.url, options.json_data, options)
+            call = start(self.adapter, args[0], options.url, _body(options), options)
             if call is not None and call.request.asks_usage is not None and call.is_kept:
-                ask_usage(call, options)
+                _ask_usage(call, options)
         except Exception:
             drop("request")
             return None
         return call
 
+    def failed(self, call: OpenCall, error: BaseException) -> bool:
+        """A server that may have refused the field that we added is asked once more, without it; any other failure may be one over an answer that was paid for."""
+        if call.asked is not None and stream_usage.is_refusal(error):
+            options, body = call.asked
+            options.json_data, call.asked, call.refused = body, None, True
+            call.attempt()
+            return True
+        leave(call)
+        fail(call, error, None if call.response is None else read_paid(call.adapter, call.response))
+        return False
+
     def received(self, call: OpenCall, result: Any) -> None:
         """Read *result* by its kind: an SDK stream, a raw response, or the parsed answer."""
         now = perf_counter()
         leave(call)
+        if call.refused:
+            stream_usage.refused(call)
         fields = getattr(result, "__dict__", None) or {}
         if "response" in fields and hasattr(result, "__stream__"):
-            hides = call.adapter.hides_chunk if call.hidden_usage else None
+            hides = call.adapter.hides_chunk if call.asked is not None else None
             reader = (AsyncStreamReader if self.is_async else StreamReader)(call, result._iterator, hides)
             hook_close(result.response, reader)
             result._iterator = reader
@@ -47,15 +60,9 @@ class RequestWatch(VendorWatch):
         else:
             finish(call, call.adapter.read_response(result), ended=now)
 
-    def failed(self, call: OpenCall, error: BaseException) -> bool:
-        """The call raised *error*, perhaps over an answer that was paid for."""
-        leave(call)
-        fail(call, error, None if call.response is None else read_paid(call.adapter, call.response))
-        return False
-
     def unread(self, call: OpenCall, result: Any) -> None:
         """Reading *result* failed. If we asked its stream for a usage chunk, the consumer must still not see that chunk."""
-        if call.hidden_usage:
+        if call.asked is not None:
             strip = without_usage_async if self.is_async else without_usage
             result._iterator = strip(call.adapter, result._iterator)
         drop("response")
@@ -66,21 +73,19 @@ class RequestWatch(VendorWatch):
             record_later(self.adapter, args, kwargs, result, self.is_async)
 
 
-def ask_usage(call: OpenCall, options: Any) -> None:
-    """Make the stream report its usage, where the server is known to support it and the extra chunk can be hidden."""
-    headers = options.headers if isinstance(options.headers, dict) else {}
-    raw = any(str(name).lower() == "x-stainless-raw-response" for name in headers)
-    if raw or not _accepts_stream_usage(call):
+def _body(options: Any) -> Any:
+    """What is sent: the SDK puts ``extra_body`` over what it was given."""
+    body, extra = options.json_data, getattr(options, "extra_json", None)
+    return {**body, **extra} if extra and isinstance(body, dict) else body
+
+
+def _ask_usage(call: OpenCall, options: Any) -> None:
+    """Make the stream report its usage, where that changes nothing for the program."""
+    if not stream_usage.is_asked(call, options):
         return
+    call.asked = options, options.json_data
     options.json_data = {**options.json_data, **(call.request.asks_usage or {})}
-    call.hidden_usage = True
     call.started = call.attempt_started = perf_counter()
-
-
-def _accepts_stream_usage(call: OpenCall) -> bool:
-    if state.stream_usage != "auto":
-        return state.stream_usage == "always"
-    return call.endpoint.local or accepts_stream_usage(call.endpoint.provider)
 
 
 def _received_raw(call: OpenCall, response: Any, now: float, is_async: bool) -> None:
