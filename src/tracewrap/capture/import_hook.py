@@ -1,4 +1,4 @@
-"""Run a function right after a module is first imported, without importing it ourselves."""
+"""Run a function right after a module is imported, whenever and however often that is, without importing it ourselves."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import importlib.abc
 import importlib.machinery
 import sys
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from types import ModuleType
 from typing import Any
 
 from tracewrap.capture.state import drop
 
-_waiting: dict[str, list[Callable[[], None]]] = {}
+_waiting: dict[str, dict[Hashable, Callable[[], None]]] = {}
 _asking = threading.local()
 """``names``: modules whose other finders this thread is asking, so that one which asks all finders itself does not come round to us."""
 
 
-def after_import(module: str, action: Callable[[], None]) -> None:
-    """Call *action* once *module* has been imported."""
+def after_import(module: str, key: Hashable, action: Callable[[], None]) -> None:
+    """Call *action* each time *module* has been imported, until ``forget``; it takes the place of an earlier one of that *key*."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
-    _waiting.setdefault(module, []).append(action)
+    _waiting.setdefault(module, {})[key] = action
 
 
 def forget(modules: Collection[str]) -> None:
@@ -35,8 +35,7 @@ def forget(modules: Collection[str]) -> None:
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds nothing itself: lets the other finders find a module that is waited for, and puts ours round its loader.
 
-    To be asked is not to be imported: actions wait until the module has been executed, however often anybody looks for it, and
-    an import that fails leaves them waiting.
+    To be asked is not to be imported: actions run when the module has been executed, however often anybody looks for it before.
     """
 
     def find_spec(
@@ -88,15 +87,13 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Execute *module*, then run what waited for it."""
-        if module.__spec__ is not None:
+        if module.__spec__ is not None and module.__spec__.loader is self:
             module.__spec__.loader = self._loader
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._loader
         self._loader.exec_module(module)
-        for action in _waiting.pop(module.__name__, []):
+        for action in list(_waiting.get(module.__name__, {}).values()):
             try:
                 action()
             except Exception:
                 drop(f"patching {module.__name__}")
-        if not _waiting:
-            forget(())

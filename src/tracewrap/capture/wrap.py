@@ -58,10 +58,9 @@ def instrument(*vendors: str) -> None:
             if adapter.provider not in vendors if vendors else _is_disabled(adapter.provider):
                 continue
             module = seam.target.partition(":")[0]
+            import_hook.after_import(module, seam, functools.partial(_patch_class, adapter, seam))
             if module in sys.modules:
                 _patch_class(adapter, seam)
-            else:
-                import_hook.after_import(module, functools.partial(_patch_class, adapter, seam))
     except Exception:
         drop("instrument")
 
