@@ -91,7 +91,7 @@ def _provider_of(host: str) -> str | None:
 
 def reports_usage_when_asked(endpoint: Endpoint) -> bool:
     """Whether the server of *endpoint* is known to report a stream's usage when asked, and only then."""
-    known = endpoint.provider in STREAM_USAGE_PROVIDERS and endpoint.address is not None
+    known = accepts_stream_usage(endpoint.provider) and endpoint.address is not None
     return known and _provider_of(endpoint.address or "") == endpoint.provider
 
 
