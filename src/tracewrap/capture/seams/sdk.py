@@ -33,7 +33,7 @@ class RequestWatch(VendorWatch):
         return call
 
     def failed(self, call: OpenCall, error: BaseException) -> bool:
-        """A server that may have refused the field we added is asked once more, without it. Other failures may leave an answer that was paid."""
+        """A server that may have refused the field we added is asked once more without it. Others may leave an answer that was paid."""
         if call.asked is not None and stream_usage.is_refusal(error):
             options, body = call.asked
             options.json_data, call.asked, call.refused = body, None, True
