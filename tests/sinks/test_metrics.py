@@ -15,6 +15,7 @@ from tracewrap import semconv
 from tracewrap.errors import ConfigurationError
 from tracewrap.records import Call, TokenUsage
 from tracewrap.settings import settings
+from tracewrap.sinks import metrics as metrics_sink
 from tracewrap.sinks.metrics import Metrics
 
 START = 1_795_132_800 * 10**9
@@ -182,3 +183,26 @@ def test_seconds_by_part_and_calls_by_who_made_them_slow() -> None:
     assert seconds == pytest.approx({"pool": 0.8, "network": 0.2, "model": 2.8, "contention": 0.2})
     assert points(found["tracewrap.client.verdicts"]) == [(BASE | verdict, 2)]
     assert "tracewrap.client.split" not in metrics_of(call(), extra={semconv.CLIENT_POOL: 0.4})
+
+
+@pytest.mark.parametrize(
+    ("variables", "own"),
+    [
+        ({}, True),
+        ({"OTEL_METRICS_EXPORTER": "none"}, False),
+        ({"OTEL_METRICS_EXPORTER": "otlp"}, True),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, False),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf"}, True),
+    ],
+)
+def test_the_environment_decides_whether_and_how_metrics_are_exported(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], own: bool
+) -> None:
+    """OTEL_METRICS_EXPORTER switches them off; a protocol that there is no exporter for is not spoken to in another."""
+    for name, value in ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"} | variables).items():
+        monkeypatch.setenv(name, value)
+    made = metrics_sink._own_provider()
+    if made is not None:
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        made.shutdown(timeout_millis=1)
+    assert (made is not None) is own

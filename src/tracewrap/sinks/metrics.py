@@ -6,6 +6,8 @@ or ``both``. Every recorded call is in them, whatever the program's sampling kee
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +23,8 @@ from tracewrap.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
+
+logger = logging.getLogger("tracewrap")
 
 Naming = Literal["latest", "v1.41", "both"]
 NAMINGS: tuple[Naming, ...] = ("latest", "v1.41", "both")
@@ -249,8 +253,23 @@ def _own_provider() -> MeterProvider | None:
     theirs = metrics.get_meter_provider()
     if hasattr(theirs, "force_flush") or not any(os.environ.get(name) for name in _ENDPOINTS):
         return None
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    wanted = {name.strip() for name in os.environ.get("OTEL_METRICS_EXPORTER", "").split(",")} - {""}
+    exporter = _exporter() if not wanted or wanted & {"otlp", "otlp_proto_http", "otlp_proto_grpc"} else None
+    if exporter is None:
+        return None
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    return MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], shutdown_on_exit=False)
+    return MeterProvider([PeriodicExportingMetricReader(exporter)], shutdown_on_exit=False)
+
+
+def _exporter() -> Any:
+    """OpenTelemetry's exporter of metrics for the protocol that the environment names; None where its package is missing."""
+    names = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    protocol = next((os.environ[name] for name in names if os.environ.get(name)), "http/protobuf")
+    kind = {"grpc": "grpc", "http/protobuf": "http"}.get(protocol)
+    try:
+        return importlib.import_module(f"opentelemetry.exporter.otlp.proto.{kind}.metric_exporter").OTLPMetricExporter()
+    except ImportError:
+        logger.warning("metrics are not exported: there is no exporter for the protocol %r of OTLP", protocol)
+        return None
