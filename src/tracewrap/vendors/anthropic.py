@@ -43,6 +43,8 @@ def read_request(path: str, body: Mapping[str, Any]) -> Request | None:
     stops = body.get("stop_sequences")
     if isinstance(stops, list | tuple) and stops:
         attributes["gen_ai.request.stop_sequences"] = tuple(map(str, stops))
+    if isinstance(get(get(body.get("output_config"), "format") or body.get("output_format"), "type"), str):
+        attributes["gen_ai.output.type"] = "json"
     effort = get(body.get("output_config"), "effort")
     if isinstance(effort, str):
         attributes["gen_ai.request.reasoning.level"] = effort

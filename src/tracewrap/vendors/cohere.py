@@ -57,6 +57,9 @@ def read_request(path: str, body: Mapping[str, Any]) -> Request | None:
     stops = body.get("stop_sequences")
     if isinstance(stops, list | tuple) and stops:
         attributes["gen_ai.request.stop_sequences"] = tuple(map(str, stops))
+    form = get(body.get("response_format"), "type")
+    if isinstance(form, str):
+        attributes["gen_ai.output.type"] = "json" if form.startswith("json") else "text"
     model = body.get("model")
     return Request(
         operation, model if isinstance(model, str) else None, body.get("stream") is True, attributes or NOTHING

@@ -37,7 +37,17 @@ _REQUEST_ATTRIBUTES: Mapping[str, tuple[str, type[Any]]] = {
 }
 _MAX_TOKENS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _RARER = frozenset(
-    {*_MAX_TOKENS, "stop", "n", "reasoning", "service_tier", "response_format", "text", "encoding_format"}
+    {
+        *_MAX_TOKENS,
+        "stop",
+        "n",
+        "reasoning",
+        "service_tier",
+        "response_format",
+        "text",
+        "encoding_format",
+        "conversation",
+    }
 )
 _ASK_USAGE: Mapping[str, Any] = {"stream_options": {"include_usage": True}}
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
@@ -109,6 +119,10 @@ def _rarer_attributes(body: Mapping[str, Any], attributes: dict[str, Any]) -> No
     form = body.get("response_format") or get(body.get("text"), "format")
     if isinstance(form, Mapping) and isinstance(form.get("type"), str):
         attributes["gen_ai.output.type"] = "json" if form["type"].startswith("json") else "text"
+    conversation = body.get("conversation")
+    named = text(conversation if isinstance(conversation, str) else get(conversation, "id"))
+    if named is not None:
+        attributes["gen_ai.conversation.id"] = named
     encoding = body.get("encoding_format")
     if isinstance(encoding, str):
         attributes["gen_ai.request.encoding_formats"] = (encoding,)

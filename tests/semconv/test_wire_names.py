@@ -1,0 +1,125 @@
+"""The wire is a public format: names and types change only on purpose, here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracewrap.records import Call, Estimate, JoinedCall, TokenUsage
+from tracewrap.semconv import DETAILS, USAGE_COLUMNS, call_attributes, call_from_attributes, joined_attributes
+from tracewrap.sources.table import CALL_COLUMNS
+
+DOC = Path(__file__).resolve().parents[2] / "docs" / "answers.md"
+FULL = TokenUsage(*range(1000, 1000 + len(USAGE_COLUMNS) - 2), 7, 8, source="reported")
+CALL = Call(
+    **{
+        "trace_id": "0" * 31 + "1",
+        "span_id": "0" * 15 + "2",
+        "start_time_ns": 5,
+        "provider": "openai",
+        "operation": "chat",
+    },
+    **{"request_model": "m", "response_model": "m-1", "server_address": "h", "server_port": 443, "stream": True},
+    **{
+        "usage": FULL,
+        "raw_runtime_s": 2.0,
+        "time_to_first_chunk_s": 0.5,
+        "consumer_s": 0.1,
+        "attempts": 2,
+        "retry_s": 0.2,
+    },
+    **{"outcome": "error", "error_type": "E", "response_id": "r", "request_id": "q", "service_tier": "flex"},
+    **{"speed": "fast", "region": "us", "finish_reasons": ("stop",), "server_processing_s": 0.3},
+)
+GOLDEN = {
+    "error.type": str,
+    "gen_ai.operation.name": str,
+    "gen_ai.provider.name": str,
+    "gen_ai.request.model": str,
+    "gen_ai.request.stream": bool,
+    "gen_ai.response.finish_reasons": tuple,
+    "gen_ai.response.id": str,
+    "gen_ai.response.model": str,
+    "gen_ai.response.time_to_first_chunk": float,
+    "gen_ai.usage.audio.cache_read.input_tokens": int,
+    "gen_ai.usage.audio.input_tokens": int,
+    "gen_ai.usage.audio.output_tokens": int,
+    "gen_ai.usage.cache_read.input_tokens": int,
+    "gen_ai.usage.cache_write.input_tokens": int,
+    "gen_ai.usage.image.cache_read.input_tokens": int,
+    "gen_ai.usage.image.input_tokens": int,
+    "gen_ai.usage.image.output_tokens": int,
+    "gen_ai.usage.input_tokens": int,
+    "gen_ai.usage.output_tokens": int,
+    "gen_ai.usage.reasoning.output_tokens": int,
+    "server.address": str,
+    "server.port": int,
+    "tracewrap.attempts": int,
+    "tracewrap.consumer.seconds": float,
+    "tracewrap.outcome": str,
+    "tracewrap.region": str,
+    "tracewrap.request.id": str,
+    "tracewrap.retry.seconds": float,
+    "tracewrap.runtime.raw": float,
+    "tracewrap.server.processing": float,
+    "tracewrap.service_tier": str,
+    "tracewrap.speed": str,
+    "tracewrap.usage.accepted_prediction.output_tokens": int,
+    "tracewrap.usage.cache_write_long.input_tokens": int,
+    "tracewrap.usage.file_searches": int,
+    "tracewrap.usage.other_charges": int,
+    "tracewrap.usage.processed.input_tokens": int,
+    "tracewrap.usage.processed.output_tokens": int,
+    "tracewrap.usage.rejected_prediction.output_tokens": int,
+    "tracewrap.usage.source": str,
+    "tracewrap.usage.web_searches": int,
+}
+JOINED = {
+    "tracewrap.contention.seconds": float,
+    "tracewrap.contention.share": float,
+    "tracewrap.cost.idealized": float,
+    "tracewrap.cost.list": float,
+    "tracewrap.energy.idealized": float,
+    "tracewrap.join.status": str,
+    "tracewrap.profile.denoised": str,
+    "tracewrap.profile.idealized": str,
+    "tracewrap.provenance": str,
+    "tracewrap.reference.stack": str,
+    "tracewrap.runtime.denoised": float,
+    "tracewrap.runtime.idealized": float,
+    "tracewrap.serving.ratio": float,
+}
+
+
+def test_attributes_of_a_call() -> None:
+    """Names and types of everything a call can say; and it is read back as it was."""
+    attributes = call_attributes(CALL)
+    assert {name: type(value) for name, value in attributes.items()} == GOLDEN
+    ids = {"trace_id": CALL.trace_id, "span_id": CALL.span_id, "start_time_ns": CALL.start_time_ns}
+    assert call_from_attributes(attributes, **ids) == CALL
+
+
+def test_attributes_of_a_joined_call() -> None:
+    """Names and types of what the join adds, none missing."""
+    made = Estimate(1.0, 0.9, 1.1, "measured", "p")
+    names = ("denoised_runtime", "idealized_runtime", "idealized_cost", "idealized_energy")
+    joined = JoinedCall(
+        call=CALL, join_status="ok", list_cost_usd=0.1, reference_stack="s", **dict.fromkeys(names, made)
+    )
+    found = {name: type(value) for name, value in joined_attributes(joined).items()}
+    assert {name: kind for name, kind in found.items() if name in JOINED} == JOINED
+
+
+def test_one_table_of_counts() -> None:
+    """The table's rows are the record's fields, in order, and columns of the calls table."""
+    assert (*USAGE_COLUMNS, "source") == TokenUsage._fields
+    assert [CALL_COLUMNS[name] for name in USAGE_COLUMNS] == ["BIGINT"] * len(USAGE_COLUMNS)
+
+
+def test_the_document_knows_every_count() -> None:
+    """Each count has its row: name, attribute and what it costs."""
+    rows = [line for line in DOC.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    for field in DETAILS:
+        (row,) = [line for line in rows if line.startswith(f"| `{field.name}` |")]
+        assert f"`{field.attribute}`" in row
+        assert row.endswith(f"| `{field.price}` |" if field.price else "| as its total |")
+    assert len(rows) == len(DETAILS) + 3  # the head and the two totals
