@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tracewrap.cli.arguments import add_period_arguments, add_sampled_argument, period_ns
 from tracewrap.errors import ConfigurationError, FitError, SourceError, check_local, missing_extra
 from tracewrap.runtime.quiet.drift import DAY_S
+from tracewrap.words import clean
 
 if TYPE_CHECKING:
     from tracewrap.runtime.profile import RuntimeProfile
@@ -169,7 +170,7 @@ def _check_number(text: str, name: str, path: str | os.PathLike[str], number: in
 def _print(results: Mapping[str, list[Level]], as_json: bool) -> None:
     if not as_json:
         for key, levels in results.items():
-            print(key)
+            print(clean(key))
             for level in levels:
                 print("\n".join(filter(None, (_headline(level), level.result.summary()))))
         return
