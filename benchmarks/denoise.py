@@ -30,7 +30,8 @@ from tracewrap.learn.learner import MAX_CALLS, Denoiser
 from tracewrap.records import Call, TokenUsage
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.quiet.basis import quantile_fit
-from tracewrap.runtime.quiet.denoise import Observation, denoise
+from tracewrap.runtime.quiet.denoise import denoise
+from tracewrap.runtime.quiet.usable import Observation
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 API = SHARED / "helm-efficiency" / "api_calls.csv"

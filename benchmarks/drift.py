@@ -15,8 +15,8 @@ import numpy as np
 
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.quiet.dated import daily_levels
-from tracewrap.runtime.quiet.denoise import Observation
 from tracewrap.runtime.quiet.drift import Change, find_changes
+from tracewrap.runtime.quiet.usable import Observation
 
 TRUTH = RuntimeProfile(id="t", model="m", prompt_knots=((1, 0.18), (150, 0.18), (8000, 1.75)), d0=0.012)
 DAYS, CALLS, BURSTS = 60, 200, 20

@@ -15,7 +15,8 @@ from tracewrap.runtime.cost import idealized_cost
 from tracewrap.runtime.fit.design import Point, design
 from tracewrap.runtime.fit.fitting import Sample, fit
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.quiet.denoise import Observation, denoise
+from tracewrap.runtime.quiet.denoise import denoise
+from tracewrap.runtime.quiet.usable import Observation
 from tracewrap.runtime.stack import ReferenceStack
 
 Row = dict[str, Any]

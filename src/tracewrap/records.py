@@ -26,6 +26,11 @@ Outcome = Literal["complete", "partial", "cancelled", "error", "background"]
 HOUR_NS = 3_600 * 10**9
 DAY_NS = 24 * HOUR_NS
 
+Verdict = Literal["ok", "not_identifiable", "saturated", "few_hours", "too_few", "stale"]
+"""How far a denoised profile can be believed: ok; not_identifiable (token counts, or several speeds, leave parts of it open);
+saturated (no quiet moment among the calls: an upper bound); few_hours (quiet was seen in few hours of the day); too_few (calls); stale
+(calls too old)."""
+VERDICTS: tuple[Verdict, ...] = ("ok", "not_identifiable", "saturated", "few_hours", "too_few", "stale")
 PROVENANCES: tuple[Provenance, ...] = ("measured", "few_shot", "analytic_calibrated", "analytic", "assumed")
 """Provenance classes, strongest first."""
 
@@ -197,31 +202,45 @@ class Call:
         address = self.server_address
         if address is not None and self.server_port is not None:
             address = f"{address}:{self.server_port}"
-        return Deployment(self.provider, address, self.model, self.operation, self.stream)
+        return Deployment(self.provider, address, self.model, self.operation, self.stream, self.service_tier)
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """(provider, server address, model answered, operation, streaming or not)."""
+    """(provider, server address, model answered, operation, streaming or not, service tier where it is not the common one)."""
 
     provider: str
     server: str | None
     model: str | None
     operation: str
     stream: bool
+    service_tier: str | None = None
 
     @property
     def key(self) -> str:
         """One line of text that identifies the deployment: ``openai|api.openai.com:443|gpt-x|chat|stream``."""
-        return deployment_key(self.provider, self.server, None, self.model, self.operation, self.stream)
+        return deployment_key(
+            self.provider, self.server, None, self.model, self.operation, self.stream, self.service_tier
+        )
 
 
 def deployment_key(
-    provider: str, address: str | None, port: int | None, model: str | None, operation: str, stream: bool
+    provider: str,
+    address: str | None,
+    port: int | None,
+    model: str | None,
+    operation: str,
+    stream: bool,
+    service_tier: str | None = None,
 ) -> str:
     """``Deployment.key`` from its parts; *port* None: already part of *address*."""
     server = (address or "") if port is None or address is None else f"{address}:{port}"
-    return f"{provider}|{server}|{model or ''}|{operation}|{'stream' if stream else 'plain'}"
+    key = f"{provider}|{server}|{model or ''}|{operation}|{'stream' if stream else 'plain'}"
+    return key if service_tier is None or service_tier in COMMON_TIERS else f"{key}|{service_tier}"
+
+
+COMMON_TIERS = frozenset({"", "default", "standard", "auto", "on_demand"})
+"""Names that vendors have for the service everybody gets: no stratum of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +253,8 @@ class Estimate:
     provenance: Provenance
     profile_id: str
     extrapolated: bool = False
+    verdict: Verdict | None = None
+    """Of a denoised profile: how far it can be believed."""
 
     def scaled(self, factor: float) -> Estimate:
         """The same estimate in another unit (seconds to dollars, seconds to joules)."""
@@ -244,6 +265,7 @@ class Estimate:
             self.provenance,
             self.profile_id,
             self.extrapolated,
+            self.verdict,
         )
 
 
@@ -252,7 +274,8 @@ class JoinedCall:
     """A call beside its estimates. ``join_status`` says why an estimate is missing.
 
     Statuses, joined with ``,`` when several hold: ``ok``, ``no_usage``, ``not_generation``, ``failed``,
-    ``no_denoised_profile``, ``no_idealized_profile``, ``unknown_model``, ``partial``.
+    ``no_denoised_profile``, ``no_idealized_profile``, ``unknown_model``, ``partial``; and ``denoised_`` with the profile's verdict where
+    that is not ok (``denoised_saturated``, ``denoised_few_hours``, ...).
     """
 
     call: Call
@@ -260,7 +283,9 @@ class JoinedCall:
     denoised_runtime: Estimate | None = None
     """Seconds on a quiet day, same API."""
     idealized_runtime: Estimate | None = None
-    """Seconds on the reference stack."""
+    """Seconds on the reference stack, which has no cache."""
+    idealized_cached_runtime: Estimate | None = None
+    """The same, had it cached the prompt tokens that the provider read from its cache; absent where it read none."""
     idealized_cost: Estimate | None = None
     """US dollars at the reference stack's price, batch 1."""
     idealized_energy: Estimate | None = None

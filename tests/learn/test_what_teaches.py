@@ -11,10 +11,11 @@ import pytest
 
 from tracewrap.learn.learner import MAX_CALLS, Denoiser, Reservoir
 from tracewrap.records import Call, TokenUsage
+from tracewrap.runtime.quiet.usable import Row
 
 
 def _calls(count: int = 60) -> list[Call]:
-    """Streamed calls of a deployment; half a prompt token in ten is cached, which still counts as none."""
+    """Streamed calls of a deployment; half a prompt token in ten is cached, which changes nothing."""
     dice, out = np.random.default_rng(0), []
     for i in range(count):
         p, o = int(dice.integers(100, 2000)), int(dice.integers(2, 300))
@@ -51,21 +52,18 @@ def test_enough_calls_make_a_profile() -> None:
         {"operation": "embeddings"},
         {"usage": None},
         {"usage": {"source": "estimated"}},
-        {"usage": {"cached": 0.2}},
         {"raw_runtime_s": None},
     ],
     ids=str,
 )
 def test_calls_that_teach_nothing(change: dict[str, Any]) -> None:
-    """Sixty failed, cut, embedding, uncounted or cached calls make no profile."""
+    """Sixty failed, cut, embedding or uncounted calls make no profile."""
     changed = []
     for call in _calls():
         usage = change.get("usage", call.usage)
         if isinstance(usage, dict):
             assert call.usage is not None
-            p, o = call.usage.input_tokens or 0, call.usage.output_tokens
-            cached = int(usage.get("cached", 0.0) * p)
-            usage = TokenUsage(p, o, cached_input_tokens=cached, source=usage.get("source", "reported"))
+            usage = call.usage._replace(**usage)
         changed.append(dataclasses.replace(call, **(change | {"usage": usage})))
     assert _learned(changed) == {}
 
@@ -87,21 +85,21 @@ def test_of_a_retried_call_the_last_attempt_teaches(monkeypatch: pytest.MonkeyPa
         Denoiser().observe(one)
     plain, after = rows
     assert after == pytest.approx(plain)
-    assert after[3:] == pytest.approx((call.raw_runtime_s, call.time_to_first_chunk_s))
+    assert after[3:5] == pytest.approx((call.raw_runtime_s, call.time_to_first_chunk_s))
 
 
-def test_the_oldest_of_three_makes_room() -> None:
-    """A full reservoir gives the place of the oldest of the three it draws, not of the newest."""
+def test_the_crowded_hour_makes_room() -> None:
+    """A full reservoir gives the place of a call from the hour that holds the most, not of one from a quieter hour."""
 
     class Dice(random.Random):
-        drawn = iter((10, 11, 12))
+        drawn = iter((0.0, 300.5 / MAX_CALLS, 0.0, 0.0, 0.0, 0.0))
 
-        def randrange(self, *_: Any) -> int:
+        def random(self) -> float:
             return next(self.drawn)
 
-    reservoir, times = Reservoir("m"), [float(i) for i in range(MAX_CALLS)]
-    times[10], times[11], times[12] = 500.0, 3.0, 900.0
-    for at in times:
-        reservoir.add((at, 100, 10, 0.2, None), random.Random(0))
-    reservoir.add((1000.0, 100, 10, 0.2, None), Dice())
-    assert [reservoir.rows[i][0] for i in (10, 11, 12)] == [500.0, 1000.0, 900.0]
+    reservoir = Reservoir("m")
+    for i in range(MAX_CALLS):
+        reservoir.add(Row(0.0 if i < 100 else 3600.0, 100, 10, 0.2), random.Random(0))
+    reservoir.add(Row(7200.0, 100, 10, 0.2), Dice())
+    starts = [row.start_time_s for row in reservoir.rows()]
+    assert (starts[0], starts[300]) == (0.0, 7200.0)

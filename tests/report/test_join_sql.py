@@ -18,6 +18,7 @@ from tracewrap.report.tables import join_sql, queries, split_sql
 from tracewrap.report.tables.loading import load
 from tracewrap.report.tables.options import load_options
 from tracewrap.runtime.profile import Interval, RuntimeProfile
+from tracewrap.runtime.region import Region
 from tracewrap.runtime.stack import ReferenceStack
 from tracewrap.sources import connect
 
@@ -42,6 +43,17 @@ def random_profile(rng: random.Random, name: str, model: str = "m") -> RuntimePr
         overhead_s=rng.choice((0.0, rng.uniform(0, 1))),
         interval=rng.choice((Interval(), INTERVAL)),
         max_output_tokens=rng.choice((None, 100, 5000)),
+        cached_time=rng.choice((None, 0.0, rng.uniform(0, 1e-4))),
+        region=rng.choice((None, _region(rng))),
+    )
+
+
+def _region(rng: random.Random) -> Region:
+    """Any region: from the first token or not, cached tokens seen or not."""
+    return Region(
+        input_tokens=(rng.choice((0.0, 1.0, 64.5, 900.0)), rng.uniform(1000, 40_000)),
+        output_tokens=(rng.choice((1.0, 30.0)), rng.uniform(40, 5000)),
+        cached_input_tokens=rng.choice((0.0, rng.uniform(10, 20_000))),
     )
 
 
@@ -52,22 +64,26 @@ def test_estimates_equal_the_scalar_profile() -> None:
     n = join_sql.segment_count(profiles)
     names = join_sql.profile_columns("d", n)
     points = [
-        (rng.choice((0, 1, 64, 65, 128, rng.randrange(60_000))), rng.choice((0, 1, 2, rng.randrange(9_000))))
+        (
+            rng.choice((0, 1, 64, 65, 128, rng.randrange(60_000))),
+            rng.choice((0, 1, 2, rng.randrange(9_000))),
+            rng.choice((0, 0, 64, rng.randrange(60_000))),
+        )
         for _ in range(50)
     ]
     with connect() as connection:
         connection.execute(
-            f"CREATE TABLE t (i INTEGER, p DOUBLE, o DOUBLE, {', '.join(f'{k} {v}' for k, v in names.items())})"
+            f"CREATE TABLE t (i INTEGER, p DOUBLE, o DOUBLE, c DOUBLE, {', '.join(f'{k} {v}' for k, v in names.items())})"
         )
         rows = [
-            (i, p, o, *join_sql.profile_values(profile, n)) for i, profile in enumerate(profiles) for p, o in points
+            (i, *point, *join_sql.profile_values(profile, n)) for i, profile in enumerate(profiles) for point in points
         ]
-        connection.executemany(f"INSERT INTO t VALUES ({', '.join('?' * (3 + len(names)))})", rows)
+        connection.executemany(f"INSERT INTO t VALUES ({', '.join('?' * (4 + len(names)))})", rows)
         sql = join_sql.stacked("SELECT * FROM t", join_sql.estimate_stages("d", n))
-        found = connection.execute(f"SELECT i, p, o, d_s, d_low_s, d_high_s, d_extrapolated FROM ({sql})").fetchall()
+        found = connection.execute(f"SELECT i, p, o, c, d_s, d_low_s, d_high_s, d_extrapolated FROM ({sql})").fetchall()
     assert len(found) == 1250
-    for i, p, o, value, low, high, outside in found:
-        expected = profiles[i].estimate(p, o)
+    for i, p, o, c, value, low, high, outside in found:
+        expected = profiles[i].estimate(p, o, c)
         assert value == pytest.approx(expected.value, rel=1e-9, abs=1e-300)
         assert low == pytest.approx(expected.low, rel=1e-9, abs=1e-300)
         assert high == pytest.approx(expected.high, rel=1e-9, abs=1e-300)
@@ -79,7 +95,7 @@ def random_call(rng: random.Random, number: int) -> Call:
     usage = TokenUsage(
         input_tokens=rng.randrange(50_000),
         output_tokens=rng.randrange(3000),
-        cached_input_tokens=rng.choice((None, 0, 10)),
+        cached_input_tokens=rng.choice((None, 0, 10, 20_000)),
     )
     return call(
         number,

@@ -7,7 +7,7 @@ import pytest
 
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.quiet.dated import daily_levels, denoise_levels
-from tracewrap.runtime.quiet.denoise import Observation
+from tracewrap.runtime.quiet.usable import Observation
 
 TRUTH = RuntimeProfile(id="t", model="m", prompt_knots=((0, 0.1), (2000, 0.5)), d0=0.01)
 
@@ -19,7 +19,9 @@ def seen(factors: list[float], a_day: int = 60, dated: bool = True) -> list[Obse
     for day, factor in enumerate(factors):
         for i in range(a_day):
             p, o = int(dice.integers(10, 2000)), int(dice.integers(1, 300))
-            seconds = factor * TRUTH.runtime(p, o) * (1 + 0.01 * dice.random()) + dice.choice([0.0, 0.5])
+            seconds = factor * TRUTH.runtime(p, o) * (1 + 0.01 * dice.random()) + dice.exponential(0.5) * dice.integers(
+                2
+            )
             out.append(Observation(p, o, float(seconds), start_time_s=day * 86_400.0 + i if dated else None))
     return out
 

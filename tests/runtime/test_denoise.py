@@ -7,7 +7,8 @@ import pytest
 
 from tracewrap.records import Call, TokenUsage
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.quiet.denoise import Observation, denoise
+from tracewrap.runtime.quiet.denoise import denoise
+from tracewrap.runtime.quiet.usable import Observation
 
 TRUTH = RuntimeProfile(id="t", model="m", prompt_knots=((1, 0.18), (150, 0.18), (8000, 1.75)), d0=0.012)
 
@@ -36,16 +37,17 @@ def _error(profile: RuntimeProfile) -> float:
 
 
 @pytest.mark.parametrize("noise", ["quiet", "heavy tail", "half wait"])
-@pytest.mark.parametrize(("count", "most"), [(100, 0.05), (1000, 0.03)])
+@pytest.mark.parametrize(("count", "most"), [(100, 0.03), (1000, 0.02)])
 def test_truth_comes_back(noise: str, count: int, most: float) -> None:
-    """Median error over seeds: 5% from 100 calls, 3% from 1,000."""
-    errors = []
+    """Median error over seeds: 3% from 100 calls, 2% from 1,000; called ok in at least four of five."""
+    errors, verdicts = [], []
     for seed in range(5):
         result = denoise(_traffic(count, seed, noise), id="k", model="m")
-        assert result.verdict == "ok"
         assert result.profile is not None
+        verdicts.append(result.verdict)
         errors.append(_error(result.profile))
     assert np.median(errors) <= most
+    assert verdicts.count("ok") >= 4
 
 
 def test_quiet_system_is_not_put_low() -> None:
@@ -125,12 +127,12 @@ CALL = {
         {"operation": "embeddings"},
         {"usage": None},
         {"usage": TokenUsage(input_tokens=100, output_tokens=10, source="estimated")},
-        {"usage": TokenUsage(input_tokens=100, output_tokens=10, cached_input_tokens=50)},
+        {"usage": TokenUsage(input_tokens=100, output_tokens=10, accepted_prediction_output_tokens=2)},
         {"consumer_s": 4.0},
     ],
 )
 def test_calls_that_by_rule_are_no_observation(change: dict[str, object]) -> None:
-    """Failed, partial, uncounted, cached and consumer-held calls are left out."""
+    """Failed, partial, uncounted, predicted and consumer-held calls are left out."""
     assert Observation.of(Call(**{**CALL, **change})) is None  # type: ignore[arg-type]
 
 

@@ -6,20 +6,22 @@ import math
 
 import numpy as np
 
-from tracewrap.runtime.quiet.denoise import Observation, denoise
+from tracewrap.runtime.quiet.denoise import denoise
 from tracewrap.runtime.quiet.drift import DayLevel, find_changes
+from tracewrap.runtime.quiet.usable import Observation
 
 
-def test_a_profile_says_the_quantile_it_is() -> None:
-    """Denoised profiles are of the fastest tenth."""
+def test_twenty_calls_make_a_profile_and_nineteen_none() -> None:
+    """The least number of calls, and what a profile's file says of the calls it is from."""
     dice = np.random.default_rng(0)
     seen = [
         Observation(int(p), int(o), 0.1 + 0.0002 * p + 0.01 * o + float(dice.exponential(0.1)))
-        for p, o in zip(dice.integers(10, 2000, 200), dice.integers(2, 300, 200), strict=True)
+        for p, o in zip(dice.integers(10, 2000, 20), dice.integers(2, 300, 20), strict=True)
     ]
+    assert denoise(seen[:19], id="k", model="m").profile is None
     profile = denoise(seen, id="k", model="m").profile
     assert profile is not None
-    assert profile.fit["quantile"] == 0.10
+    assert profile.fit["samples"] == 20
 
 
 def test_six_percent_is_a_change() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tracewrap.records import Call, TokenUsage
-from tracewrap.runtime.quiet.denoise import Observation
+from tracewrap.runtime.quiet.usable import Observation
 from tracewrap.semconv import call_attributes, call_from_attributes
 from tracewrap.vendors.openai import read_response, read_stream
 

@@ -20,7 +20,7 @@ from tracewrap.words import clean
 if TYPE_CHECKING:
     from tracewrap.runtime.profile import RuntimeProfile
     from tracewrap.runtime.quiet.dated import Level
-    from tracewrap.runtime.quiet.denoise import Observation
+    from tracewrap.runtime.quiet.usable import Observation
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +118,7 @@ def _groups(args: argparse.Namespace) -> Mapping[str, tuple[str, list[Observatio
 
 
 def _from_calls(args: argparse.Namespace) -> Iterator[tuple[str, str, Observation]]:
-    from tracewrap.runtime.quiet.denoise import Observation
+    from tracewrap.runtime.quiet.usable import Observation
     from tracewrap.sources import read_calls
 
     model, (since_ns, until_ns) = args.model, period_ns(args)
@@ -129,7 +129,7 @@ def _from_calls(args: argparse.Namespace) -> Iterator[tuple[str, str, Observatio
 
 
 def _from_csv(path: str, model: str | None) -> Iterator[tuple[str, str, Observation]]:
-    from tracewrap.runtime.quiet.denoise import Observation
+    from tracewrap.runtime.quiet.usable import Observation
     from tracewrap.runtime.samples import read_samples
 
     firsts = _column(path, "time_to_first_chunk_s", model)

@@ -24,7 +24,8 @@ from tracewrap.records import Call, JoinedCall
 from tracewrap.runtime.files import to_json, write_whole
 from tracewrap.runtime.fit.fitting import fit
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.quiet.denoise import Observation, denoise
+from tracewrap.runtime.quiet.denoise import denoise
+from tracewrap.runtime.quiet.usable import Observation
 from tracewrap.runtime.samples import Sample
 from tracewrap.runtime.stack import Price, ReferenceStack
 

@@ -1,8 +1,9 @@
 """join_call(call, catalog) -> JoinedCall: one pure function. Its SQL form lives in report; a test holds them equal.
 
 Rules. Only generation calls (chat, text completion) have estimates. A failed, cancelled or queued call has none. A call whose token
-counts are unknown has none. Estimates are of the last attempt, without prompt caching: where the provider read the prompt
-from its cache they are upper bounds, and the joined call says ``prompt_cached``.
+counts are unknown has none. Estimates are of the last attempt. A denoised profile that has learned what cached prompt tokens take
+uses it; a reference stack has no cache, so where the provider read the prompt from its cache the idealized runtime is an upper bound, the
+joined call says ``prompt_cached``, and beside it stands what the same stack would take with a cache.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Facts(NamedTuple):
     deployment: str
     response_model: str | None
     request_model: str | None
+    cached_input_tokens: int | None = None
 
 
 class Estimates(NamedTuple):
@@ -37,6 +39,7 @@ class Estimates(NamedTuple):
     status: str
     denoised_runtime: Estimate | None = None
     idealized_runtime: Estimate | None = None
+    idealized_cached_runtime: Estimate | None = None
     idealized_cost: Estimate | None = None
     idealized_energy: Estimate | None = None
     reference_stack: str | None = None
@@ -59,6 +62,7 @@ def join_call(call: Call, catalog: Catalog, pricer: Pricer | None = None) -> Joi
         call.deployment.key,
         call.response_model,
         call.request_model,
+        None if usage is None else usage.cached_input_tokens,
     )
     found = estimate(facts, catalog)
     listed = None if pricer is None else pricer.cost(semconv.call_attributes(call), call.start_time_ns)
@@ -68,6 +72,7 @@ def join_call(call: Call, catalog: Catalog, pricer: Pricer | None = None) -> Joi
         join_status=found.status,
         denoised_runtime=found.denoised_runtime,
         idealized_runtime=found.idealized_runtime,
+        idealized_cached_runtime=found.idealized_cached_runtime,
         idealized_cost=found.idealized_cost,
         idealized_energy=found.idealized_energy,
         list_cost_usd=None if listed is None else listed.usd,
@@ -91,12 +96,13 @@ def join_attributes(attributes: Mapping[str, Any], catalog: Catalog) -> dict[str
         response_model or request_model,
         operation,
         semconv.REQUEST_STREAM in attributes,
+        read(semconv.SERVICE_TIER, read(semconv.OPENAI_SERVICE_TIER)),
     )
-    outcome = read(semconv.OUTCOME, "complete")
-    facts = Facts(operation, outcome, input_tokens, output_tokens, key, response_model, request_model)
+    outcome, cached = read(semconv.OUTCOME, "complete"), read(semconv.CACHE_READ)
+    facts = Facts(operation, outcome, input_tokens, output_tokens, key, response_model, request_model, cached)
     found = estimate(facts, catalog)
     raw_s, retry_s = attributes[semconv.RUNTIME_RAW], read(semconv.RETRY, 0.0)
-    added = semconv.estimate_attributes(found, max(0.0, raw_s - retry_s), bool(read(semconv.CACHE_READ)))
+    added = semconv.estimate_attributes(found, max(0.0, raw_s - retry_s), bool(cached))
     quiet = None if found.denoised_runtime is None else found.denoised_runtime.value
     side = side_of(attributes)
     put_split(added, split_of(raw_s, retry_s, read(semconv.CONSUMER, 0.0), quiet, found.admission_s, side))
@@ -113,24 +119,28 @@ def estimate(facts: Facts, catalog: Catalog) -> Estimates:
     if p is None or o is None:
         return Estimates("no_usage")
     profile = catalog.denoised.get(facts.deployment)
-    denoised = None if profile is None else profile.estimate(p, o)
+    c = facts.cached_input_tokens or 0
+    denoised = None if profile is None else profile.estimate(p, o, c)
     status = [] if denoised is not None else ["no_denoised_profile"]
+    if denoised is not None and denoised.verdict is not None and denoised.verdict != "ok":
+        status.append(f"denoised_{denoised.verdict}")
     found = None
     for model in (facts.response_model, facts.request_model):
         if found is None and model is not None:
             found = catalog.idealized(model)
-    runtime = cost = energy = None
+    runtime = cached = cost = energy = None
     if found is None:
         known = facts.response_model or facts.request_model
         status.append("no_idealized_profile" if known else "unknown_model")
     else:
         runtime = found[1].estimate(p, o)
+        cached = found[1].cached_estimate(p, o, min(c, p)) if c else None
         cost, energy = cost_and_energy(runtime, found[0], found[1].n_gpus or 1)
     if facts.outcome == "partial":
         status.append("partial")
     stack = None if found is None else found[0].id
     admission = profile.overhead_s if profile is not None and profile.overhead_s > 0 else None
-    return Estimates(",".join(status) or "ok", denoised, runtime, cost, energy, stack, admission)
+    return Estimates(",".join(status) or "ok", denoised, runtime, cached, cost, energy, stack, admission)
 
 
 def cost_and_energy(runtime: Estimate, stack: ReferenceStack, n_gpus: int) -> tuple[Estimate | None, Estimate | None]:

@@ -26,6 +26,9 @@ class Learner(Protocol):
     def observe(self, call: Call) -> None:
         """Take note of a call."""
 
+    def observe_attributes(self, attributes: Mapping[str, Any], start_time_ns: int) -> None:
+        """Take note of a call by the attributes that tracewrap writes on its span."""
+
     def snapshot(self) -> Mapping[str, RuntimeProfile]:
         """Denoised profiles by deployment key; the same object until there are newer ones."""
 
@@ -57,15 +60,18 @@ class LiveJoin:
     ) -> dict[str, Any] | None:
         """*attributes*, which may be changed, with estimates added; None: there is nothing to add.
 
-        *call*: makes the record of the call, where it is needed: for the learner and for spans of other instrumentors.
+        *call*: makes the record of the call, where it is needed: for spans of other instrumentors.
         """
         try:
             ours = semconv.RUNTIME_RAW in attributes
             if not ours and attributes.get(semconv.OPERATION) not in _PRICED:
                 return None
-            made = call() if self._learner is not None or not ours else None
-            if self._learner is not None and made is not None:
-                self._learner.observe(made)
+            made = None if ours else call()
+            if self._learner is not None:
+                if ours:  # no need to build the record
+                    self._learner.observe_attributes(attributes, start_time_ns)
+                elif made is not None:
+                    self._learner.observe(made)
             if semconv.JOIN_STATUS in attributes:
                 return None  # joined before its span ended
             return self._with_estimates(attributes, start_time_ns, made, ours)

@@ -5,6 +5,9 @@
     prompt_time(p) = piecewise linear through the knots, in the effective prompt length p~
     p~             = (1-f)*p + f*tile*ceil(p/tile)
 
+A deployment's profile may know two things more: ``prompt_time(p - c) + cached_time*c`` in place of prompt_time(p), c of the p tokens having
+been read from the provider's cache, and ``image_time`` seconds an image. A reference stack's never does.
+
 p: input tokens; o: output tokens; everything in seconds. Below the first knot prompt time is constant; beyond
 the last knot the last slope continues and the estimate says ``extrapolated``. Source of the two-term form:
 Narayanan et al., arXiv 2305.02440, section 3; the tile and context terms are tracewrap's.
@@ -24,7 +27,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tracewrap.errors import ProfileFormatError
-from tracewrap.records import PROVENANCES, Estimate, Provenance
+from tracewrap.records import PROVENANCES, VERDICTS, Estimate, Provenance, Verdict
+from tracewrap.runtime.region import Region
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,10 +42,11 @@ _EMPTY: Mapping[str, Any] = {}
 class Interval:
     """Half-width r of the 90% interval, on the log scale.
 
-        r^2 = base^2 + (prompt*P/T)^2 + (decode*D/T)^2 + (extrapolation*ln(max(1, p/p_max, o/o_max)))^2
+        r^2 = base^2 + (prompt*(1 - D/T))^2 + (decode*D/T)^2 + (extrapolation*ln(beyond))^2
+        beyond = max(1, p/p_max, o/o_max, c/c_max, p_min/p, o_min/o)
 
-    P is prompt time plus overhead and D decode time, so a share-weighted sum; p_max and o_max are the largest counts
-    measured (the last knot and ``max_output_tokens``).
+    D is decode time, so a share-weighted sum; p_max and o_max are the largest counts measured (the last knot and
+    ``max_output_tokens``), or the ends of ``Region`` where the profile has one; only then there are c_max and the two least counts.
     """
 
     base: float = 0.0
@@ -57,6 +62,8 @@ class RuntimeProfile:
     ``n_gpus``: accelerators the model ran on (None for a black-box API). ``stack``: GPU, software versions,
     precision, batch. ``fit``: sample count, quality, residuals. ``measured``: who, when, with what command.
     ``covariance``: of the fitted coefficients, relative scale, as ``fit`` orders them; information only.
+    ``cached_time``: seconds per cached input token; None: not known, cached tokens count as others. ``image_time``: seconds per image.
+    ``verdict``: of a denoised profile, how far it can be believed; None: not judged (a reference stack's, an older file's).
     """
 
     id: str
@@ -75,6 +82,10 @@ class RuntimeProfile:
     fit: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     measured: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     covariance: tuple[tuple[float, ...], ...] | None = None
+    cached_time: float | None = None
+    image_time: float = 0.0
+    region: Region | None = None
+    verdict: Verdict | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -101,57 +112,77 @@ class RuntimeProfile:
             return 0.0
         return (o - 1) * self.d0 + self.d1 * (o - 1) * (p + o / 2)
 
-    def runtime(self, p: float, o: float) -> float:
-        """T(p, o) in seconds."""
-        return self.overhead_s + self.prompt_time(p) + self.decode_time(p, o)
+    def fresh(self, p: float, c: float) -> float:
+        """Of *p* input tokens, those that count as read anew when *c* came from the cache."""
+        return p if self.cached_time is None else max(p - c, 0.0)
+
+    def runtime(self, p: float, o: float, c: float = 0.0, images: float = 0.0) -> float:
+        """T(p, o) in seconds; *c* of the p tokens read from the provider's cache, with *images* images."""
+        return self._parts(p, o, c, images)[0]
+
+    def _parts(self, p: float, o: float, c: float, images: float) -> tuple[float, float]:
+        """(T, its decode part) in seconds."""
+        decode = self.decode_time(p, o)
+        total = self.overhead_s + self.prompt_time(self.fresh(p, c)) + decode
+        if c and self.cached_time is not None:
+            total += self.cached_time * min(c, p)
+        if images:
+            total += self.image_time * images
+        return total, decode
 
     @property
     def max_input_tokens(self) -> float:
-        """The last knot: the largest effective prompt length that was measured."""
-        return self.prompt_knots[-1][0]
+        """The most input tokens that were measured or learned on: the region's, else the last knot."""
+        return self.prompt_knots[-1][0] if self.region is None else self.region.input_tokens[1]
 
-    def extrapolated(self, p: float, o: float) -> bool:
-        """Whether (p, o) lies beyond what was measured."""
-        return p > self.max_input_tokens or (self.max_output_tokens is not None and o > self.max_output_tokens)
+    def extrapolated(self, p: float, o: float, c: float = 0.0) -> bool:
+        """Whether (p, o), or *c* cached tokens, lies beyond what was measured."""
+        return self._beyond(p, o, c) > 1.0 or (self.region is None and p > self.max_input_tokens)
 
-    def half_width(self, p: float, o: float) -> float:
+    def _beyond(self, p: float, o: float, c: float) -> float:
+        if self.region is not None:
+            return self.region.beyond(p, o, 0.0 if self.cached_time is None else c)
+        last, most = self.prompt_knots[-1][0], self.max_output_tokens
+        beyond = p / last if p > last > 0 else 1.0
+        return max(beyond, o / most) if most else beyond
+
+    def half_width(self, p: float, o: float, c: float = 0.0, images: float = 0.0) -> float:
         """r of the 90% interval, log scale; see ``Interval``."""
-        decode = self.decode_time(p, o)
-        return self._half_width(p, o, self.overhead_s + self.prompt_time(p) + decode, decode)
+        return self._half_width(*self._parts(p, o, c, images), self._beyond(p, o, c))
 
-    def _half_width(self, p: float, o: float, total: float, decode: float) -> float:
-        """r, given T(p, o) and its decode part."""
+    def _half_width(self, total: float, decode: float, beyond: float) -> float:
+        """r, given T, its decode part and how far outside it lies."""
         if total <= 0.0:
             return 0.0
-        i, share, last, most = self.interval, decode / total, self.prompt_knots[-1][0], self.max_output_tokens
+        i, share = self.interval, decode / total
         square = i.base * i.base + (i.prompt * (1.0 - share)) ** 2 + (i.decode * share) ** 2
-        beyond = p / last if p > last > 0 else 1.0
-        if most and o > most * beyond:
-            beyond = o / most
         if beyond > 1.0:
             square += (i.extrapolation * math.log(beyond)) ** 2
         return math.sqrt(square)
 
-    def estimate(self, p: float, o: float) -> Estimate:
-        """T(p, o) in seconds with its interval and provenance."""
-        decode = self.decode_time(p, o)
-        value = self.overhead_s + self.prompt_time(p) + decode
-        factor = math.exp(self._half_width(p, o, value, decode))
-        return Estimate(value, value / factor, value * factor, self.provenance, self.id, self.extrapolated(p, o))
+    def estimate(self, p: float, o: float, c: float = 0.0, images: float = 0.0) -> Estimate:
+        """T in seconds with its interval and provenance; arguments as ``runtime``."""
+        value, decode = self._parts(p, o, c, images)
+        beyond = self._beyond(p, o, c)
+        factor = math.exp(self._half_width(value, decode, beyond))
+        outside = beyond > 1.0 or (self.region is None and p > self.prompt_knots[-1][0])
+        return Estimate(value, value / factor, value * factor, self.provenance, self.id, outside, self.verdict)
+
+    def cached_estimate(self, p: float, o: float, c: float) -> Estimate:
+        """What a reference stack would take had it *c* of the p input tokens in a cache: prompt_time(p) - prompt_time(c) in its place."""
+        whole = self.estimate(p, o)
+        saved = min(self.prompt_time(c), self.prompt_time(p)) if c > 0 else 0.0
+        return whole.scaled((whole.value - saved) / whole.value) if whole.value > 0.0 else whole
 
     def predict(
-        self, p: ArrayLike, o: ArrayLike
+        self, p: ArrayLike, o: ArrayLike, c: ArrayLike = 0.0, images: ArrayLike = 0.0
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-        """Arrays (runtime, low, high, extrapolated) for arrays of input and output tokens; needs numpy."""
+        """Arrays (runtime, low, high, extrapolated) for arrays of tokens and images; needs numpy."""
         import numpy as np
 
-        p, o = np.broadcast_arrays(np.asarray(p, dtype=np.float64), np.asarray(o, dtype=np.float64))
-        total, decode = self._arrays(p, o)
-        beyond = np.maximum(1.0, p / self.max_input_tokens if self.max_input_tokens > 0 else 1.0)
-        outside = p > self.max_input_tokens
-        if self.max_output_tokens:
-            beyond = np.maximum(beyond, o / self.max_output_tokens)
-            outside = outside | (o > self.max_output_tokens)
+        p, o, c, images = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (p, o, c, images)))
+        total, decode = self._arrays(p, o, c, images)
+        beyond, outside = self._beyond_arrays(p, o, c)
         i = self.interval
         share = np.divide(decode, total, out=np.zeros_like(total), where=total > 0)
         factor = np.exp(
@@ -164,19 +195,37 @@ class RuntimeProfile:
         )
         return total, total / factor, total * factor, outside
 
-    def runtimes(self, p: ArrayLike, o: ArrayLike) -> NDArray[np.float64]:
-        """Array of T(p, o) in seconds, without intervals; needs numpy."""
+    def _beyond_arrays(
+        self, p: NDArray[np.float64], o: NDArray[np.float64], c: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """(how many times outside, whether outside at all) of each point, as ``_beyond``."""
         import numpy as np
 
-        return self._arrays(np.asarray(p, dtype=np.float64), np.asarray(o, dtype=np.float64))[0]
+        if self.region is None:
+            last, most = self.prompt_knots[-1][0], self.max_output_tokens
+            beyond = np.maximum(1.0, p / last if last > 0 else 1.0)
+            return (np.maximum(beyond, o / most), (p > last) | (o > most)) if most else (beyond, p > last)
+        (p_min, p_max), (o_min, o_max) = self.region.input_tokens, self.region.output_tokens
+        beyond = np.maximum(np.maximum(1.0, p / p_max), o / o_max)
+        beyond = np.maximum(np.maximum(beyond, p_min / np.maximum(p, 1.0)), o_min / np.maximum(o, 1.0))
+        if self.cached_time is not None and self.region.cached_input_tokens > 0:
+            beyond = np.maximum(beyond, c / self.region.cached_input_tokens)
+        return beyond, beyond > 1.0
+
+    def runtimes(self, p: ArrayLike, o: ArrayLike, c: ArrayLike = 0.0, images: ArrayLike = 0.0) -> NDArray[np.float64]:
+        """Array of T in seconds, without intervals; needs numpy."""
+        import numpy as np
+
+        return self._arrays(*(np.asarray(x, dtype=np.float64) for x in (p, o, c, images)))[0]
 
     def _arrays(
-        self, p: NDArray[np.float64], o: NDArray[np.float64]
+        self, p: NDArray[np.float64], o: NDArray[np.float64], c: NDArray[np.float64], images: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         import numpy as np
 
         f = self.tile_fraction
-        x = p if f == 0.0 else (1.0 - f) * p + f * self.tile * np.ceil(p / self.tile)
+        fresh = p if self.cached_time is None else np.maximum(p - c, 0.0)
+        x = fresh if f == 0.0 else (1.0 - f) * fresh + f * self.tile * np.ceil(fresh / self.tile)
         xs = np.array([k[0] for k in self.prompt_knots])
         ys = np.array([k[1] for k in self.prompt_knots])
         prompt = np.interp(x, xs, ys)
@@ -186,6 +235,10 @@ class RuntimeProfile:
         decode = np.maximum(o - 1.0, 0.0)
         decode = decode * (self.d0 + self.d1 * (p + o / 2)) if self.d1 else decode * self.d0
         total = prompt + decode
+        if self.cached_time is not None:
+            total = total + self.cached_time * np.minimum(c, p)
+        if self.image_time:
+            total = total + self.image_time * images
         return total + self.overhead_s if self.overhead_s else total, decode
 
     def to_dict(self) -> dict[str, Any]:
@@ -216,6 +269,10 @@ class RuntimeProfile:
             "fit": dict(self.fit) or None,
             "measured": dict(self.measured) or None,
             "covariance": None if self.covariance is None else [list(r) for r in self.covariance],
+            "cached_time": self.cached_time,
+            "image_time": self.image_time or None,
+            "region": None if self.region is None else self.region.to_dict(),
+            "verdict": self.verdict,
         }
         return out | {k: v for k, v in optional.items() if v is not None}
 
@@ -245,6 +302,10 @@ class RuntimeProfile:
                 fit=dict(data.get("fit", {})),
                 measured=dict(data.get("measured", {})),
                 covariance=None if covariance is None else tuple(tuple(_number(v) for v in row) for row in covariance),
+                cached_time=None if data.get("cached_time") is None else _number(data["cached_time"]),
+                image_time=_number(data.get("image_time", 0.0)),
+                region=None if data.get("region") is None else Region.from_dict(data["region"]),
+                verdict=data.get("verdict"),
             )
         except KeyError as error:
             raise ProfileFormatError(f"{where}: key {error.args[0]!r} is missing") from None
@@ -273,6 +334,8 @@ def _check(profile: RuntimeProfile) -> None:
         ("d0", profile.d0),
         ("d1", profile.d1),
         ("overhead_s", profile.overhead_s),
+        ("cached_time", profile.cached_time or 0.0),
+        ("image_time", profile.image_time),
         ("interval.base", interval.base),
         ("interval.prompt", interval.prompt),
         ("interval.decode", interval.decode),
@@ -294,6 +357,10 @@ def _check(profile: RuntimeProfile) -> None:
         raise ProfileFormatError(f"{name}: provenance is {profile.provenance!r}, must be one of {PROVENANCES}")
     if profile.n_gpus is not None and (not isinstance(profile.n_gpus, int) or profile.n_gpus < 1):
         raise ProfileFormatError(f"{name}: n_gpus is {profile.n_gpus!r}, must be a whole number of at least 1")
+    if profile.region is not None:
+        profile.region.check(name)
+    if profile.verdict is not None and profile.verdict not in VERDICTS:
+        raise ProfileFormatError(f"{name}: verdict is {profile.verdict!r}, must be one of {VERDICTS}")
     most = profile.max_output_tokens
     if most is not None and (not isinstance(most, int) or most < 1):
         raise ProfileFormatError(f"{name}: max_output_tokens is {most!r}, must be a whole number of at least 1")

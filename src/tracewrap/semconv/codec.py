@@ -34,6 +34,7 @@ from tracewrap.semconv.names import (
     PROCESSED_OUTPUT,
     PROFILE_DENOISED,
     PROFILE_IDEALIZED,
+    PROFILE_VERDICT,
     PROMPT_CACHED,
     PROVENANCE,
     PROVIDER,
@@ -48,6 +49,7 @@ from tracewrap.semconv.names import (
     RETRY,
     RUNTIME_DENOISED,
     RUNTIME_IDEALIZED,
+    RUNTIME_IDEALIZED_CACHED,
     RUNTIME_RAW,
     SAMPLED,
     SERVER_ADDRESS,
@@ -231,6 +233,8 @@ class HasEstimates(Protocol):
     @property
     def idealized_runtime(self) -> Estimate | None: ...
     @property
+    def idealized_cached_runtime(self) -> Estimate | None: ...
+    @property
     def idealized_cost(self) -> Estimate | None: ...
     @property
     def idealized_energy(self) -> Estimate | None: ...
@@ -254,6 +258,7 @@ def estimate_attributes(found: HasEstimates, last_attempt_s: float | None, promp
     if denoised is not None:
         _put_estimate(attributes, RUNTIME_DENOISED, denoised)
         attributes[PROFILE_DENOISED] = denoised.profile_id
+        _put(attributes, PROFILE_VERDICT, denoised.verdict)
         if last_attempt_s is not None:
             contention = last_attempt_s - denoised.value
             attributes[CONTENTION_SECONDS] = contention
@@ -262,6 +267,8 @@ def estimate_attributes(found: HasEstimates, last_attempt_s: float | None, promp
     if idealized is not None:
         _put_estimate(attributes, RUNTIME_IDEALIZED, idealized)
         attributes[PROFILE_IDEALIZED] = idealized.profile_id
+        if found.idealized_cached_runtime is not None:
+            _put_estimate(attributes, RUNTIME_IDEALIZED_CACHED, found.idealized_cached_runtime)
         attributes[PROVENANCE] = idealized.provenance
         _put(attributes, REFERENCE_STACK, found.reference_stack)
         if denoised is not None and idealized.value:

@@ -16,9 +16,8 @@ from tracewrap.errors import FitError
 from tracewrap.profiler.decoder.machine_profile import run_facts
 from tracewrap.profiler.probe.probe import ProbePlan
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.quiet.denoise import DenoiseResult, Observation, denoise
-
-_MOST_CACHED = 0.1
+from tracewrap.runtime.quiet.denoise import DenoiseResult, denoise
+from tracewrap.runtime.quiet.usable import Observation
 
 Rows = Sequence[Mapping[str, str]]
 
@@ -27,19 +26,17 @@ def observations(rows: Rows) -> list[Observation]:
     """The usable samples as the denoiser takes them."""
     found = []
     for row in rows:
-        p, cached = int(row["input_tokens"]), int(row["cached_input_tokens"] or 0)
-        if cached <= _MOST_CACHED * p:
-            first = row["time_to_first_chunk_s"]
-            found.append(
-                Observation(
-                    input_tokens=p,
-                    output_tokens=int(row["output_tokens"]),
-                    runtime_s=float(row["runtime_s"]),
-                    time_to_first_chunk_s=float(first) if first else None,
-                    cached_input_tokens=cached,
-                    start_time_s=datetime.fromisoformat(row["measured_at"]).timestamp(),
-                )
+        first = row["time_to_first_chunk_s"]
+        found.append(
+            Observation(
+                input_tokens=int(row["input_tokens"]),
+                output_tokens=int(row["output_tokens"]),
+                runtime_s=float(row["runtime_s"]),
+                time_to_first_chunk_s=float(first) if first else None,
+                cached_input_tokens=int(row["cached_input_tokens"] or 0),
+                start_time_s=datetime.fromisoformat(row["measured_at"]).timestamp(),
             )
+        )
     return found
 
 

@@ -43,12 +43,22 @@ TERMS: Mapping[str, Callable[[RuntimeProfile], float | None]] = {
     "interval_prompt": lambda profile: profile.interval.prompt,
     "interval_decode": lambda profile: profile.interval.decode,
     "interval_extrapolation": lambda profile: profile.interval.extrapolation,
+    "cached_time": lambda profile: profile.cached_time,
+    "min_input_tokens": lambda profile: 0.0 if profile.region is None else profile.region.input_tokens[0],
     "max_input_tokens": lambda profile: float(profile.max_input_tokens),
-    "max_output_tokens": lambda profile: (
-        None if profile.max_output_tokens is None else float(profile.max_output_tokens)
+    "min_output_tokens": lambda profile: 0.0 if profile.region is None else profile.region.output_tokens[0],
+    "max_output_tokens": lambda profile: _most_output(profile),
+    "max_cached_tokens": lambda profile: (
+        None if profile.region is None or profile.cached_time is None else profile.region.cached_input_tokens or None
     ),
 }
 """Column of a profile's coefficients, without its prefix, to what stands in it; the segments of the prompt curve follow."""
+
+
+def _most_output(profile: RuntimeProfile) -> float | None:
+    if profile.region is not None:
+        return profile.region.output_tokens[1]
+    return None if profile.max_output_tokens is None else float(profile.max_output_tokens)
 
 
 def _segment_names(n_segments: int) -> list[str]:
@@ -75,31 +85,37 @@ def profile_values(profile: RuntimeProfile | None, n_segments: int) -> list[floa
     return [*out, FAR]
 
 
-def estimate_stages(prefix: str, n_segments: int, p: str = "p", o: str = "o") -> list[dict[str, str]]:
+def estimate_stages(prefix: str, n_segments: int, p: str = "p", o: str = "o", c: str = "c") -> list[dict[str, str]]:
     """Expressions to add to a relation, stage upon stage (each uses columns of the one before).
 
-    Needs columns *p*, *o* (DOUBLE, NULL where there is nothing to estimate) and ``profile_columns``. The last stage leaves
+    Needs columns *p*, *o* (DOUBLE, NULL where there is nothing to estimate), *c* (never NULL), ``profile_columns``. The last stage leaves
     ``{prefix}_s``, ``{prefix}_low_s``, ``{prefix}_high_s`` (seconds) and ``{prefix}_extrapolated`` (0 or 1): NULL without a profile.
     """
     f = {name.removeprefix(f"{prefix}_"): name for name in profile_columns(prefix, n_segments)}
     one, zero, half = dbl(1), dbl(0), dbl(0.5)
     value, effective, prompt, decode = (f"{prefix}_{name}" for name in ("s", "effective", "prompt_s", "decode_s"))
     fraction, tile = f["tile_fraction"], f["tile"]
-    tiled = f"(({one} - {fraction}) * {p} + {fraction} * {tile} * ceil({p} / {tile}))"
+    fresh = f"CASE WHEN {f['cached_time']} IS NULL THEN {p} ELSE greatest({p} - {c}, {zero}) END"
+    tiled = f"(({one} - {fraction}) * ({fresh}) + {fraction} * {tile} * ceil(({fresh}) / {tile}))"
+    cached = f"coalesce({f['cached_time']} * least({c}, {p}), {zero})"
     later = f"({o} - {one}) * {f['d0']} + {f['d1']} * ({o} - {one}) * ({p} + {o} * {half})"
-    outside = f"{p} > {f['max_input_tokens']} OR coalesce({o} > {f['max_output_tokens']}, false)"
+    outside = (
+        f"{p} > {f['max_input_tokens']} OR coalesce({o} > {f['max_output_tokens']}, false)"
+        f" OR greatest({p}, {one}) < {f['min_input_tokens']} OR greatest({o}, {one}) < {f['min_output_tokens']}"
+        f" OR coalesce({c} > {f['max_cached_tokens']}, false)"
+    )
     here = f"{f['floor_s']} IS NOT NULL AND {p} IS NOT NULL AND {o} IS NOT NULL"
     factor = f"{prefix}_factor"
     return [
         {
-            effective: f"CASE WHEN {fraction} = {zero} THEN {p} ELSE {tiled} END",
+            effective: f"CASE WHEN {fraction} = {zero} THEN {fresh} ELSE {tiled} END",
             decode: f"CASE WHEN {o} > {one} THEN {later} ELSE {zero} END",
         },
         {prompt: f"CASE WHEN {here} THEN {_curve(f, effective, n_segments)} END"},
         {
-            value: f"{f['overhead_s']} + {prompt} + {decode}",
+            value: f"{f['overhead_s']} + {prompt} + {decode} + {cached}",
             # a logarithm only where it is not 0
-            f"{prefix}_beyond": f"CASE WHEN {outside} THEN ln({_beyond(f, p, o)}) ELSE {zero} END",
+            f"{prefix}_beyond": f"CASE WHEN {outside} THEN ln({_beyond(f, p, o, c)}) ELSE {zero} END",
         },
         {
             factor: f"CASE WHEN {value} > {zero} THEN exp(sqrt({_half_width_squared(f, prefix)}))"
@@ -122,12 +138,13 @@ def _curve(f: Mapping[str, str], x: str, n_segments: int) -> str:
     return f"CASE WHEN {x} <= {f['start_0']} THEN {f['floor_s']}{ends} END"
 
 
-def _beyond(f: Mapping[str, str], p: str, o: str) -> str:
-    """max(1, p / p_max, o / o_max): how far beyond what was measured."""
+def _beyond(f: Mapping[str, str], p: str, o: str, c: str) -> str:
+    """max(1, p / p_max, o / o_max, c / c_max, p_min / p, o_min / o): how far outside what was measured."""
     one = dbl(1)
     most = f"CASE WHEN {f['max_input_tokens']} > {dbl(0)} THEN greatest({one}, {p} / {f['max_input_tokens']}) ELSE {one} END"
-    both = f"greatest({most}, {o} / {f['max_output_tokens']})"
-    return f"CASE WHEN {f['max_output_tokens']} IS NULL THEN {most} ELSE {both} END"
+    least = f"greatest({f['min_input_tokens']} / greatest({p}, {one}), {f['min_output_tokens']} / greatest({o}, {one}))"
+    cached = f"coalesce({c} / {f['max_cached_tokens']}, {one})"
+    return f"greatest({most}, coalesce({o} / {f['max_output_tokens']}, {one}), {least}, {cached})"
 
 
 def _half_width_squared(f: Mapping[str, str], prefix: str) -> str:

@@ -28,7 +28,7 @@ from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.sources.table import CALL_COLUMNS, call_from_row
 
 if TYPE_CHECKING:
-    from tracewrap.runtime.quiet.denoise import Observation
+    from tracewrap.runtime.quiet.usable import Observation
 
 logger = logging.getLogger("tracewrap")
 
@@ -107,7 +107,7 @@ def _observed(
 
 def _observation(call: Call) -> Observation | None:
     try:
-        from tracewrap.runtime.quiet.denoise import Observation
+        from tracewrap.runtime.quiet.usable import Observation
     except ImportError:
         return None
     return Observation.of(call)

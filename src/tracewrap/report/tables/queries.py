@@ -146,10 +146,12 @@ def joined_query(
         "comparable": f"CASE WHEN {comparable} THEN 1 ELSE 0 END",
         "p": f"CASE WHEN {comparable} THEN {join_sql.dbl('input_tokens')} END",
         "o": f"CASE WHEN {comparable} THEN {join_sql.dbl('output_tokens')} END",
+        "c": join_sql.dbl("coalesce(cached_input_tokens, 0)"),
         "list_cost_usd": _list_cost(),
     }
     charged = sql_stages("charged_input_tokens", "charged_output_tokens")
-    estimates = join_sql.merged([join_sql.estimate_stages(prefix, n_segments) for prefix in prefixes])
+    cached = {prefix: "c" if prefix == "denoised" else join_sql.dbl(0) for prefix in prefixes}  # no stack has a cache
+    estimates = join_sql.merged([join_sql.estimate_stages(prefix, n_segments, c=cached[prefix]) for prefix in prefixes])
     chosen = _joined_columns(since_ns, now_ns)
     for prefix in prefixes:
         chosen |= {name: name for name in (f"{prefix}_{part}" for part in ("s", "low_s", "high_s", "extrapolated"))}

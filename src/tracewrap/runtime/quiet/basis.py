@@ -17,7 +17,7 @@ SMOOTH = 0.004
 ROUNDS = 40
 
 
-def quantile_fit(design: Array, y: Array, tau: float, weight: Array | None = None) -> Array:
+def quantile_fit(design: Array, y: Array, tau: float, weight: Array | None = None, rounds: int = ROUNDS) -> Array:
     """Non-negative coefficients of the *tau* quantile of *y* given *design*; *weight*: importance of each row."""
     columns = np.maximum(np.abs(design).max(axis=0), 1e-12)
     scaled = design / columns
@@ -25,7 +25,7 @@ def quantile_fit(design: Array, y: Array, tau: float, weight: Array | None = Non
     size = y.copy()
     gram_weight = np.ones_like(y)
     beta = np.zeros(design.shape[1])
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         root = np.sqrt(gram_weight * importance)
         rows = scaled / size[:, None] * root[:, None]
         target = y / size * root

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.quiet.denoise import DenoiseResult, Observation, denoise
+from tracewrap.runtime.quiet.denoise import DenoiseResult, denoise
 from tracewrap.runtime.quiet.drift import (
     DAY_S,
     MIN_CALLS,
@@ -20,6 +20,7 @@ from tracewrap.runtime.quiet.drift import (
     find_changes,
     segments,
 )
+from tracewrap.runtime.quiet.usable import Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,9 @@ def daily_levels(observations: Iterable[Observation], profile: RuntimeProfile) -
     days: dict[int, list[float]] = {}
     for seen in observations:
         if seen.start_time_s is not None:
-            expected = profile.runtime(seen.input_tokens, seen.output_tokens)
+            expected = profile.runtime(
+                seen.input_tokens, seen.output_tokens, seen.cached_input_tokens or 0, seen.images
+            )
             days.setdefault(int(seen.start_time_s // DAY_S), []).append(math.log(seen.runtime_s / expected))
     return [_level(day, logs) for day, logs in sorted(days.items()) if len(logs) >= MIN_CALLS]
 

@@ -1,86 +1,57 @@
 """denoise(observations) -> DenoiseResult: what an API takes on a quiet day, from calls it served on all days.
 
-Contention only ever adds time, so the lower edge of the calls of like size is the API itself: a 10% quantile regression over all calls,
-non-negative and non-decreasing, needs one call a configuration where a minimum per configuration needs five. Its bias is
-corrected by what the residuals themselves show. Where their upper and lower halves are alike there was no contention,
-only symmetric noise, and the median is the truth; where the upper half is much the longer, the lower edge is. In between, and
-where few calls tell, the correction is discounted (``_correction``).
+Contention only ever adds time and noise goes both ways: a stochastic frontier (``frontier``) tells them apart, with a term for each thing
+that a call is made of (``columns``). What the calls cannot tell is said: the verdict, and an interval that includes what the method
+itself could be wrong about. Which calls count: ``usable``.
 
-Rules: failed, cancelled and partial calls, and calls whose usage was not reported, are not observations (``Observation.of``). Of a
-retried call only the last attempt counts. A call held by its consumer for over half its time, or with over 10% of the
-prompt read from the provider's cache or over 10% of the answer taken from the caller's prediction, is left out: the first hides
-generation, the others skip work.
+What no method can know from calls alone: if every call was slowed by the same share, at all hours, that is the API's speed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+from scipy.optimize import nnls
 
-from tracewrap.records import Call
+from tracewrap.records import Verdict
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.quantiles import Z90
+from tracewrap.runtime.quiet import signs
 from tracewrap.runtime.quiet.basis import Array, quantile_fit
+from tracewrap.runtime.quiet.columns import Calls, Columns, ends, spread
+from tracewrap.runtime.quiet.frontier import Frontier, covariance, fit_frontier
+from tracewrap.runtime.quiet.usable import Observation
+from tracewrap.runtime.region import Region
 
-Verdict = Literal["ok", "too_few", "not_identifiable", "saturated"]
-
-QUANTILE = 0.10
 MIN_CALLS = 20
-"""Fewer calls leave two at the quantile or less: no estimate."""
-CALLS_PER_KNOT = 12
-MAX_KNOTS = 6
-MIN_SPREAD = 2.0
-"""Largest over smallest prompt from which prompt time can be told from the constant; likewise of output tokens for decode time."""
-MODEL_ERROR = 0.015
-"""Half-width that no number of calls removes: the form T(p, o) itself, half of what fits of quiet servers show at the median (3%)."""
-MAX_EDGE = 0.12
-"""Widest step from the 2% to the 10% quantile of relative residuals that quiet calls make; APIs of 2022 show 0.04 to 0.09."""
-_GENERATION = frozenset({"chat", "text_completion", "generate_content"})
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One usable call: token counts, seconds of its last attempt less the consumer's, when it began (Unix seconds)."""
-
-    input_tokens: int
-    output_tokens: int
-    runtime_s: float
-    time_to_first_chunk_s: float | None = None
-    cached_input_tokens: int | None = None
-    start_time_s: float | None = None
-
-    @classmethod
-    def of(cls, call: Call) -> Observation | None:
-        """The observation that *call* makes, or None when by rule it makes none."""
-        usage, seconds = call.usage, call.last_attempt_s
-        if call.operation not in _GENERATION or call.outcome != "complete" or not seconds:
-            return None
-        if usage is None or usage.source != "reported" or usage.input_tokens is None or not usage.output_tokens:
-            return None
-        if (call.consumer_s or 0.0) > seconds or (usage.cached_input_tokens or 0) > 0.1 * usage.input_tokens:
-            return None
-        if (usage.accepted_prediction_output_tokens or 0) > 0.1 * usage.output_tokens:
-            return None
-        first = call.time_to_first_chunk_s
-        return cls(
-            usage.input_tokens,
-            usage.output_tokens,
-            seconds,
-            None if first is None else max(0.0, first - call.retry_s),
-            usage.cached_input_tokens,
-            call.start_time_ns / 1e9,
-        )
+"""Fewer calls leave two at the lower edge or less: no estimate."""
+START_QUANTILE = 0.2
+MODEL_ERROR = 0.006
+"""Half-width that no number of calls removes: the form of T itself."""
+TOUCHED_ERROR = 1.0
+"""Half-width by what noise hides: contention smaller than the noise, in deviations of the noise, where every call met some."""
+CAUTION, CAUTIOUS_CALLS = 1.2, 150.0
+"""How far below the likeliest level few calls put it, in deviations of the noise where every call met contention; less beyond so many."""
+FEW_CALLS = 40.0
+"""Calls at which the interval from the likelihood's curvature is too narrow by half."""
+MOST_TOUCHED = 0.2
+"""Share of touched calls from which contention and much noise are not told apart."""
+MOST_SLOWED = 0.75
+"""Share of calls that are all slowed by about as much from which the few fast ones are no level."""
+MIN_HOURS = 12
+DAY_S, HOUR_S = 86_400.0, 3_600.0
+EXTRAPOLATION = 0.3
+SATURATED_HALF_WIDTH = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class DenoiseResult:
     """``profile``: None when there is no estimate. ``messages``: what is missing or to beware of, a sentence each.
 
-    ``effective_samples``: calls near the quantile that carry the estimate. ``quiet_share``: 0 (the lower edge was taken) to 1 (symmetric
-    noise, the median was).
+    ``effective_samples``: calls that were likely untouched, which carry the estimate. ``quiet_share``: their share. ``noise``: relative
+    deviation of an untouched call.
     """
 
     profile: RuntimeProfile | None
@@ -88,146 +59,230 @@ class DenoiseResult:
     effective_samples: float
     quiet_share: float = 0.0
     messages: tuple[str, ...] = ()
+    noise: float | None = None
 
     def summary(self) -> str:
         """Verdict, coefficients and messages as a few lines."""
-        lines = [f"verdict: {self.verdict}, {self.effective_samples:.0f} effective samples"]
+        lines = [f"verdict: {self.verdict}, {self.effective_samples:.0f} calls likely untouched"]
         if self.profile is not None:
             p = self.profile
             ends = f"{p.prompt_knots[0][1]:.4g} s at {p.prompt_knots[0][0]:g} to {p.prompt_knots[-1][1]:.4g} s at {p.prompt_knots[-1][0]:g}"
             lines.append(f"constant {p.overhead_s:.4g} s, prompt time {ends} tokens, {p.d0:.4g} s per output token")
+            if p.cached_time is not None:
+                lines.append(f"{p.cached_time:.3g} s per cached token")
         return "\n".join([*lines, *self.messages])
 
 
-def denoise(
-    observations: Iterable[Observation], *, id: str, model: str, quantile: float | None = None
-) -> DenoiseResult:
+def denoise(observations: Iterable[Observation], *, id: str, model: str) -> DenoiseResult:
     """The denoised profile of one deployment.
 
-    *id*: deployment key (``records.Deployment.key``); it becomes the profile's id and marks it as that deployment's. *quantile*: in place
-    of 0.10. Observations that the rules of the module leave out are ignored.
+    *id*: deployment key (``records.Deployment.key``); it becomes the profile's id and marks it as that deployment's.
     """
-    tau = QUANTILE if quantile is None else quantile
     kept = [o for o in observations if o.output_tokens >= 1 and o.runtime_s > 0]
     if len(kept) < MIN_CALLS:
         message = f"{len(kept)} usable calls, at least {MIN_CALLS} are needed"
         return DenoiseResult(None, "too_few", float(len(kept)), messages=(message,))
-    p = np.array([o.input_tokens for o in kept], dtype=np.float64)
-    o = np.array([x.output_tokens for x in kept], dtype=np.float64)
-    y = np.array([x.runtime_s for x in kept], dtype=np.float64)
-    messages = _unidentifiable(p, o)
-    knots = _knots(p)
-    beta = quantile_fit(_design(p, o, knots), y, tau)
-    fitted = np.maximum(_design(p, o, knots) @ beta, 1e-9)
-    residual = y / fitted - 1.0
-    share, shift = _correction(residual, tau)
-    beta = beta * (1.0 + shift)
-    saturated = _saturated(residual)
-    if saturated:
-        messages.append(
-            "no quiet moments in these calls: what is known is an upper bound; wait for a quieter time or probe"
+    calls = Calls.of(kept)
+    columns = Columns.of(calls)
+    design = columns.design(calls)
+    largest = np.maximum(design.max(axis=0), 1e-12)
+    scaled = design / largest
+    fit = fit_frontier(scaled, calls.y, quantile_fit(scaled, calls.y, START_QUANTILE, rounds=12))
+    found = _Found(calls, columns, fit, scaled)
+    verdict, messages = found.verdict()
+    profile = _profile(
+        id, model, found, fit.beta / largest * found.caution(), found.interval(verdict), verdict, messages
+    )
+    quiet = float(np.sum(fit.seen.parts[:, 0]))
+    return DenoiseResult(profile, verdict, quiet, quiet / len(kept), tuple(messages), fit.state.sigma)
+
+
+class _Found:
+    """A fit, and what can be said of it."""
+
+    def __init__(self, calls: Calls, columns: Columns, fit: Frontier, scaled: Array) -> None:
+        self.calls, self.columns, self.fit, self.scaled = calls, columns, fit, scaled
+        self.quiet = fit.seen.parts[:, 0]
+        self.speeds: signs.Speeds | None = None
+
+    def verdict(self) -> tuple[Verdict, list[str]]:
+        """The verdict, and a sentence for each thing to know."""
+        messages = _unidentifiable(self.calls, self.columns)
+        self.speeds = self._speeds()
+        if self._saturated():
+            messages.append(
+                "no quiet moments in these calls: what is known is an upper bound; wait for a quieter time or probe"
+            )
+            return "saturated", messages
+        if self.speeds is not None:
+            messages.append(f"{self.speeds}; replicas, hidden thinking, hidden caching or tiers that are not said")
+        heavy = signs.heavy_share(self.fit)
+        if heavy > signs.MOST_HEAVY:
+            messages.append(
+                f"{heavy:.0%} of the calls took over {signs.HEAVY:g} times the quiet level: "
+                "long queues, or work that token counts do not show"
+            )
+        if messages:
+            return "not_identifiable", messages
+        hours = self.hours()
+        if hours is not None and len(hours) < min(MIN_HOURS, 0.4 * float(self.quiet.sum())):
+            messages.append(
+                f"quiet calls only in {len(hours)} of 24 hours of the day (UTC {_listed(hours)}); other hours may be quieter"
+            )
+            return "few_hours", messages
+        return "ok", messages
+
+    def caution(self) -> float:
+        """The factor below one by which few calls put the level lower than most likely.
+
+        Contention of a size with the noise moves the likeliest level up, and few calls do not show that it does.
+        """
+        touched = 1.0 - float(self.quiet.mean())
+        return float(np.exp(-CAUTION * self.fit.state.sigma * touched * min(1.0, CAUTIOUS_CALLS / len(self.quiet))))
+
+    def _speeds(self) -> signs.Speeds | None:
+        fit, calls = self.fit, self.calls
+        found = signs.two_speeds(fit, fit.fitted)
+        if found is not None or len(calls.y) < 90:
+            return found
+        part = self.columns.prompt_part
+        prompt = (self.scaled[:, 1:part] @ fit.beta[1:part]) / fit.fitted
+        some = prompt >= np.quantile(prompt, 2 / 3)
+        return signs.two_speeds(fit, fit.fitted, some)
+
+    def _saturated(self) -> bool:
+        """Whether the calls show no quiet level: noise beyond all noise, or noise and contention that cannot be told apart."""
+        sigma, touched = self.fit.state.sigma, 1.0 - float(self.quiet.mean())
+        if signs.slowed_share(self.fit) > MOST_SLOWED:
+            return True
+        return sigma > signs.MOST_NOISE or (
+            sigma > signs.NOISY and touched > MOST_TOUCHED and signs.noise_alone(self.fit) > signs.MIN_GAIN
         )
-    profile = _profile(id, model, p, o, knots, beta, _interval(residual, shift, tau, len(beta), saturated), kept)
-    verdict: Verdict = "saturated" if saturated else "not_identifiable" if messages else "ok"
-    return DenoiseResult(profile, verdict, max(1.0, tau * len(kept)), share, tuple(messages))
+
+    def hours(self) -> list[int] | None:
+        """Hours of the day (UTC) in which quiet calls were seen; None where calls do not say when they began."""
+        if np.isnan(self.calls.start_s).any():
+            return None
+        hour = (self.calls.start_s // HOUR_S % 24).astype(int)
+        return [int(h) for h in np.flatnonzero(np.bincount(hour, self.quiet, 24) >= 0.5)]
+
+    def interval(self, verdict: Verdict) -> Interval:
+        """Half-widths: of the coefficients by the likelihood, of the level by its profile, of what noise hides, of the form itself."""
+        fit, n = self.fit, len(self.calls.y)
+        matrix = covariance(self.scaled, fit)
+        variance = np.einsum("ij,jk,ik->i", self.scaled, matrix, self.scaled) / fit.fitted**2
+        level = 1.0 / max(float(np.sum(fit.score**2)), 1e-12)
+        decode = 1.0 - self._prompt_share()
+        parts, _ = nnls(np.column_stack([np.ones_like(decode), (1.0 - decode) ** 2, decode**2]), variance)
+        small = (1.0 + FEW_CALLS / n) ** 2 * Z90**2
+        touched = TOUCHED_ERROR * fit.state.sigma * (1.0 - float(self.quiet.mean()))
+        base = small * parts[0] + max(0.0, fit.level_error**2 - Z90**2 * level) + touched**2 + MODEL_ERROR**2
+        if self.speeds is not None:
+            base += float(np.log(self.speeds.ratio)) ** 2
+        if verdict == "saturated":
+            base = max(base, SATURATED_HALF_WIDTH**2)
+        return Interval(
+            base=float(np.sqrt(base)),
+            prompt=float(np.sqrt(small * parts[1])),
+            decode=float(np.sqrt(small * parts[2])),
+            extrapolation=EXTRAPOLATION,
+        )
+
+    def _prompt_share(self) -> Array:
+        part = self.columns.prompt_part
+        return np.asarray((self.scaled[:, :part] @ self.fit.beta[:part]) / self.fit.fitted, dtype=np.float64)
 
 
-def _unidentifiable(p: Array, o: Array) -> list[str]:
-    """One sentence for each part of T(p, o) that the token counts cannot tell apart."""
+def _listed(hours: Sequence[int]) -> str:
+    return ", ".join(str(hour) for hour in hours)
+
+
+def _unidentifiable(calls: Calls, columns: Columns) -> list[str]:
+    """One sentence for each part of T that the token counts cannot tell apart."""
     messages = []
-    low, high = float(np.quantile(p, 0.02)), float(np.quantile(p, 0.98))
-    if high < MIN_SPREAD * max(low, 1.0):
+    for name, values, known in (
+        ("input_tokens", calls.fresh, spread(calls.fresh)),
+        ("output_tokens", calls.o, columns.decode),
+    ):
+        if known:
+            continue
+        what = "prompt time" if name == "input_tokens" else "time per output token"
+        low, high = ends(values)
         messages.append(
-            f"prompt time is not identifiable: input_tokens only from {low:.0f} to {high:.0f}; "
-            f"calls with {max(1.0, low / 4):.0f} and {4 * high:.0f} would tell"
-        )
-    low, high = float(np.quantile(o, 0.02)), float(np.quantile(o, 0.98))
-    if high < MIN_SPREAD * max(low, 1.0):
-        messages.append(
-            f"time per output token is not identifiable: output_tokens only from {low:.0f} to {high:.0f}; "
+            f"{what} is not identifiable: {name} only from {low:.0f} to {high:.0f}; "
             f"calls with {max(1.0, low / 4):.0f} and {4 * high:.0f} would tell"
         )
     return messages
 
 
-def _knots(p: Array) -> Array:
-    """Corners the prompt curve may have: quantiles of the prompt lengths seen, more with more calls; none when they hardly differ."""
-    if float(np.quantile(p, 0.98)) < MIN_SPREAD * max(1.0, float(np.quantile(p, 0.02))):
-        return np.array([])
-    count = int(min(MAX_KNOTS, max(2, len(p) // CALLS_PER_KNOT)))
-    distinct = np.unique(p)
-    return np.unique(np.quantile(distinct if len(distinct) < 50 else p, np.linspace(0.0, 0.85, count)))
+def _region(calls: Calls) -> Region:
+    """The token counts that were learned on: all but the three calls at either end; where nothing differs, only what there was."""
 
+    def of(values: Array) -> tuple[float, float]:
+        if not spread(values):
+            return ends(values)
+        share = min(0.02, 3.0 / len(values))
+        low, high = np.quantile(values, [share, 1.0 - share])
+        return float(low), float(high)
 
-def _design(p: Array, o: Array, knots: Array) -> Array:
-    return np.column_stack([np.ones_like(p), *(np.maximum(0.0, p - k) for k in knots), np.maximum(o - 1.0, 0.0)])
-
-
-def _correction(residual: Array, tau: float) -> tuple[float, float]:
-    """(share, shift): how far from the *tau* quantile towards the median the truth is taken to lie.
-
-    Asymmetry S = (q90 - q50) / (q50 - q10): 1 for symmetric noise, 2 and more under contention. The share falls from 1 to 0 between
-    them, less 2.5 standard errors of S (about 1/sqrt(n) each): the median is believed only where symmetry is evident.
-    """
-    low, middle, high = np.quantile(residual, [tau, 0.5, 1.0 - tau])
-    spread = float(middle - low)
-    if spread <= 0.0:
-        return 1.0, 0.0
-    asymmetry = float(high - middle) / spread
-    share = float(np.clip(2.0 - asymmetry - 2.5 / np.sqrt(len(residual)), 0.0, 1.0))
-    return share, share * spread
-
-
-def _saturated(residual: Array) -> bool:
-    """Whether the calls show no quiet edge.
-
-    Calls that met no contention pile up at one level: timing noise of a few percent, and 12% even when it is 15%, is all that separates the
-    2% from the 10% quantile. Where that step is wider, the fastest calls too were slowed, each by another amount.
-    """
-    lowest, low = np.quantile(residual, [0.02, QUANTILE])
-    return bool(low - lowest > MAX_EDGE)
-
-
-def _interval(residual: Array, shift: float, tau: float, parameters: int, saturated: bool) -> Interval:
-    """Half-widths: sampling error of a low quantile, by its own density, and what the correction could be wrong by."""
-    low, high = np.quantile(residual, [tau / 2, 2 * tau])
-    density = 1.5 * tau / max(float(high - low), 1e-6)
-    error = float(np.sqrt(tau * (1 - tau) / len(residual)) / density)
-    base = float(np.hypot(Z90 * np.sqrt(parameters) * error / 2 + shift / 3, MODEL_ERROR))
-    return Interval(base=1.0 if saturated else base, prompt=base / 2, decode=base / 2, extrapolation=0.3)
+    return Region(
+        input_tokens=of(calls.p),
+        output_tokens=of(calls.o),
+        cached_input_tokens=float(np.quantile(calls.cached, 1.0 - min(0.02, 3.0 / len(calls.p)))),
+    )
 
 
 def _profile(
-    id: str,
-    model: str,
-    p: Array,
-    o: Array,
-    knots: Array,
-    beta: Array,
-    interval: Interval,
-    kept: list[Observation],
+    id: str, model: str, found: _Found, beta: Array, interval: Interval, verdict: Verdict, messages: Sequence[str]
 ) -> RuntimeProfile:
     """The coefficients as a profile. The constant stays apart from prompt time where streams tell when the first chunk came."""
-    at = np.unique(np.concatenate([knots, [p.min(), p.max()]]))
-    constant, rise = float(beta[0]), np.zeros_like(at)
-    for knot, slope in zip(knots, beta[1:-1], strict=True):
-        rise += slope * np.maximum(0.0, at - knot)
-    streamed = sum(1 for x in kept if x.time_to_first_chunk_s is not None)
-    overhead = constant if streamed >= MIN_CALLS and len(knots) else 0.0
-    values = rise + (constant - overhead)
-    starts = [x.start_time_s for x in kept if x.start_time_s is not None]
-    fit = {"samples": len(kept), "quantile": QUANTILE, "interval_level": 0.9}
-    if starts:
-        fit |= {"since_unix_s": min(starts), "until_unix_s": max(starts)}
+    calls, columns = found.calls, found.columns
+    n_knots = len(columns.knots)
+    constant, slopes, rest = float(beta[0]), beta[1 : 1 + n_knots], iter(beta[1 + n_knots :])
+    cached = float(next(rest)) if columns.cached else None
+    image = float(next(rest)) if columns.images else 0.0
+    d0 = float(next(rest)) if columns.decode else 0.0
+    d1 = float(next(rest)) if columns.context else 0.0
+    at = np.unique(np.concatenate([columns.knots, [calls.fresh.min(), calls.fresh.max()]]))
+    rise = np.sum(np.maximum(0.0, at[:, None] - columns.knots) * slopes, axis=1) if n_knots else np.zeros_like(at)
+    streamed = int(np.count_nonzero(~np.isnan(calls.first_s)))
+    overhead = constant if streamed >= MIN_CALLS and n_knots else 0.0
     return RuntimeProfile(
         id=id,
         model=model,
-        prompt_knots=tuple((float(x), float(v)) for x, v in zip(at, values, strict=True)),
-        d0=float(beta[-1]),
+        prompt_knots=tuple((float(x), float(v)) for x, v in zip(at, rise + (constant - overhead), strict=True)),
+        d0=d0,
+        d1=d1,
         overhead_s=overhead,
         interval=interval,
-        max_output_tokens=int(o.max()),
+        max_output_tokens=int(calls.o.max()),
         provenance="measured",
         stack={"deployment": id},
-        fit=fit,
+        fit=_facts(found, messages),
+        cached_time=cached,
+        image_time=image,
+        region=_region(calls),
+        verdict=verdict,
     )
+
+
+def _facts(found: _Found, messages: Sequence[str]) -> dict[str, object]:
+    """What the profile's file says of its calls."""
+    starts, quiet = found.calls.start_s, found.quiet
+    facts: dict[str, object] = {
+        "samples": len(starts),
+        "quiet_share": round(float(quiet.mean()), 4),
+        "noise": round(found.fit.state.sigma, 5),
+        "interval_level": 0.9,
+    }
+    if messages:
+        facts["messages"] = list(messages)
+    known = ~np.isnan(starts)
+    if known.any():
+        facts |= {"since_unix_s": float(starts[known].min()), "until_unix_s": float(starts[known].max())}
+        days = np.unique((starts[known] // DAY_S)[quiet[known] > 0.5])
+        facts["quiet_days"] = len(days)
+        hours = found.hours()
+        if hours is not None:
+            facts["quiet_hours"] = hours
+    return facts
