@@ -148,13 +148,6 @@ class Reader:
         if len(self.notable) > _MAX_NOTABLE:
             self.notable[8 : len(self.notable) - _MAX_NOTABLE + 8] = []
 
-    def shown(self, chunk: Any) -> bool:
-        """Whether the consumer is to see *chunk*: not if it exists only because usage was asked for."""
-        try:
-            return self.hides is None or not self.hides(chunk)
-        except Exception:
-            return not has_hidden_shape(self.call.adapter, chunk)
-
     def __del__(self) -> None:
         try:
             if self.call.live:
@@ -213,8 +206,14 @@ class StreamReader(Reader):
             if len(self.kept) > _FOLDED_EVERY:
                 with suppress(Exception):
                     self.fold()
-            if self.hides is None or self.shown(chunk):
+            if self.hides is None:
                 return chunk
+            try:
+                if not self.hides(chunk):
+                    return chunk
+            except Exception:
+                if not has_hidden_shape(self.call.adapter, chunk):
+                    return chunk
 
     def close(self) -> None:
         """As a generator's close."""
@@ -252,8 +251,14 @@ class AsyncStreamReader(Reader):
             if len(self.kept) > _FOLDED_EVERY:
                 with suppress(Exception):
                     self.fold()
-            if self.hides is None or self.shown(chunk):
+            if self.hides is None:
                 return chunk
+            try:
+                if not self.hides(chunk):
+                    return chunk
+            except Exception:
+                if not has_hidden_shape(self.call.adapter, chunk):
+                    return chunk
 
     async def aclose(self) -> None:
         """As an async generator's aclose."""
