@@ -42,7 +42,9 @@ MEASURED: Mapping[str, tuple[str, float, int]] = {
     "openai/curie": ("ai21_j1_large", 1.0, 1),
     "microsoft/TNLGv2_7B": ("ai21_j1_large", 1.0, 1),
 }
-SAME_SHAPE = ("facebook/opt-175b", "openai/curie", "microsoft/TNLGv2_7B")
+# their own shape was never measured: HELM's table takes J1-Large's
+ASSUMED = ("openai/curie", "microsoft/TNLGv2_7B")
+SAME_SHAPE = ("facebook/opt-175b", *ASSUMED)
 IMPORTED: Mapping[str, tuple[str, int]] = {
     "EleutherAI/gpt-neox-20b": ("together/gpt-neox-20b", 1),
     "facebook/opt-66b": ("together/opt-66b", 4),
@@ -99,7 +101,8 @@ def refit(model: str, rows: list[dict[str, str]]) -> RuntimeProfile:
         },
         measured={"by": SOURCE, "date": "2022", "command": f"benchmarks/make_paper_profiles.py ({name})", **note},
     )
-    return with_residuals(result.profile, samples, keep=model not in SAME_SHAPE)
+    profile = dataclasses.replace(result.profile, provenance="assumed") if model in ASSUMED else result.profile
+    return with_residuals(profile, samples, keep=model not in SAME_SHAPE)
 
 
 def with_residuals(profile: RuntimeProfile, samples: list[Sample], keep: bool) -> RuntimeProfile:

@@ -47,6 +47,13 @@ def test_the_papers_ten_models_are_there(stack: ReferenceStack, model: str) -> N
     assert "2305.02440" in profile.measured["by"]
 
 
+@pytest.mark.parametrize("model", ["openai/curie", "microsoft/TNLGv2_7B"])
+def test_models_that_were_never_measured_are_assumed(stack: ReferenceStack, model: str) -> None:
+    """They stand on J1-Large's measurements, as in HELM's table, and their estimates say so."""
+    assert stack.profiles[model].estimate(512, 32).provenance == "assumed"
+    assert stack.profiles[model].runtime(512, 32) == stack.profiles["ai21/j1-large"].runtime(512, 32)
+
+
 def test_every_profile_has_an_architecture(stack: ReferenceStack) -> None:
     """Model keys are ids of models/*.toml, so that every alias finds them."""
     assert set(stack.profiles) <= set(load_models())

@@ -12,7 +12,6 @@ from paper_data import SHAPES, Data, Measured, Scenario, short
 from tracewrap.formats.helm import profile_from_helm, read_helm
 from tracewrap.records import Estimate
 from tracewrap.runtime.cost import idealized_cost
-from tracewrap.runtime.fit.design import Point, design
 from tracewrap.runtime.fit.fitting import Sample, fit
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.quiet.denoise import denoise
@@ -175,10 +174,11 @@ def against_published(rows: Sequence[Row]) -> list[Row]:
             for r in rows
             if r["model"] == model and r["published_idealized_s"]
         ]
+        assumed = any(r["assumed"] for r in rows if r["model"] == model)
         if len(ratios) >= 2:
             cuts = statistics.quantiles(ratios, n=20, method="inclusive")
-            row = {"model": short(model), "scenarios": len(ratios), "p05": cuts[0] - 1, "median": cuts[9] - 1}
-            out.append(row | {"p95": cuts[18] - 1})
+            row: Row = {"model": short(model), "assumed": assumed, "scenarios": len(ratios)}
+            out.append(row | {"p05": cuts[0] - 1, "median": cuts[9] - 1, "p95": cuts[18] - 1})
     return out
 
 
@@ -250,98 +250,6 @@ def ranks(points: dict[str, list[Row]], published: dict[str, dict[str, float]]) 
 
 def _rank(models: Sequence[str], scores: dict[str, float], model: str) -> int:
     return 1 + sum(scores[m] > scores[model] for m in models)
-
-
-def other_hardware(data: Data, stack: ReferenceStack) -> tuple[list[Row], list[Row]]:
-    """A100 against V100 (published slopes), and A100 against H100 on the same software (end to end, batch 1)."""
-    v100 = []
-    for model, value in data.published["v100"].items():
-        if model == "about":
-            continue
-        profile = stack.profiles[model]
-        decode, p512, p1024 = value
-        row: Row = {
-            "model": short(model),
-            "a100_ms_per_token": 1000 * slope(profile),
-            "v100_ms_per_token": 1000 * decode,
-        }
-        row["decode_ratio"] = decode / slope(profile)
-        row |= {
-            "prompt_512_ratio": p512 / profile.prompt_time(512),
-            "prompt_1024_ratio": p1024 / profile.prompt_time(1024),
-        }
-        v100.append(row)
-    return v100, _h100(data.batch1)
-
-
-def _h100(batch1: Sequence[dict[str, str]]) -> list[Row]:
-    cells: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
-    for r in batch1:
-        if r["e2e_s"] and r["gpu"] in ("Nvidia A100 GPU", "Nvidia H100 GPU"):
-            key = (r["model"], r["framework"], r["n_gpus"], r["precision"], r["input_tokens"], r["output_tokens"])
-            cells[key][r["gpu"]] = float(r["e2e_s"])
-    out = []
-    for key, both in cells.items():
-        if len(both) == 2:
-            row: Row = dict(
-                zip(("model", "framework", "n_gpus", "precision", "input_tokens", "output_tokens"), key, strict=True)
-            )
-            row |= {"a100_s": both["Nvidia A100 GPU"], "h100_s": both["Nvidia H100 GPU"]}
-            out.append(row | {"ratio": row["a100_s"] / row["h100_s"]})
-    return out
-
-
-def designed(data: Data, n: int = 10) -> list[tuple[int, int]]:
-    """The *n* configurations that tracewrap would measure, of those in the data, chosen without looking at any runtime."""
-    points = sorted({(m.input_tokens, m.output_tokens) for m in data.logs})
-    chosen = design(n, max_input_tokens=1920, max_output_tokens=64, candidates=[Point(p, o) for p, o in points])
-    return [(point.input_tokens, point.output_tokens) for point in chosen]
-
-
-def cost_of_estimating(data: Data, chosen: Sequence[tuple[int, int]]) -> list[Row]:
-    """What it costs to know davinci's runtimes for one run of the benchmark, measured against estimated."""
-    said = data.published["estimation_cost"]
-    hour = said["usd_per_hour_8_a100"] / 3600
-    logs = {(m.input_tokens, m.output_tokens): m.runtime_s for m in data.logs if m.model == "openai/davinci"}
-    grid = said["local_trials"] * sum(logs.values()) * hour
-    one_pass = said["idealized_usd"] - grid
-    local = said["idealized_baseline_usd"] - one_pass
-    few = said["local_trials"] * sum(logs[point] for point in chosen) * hour
-    probes = {(m.input_tokens, m.output_tokens) for m in data.calls}
-    per_probe = [p * said["usd_per_1000_input"] / 1000 + o * said["usd_per_1000_output"] / 1000 for p, o in probes]
-    probing = said["api_trials"] * sum(per_probe)
-    api = said["denoised_baseline_usd"] / said["api_trials"]
-    rows = [
-        ("idealized: every query 50 times on 8 A100", "baseline", local + one_pass, None),
-        ("idealized: 270 configurations 50 times, then T(p, o)", "paper", grid + one_pass, 57.09),
-        (f"idealized: {len(chosen)} designed configurations 50 times", "tracewrap", few + one_pass, None),
-        ("idealized, GPU time alone: every query", "baseline, GPU", local, None),
-        ("idealized, GPU time alone: 270 configurations", "paper, GPU", grid, None),
-        (f"idealized, GPU time alone: {len(chosen)} designed", "tracewrap, GPU", few, None),
-        ("denoised: every query 10 times", "API baseline", said["api_trials"] * api, None),
-        ("denoised: 35 synthetic configurations 10 times, every query once", "paper, API", api + probing, 10),
-        ("denoised: low quantile over the traffic itself, no probing", "tracewrap, API", api, None),
-    ]
-    base = {"idealized:": local + one_pass, "idealized,": local, "denoised:": said["api_trials"] * api}
-    out = []
-    for what, who, usd, paper in rows:
-        row = {"what": what, "who": who, "usd": usd, "times_cheaper": base[what.split()[0]] / usd, "paper": paper}
-        out.append(row)
-    return out
-
-
-def few_queries(data: Data, chosen: Sequence[tuple[int, int]]) -> list[Row]:
-    """What the designed configurations alone predict: errors over the configurations that were not used."""
-    out = []
-    for model, points in by_model(data.logs).items():
-        used = [m for m in points if (m.input_tokens, m.output_tokens) in chosen]
-        samples = [Sample(m.input_tokens, m.output_tokens, m.runtime_s) for m in used]
-        profile = fit(samples, id=f"few/{model}", model=model).profile
-        rest = [m for m in points if (m.input_tokens, m.output_tokens) not in chosen]
-        errors = [abs(profile.runtime(m.input_tokens, m.output_tokens) / m.runtime_s - 1) for m in rest]
-        row: Row = {"model": short(model), "queries": len(used), "predicted": len(rest)}
-        out.append(row | dict(zip(("median", "p90", "p99"), quantiles(errors), strict=True)))
-    return out
 
 
 def _median(values: Iterable[float]) -> float | None:

@@ -39,11 +39,17 @@ border-radius:5px;margin-right:5px}.legend{max-width:none}
 
 
 def number(kind: str, value: Any) -> str:
-    """*value* as *kind* says: ``%1`` percent to one digit, ``+1`` that with its sign, ``#`` whole, ``3`` significant digits."""
+    """*value* as *kind* says: ``%1`` percent to one digit, ``+1`` that with its sign, ``#`` whole,
+    ``x2`` a ratio to two decimals, ``2f`` dollars and cents, ``3`` significant digits.
+    """
     if kind.startswith("%"):
         return f"{100 * value:.{kind[1:]}f}%"
     if kind.startswith("+"):
         return f"{100 * value:+.{kind[1:]}f}%"
+    if kind == "2f":
+        return f"{value:,.2f}"
+    if kind.startswith("x"):
+        return f"{value:.{kind[1:]}f}x"
     if kind == "#" or value == 0:
         return f"{value:,.0f}"
     places = max(0, int(kind) - 1 - math.floor(math.log10(abs(value))))

@@ -1,4 +1,4 @@
-"""Sections of the page about runtime: output tokens, prompt time, fit, raw against denoised and idealized, hardware."""
+"""Sections of the page about runtime: output tokens, prompt time, fit, raw against denoised and idealized."""
 
 from __future__ import annotations
 
@@ -140,7 +140,8 @@ def three(
         "Raw, denoised, idealized",
         "<p>Denoised: a fit to the minimum over trials of synthetic queries. Idealized: the reference stack at the same token "
         "counts. Contention is the share of raw time that denoised time does not explain; a serving ratio below 1 means that the "
-        "provider is faster than the reference. Models marked * stand on the shape of their base model: assumed.</p>",
+        "provider is faster than the reference. Models marked * stand on another model's shape: assumed (curie on J1-Large's, the "
+        "instructed models on their base model's).</p>",
         grid([_calls(data, model, minima[model], passive.get(model)) for model in by_model(data.calls)], "trio"),
         "<p>Blue: fit to the minimum of ten trials, the paper's way. Red: low-quantile regression over the calls as they come, which "
         "needs no trials. Distance of the red curve from the blue one, median over configurations:</p>",
@@ -157,7 +158,10 @@ def three(
             "below_denoised=raw below denoised|%1;below_idealized=below idealized|%1",
         ),
         "<h3>Our idealized scenario means against those published</h3>",
-        table(tables["against_published"], "model=model;scenarios=scenarios|#;p05=5%|+1;median=median|+1;p95=95%|+1"),
+        table(
+            starred(tables["against_published"]),
+            "model=model;scenarios=scenarios|#;p05=5%|+1;median=median|+1;p95=95%|+1",
+        ),
         difference(_below(data, rows)),
     )
 
@@ -169,18 +173,23 @@ def _below(data: Data, rows: list[Row]) -> str:
     base = [r for r in rows if not r["assumed"]]
     denoised = sum(r["raw_s"] < r["denoised_s"] for r in quiet) / len(quiet)
     idealized_base = sum(r["raw_s"] < r["idealized_s"] for r in base) / len(base)
-    instructed = sum(r["assumed"] for r in low) / max(1, len(low))
+    assumed = sum(r["assumed"] for r in low) / max(1, len(low))
     ratios = [r["idealized_s"] / r["published_idealized_s"] - 1 for r in rows if r["published_idealized_s"]]
     cuts = statistics.quantiles(ratios, n=20, method="inclusive")
     return (
         f"{denoised:.1%} of scenario means lie below the denoised estimate (paper: {said['denoised']:.1%}) and "
         f"{len(low) / len(rows):.1%} below the idealized one (paper: {said['idealized']:.1%}). Of the latter "
-        f"{instructed:.0%} are instructed OpenAI models on the shape of their base model: those APIs are faster than the "
-        "reference, or are not that shape. Over "
-        f"models whose own shape was measured {idealized_base:.1%} lie below, davinci and curie among them as in the paper. Our "
+        f"{assumed:.0%} are OpenAI models on a shape that is assumed (curie's is J1-Large's, the instructed models' their base "
+        "model's): those APIs are faster than the reference, or are not that shape. Over models whose own shape was measured "
+        f"{idealized_base:.1%} lie below, {_named(base, low)} among them. Our "
         f"idealized scenario mean is {cuts[9]:+.1%} from the published one at the median, {cuts[0]:+.1%} to {cuts[18]:+.1%} "
         "for nine in ten. The published means take prompt time at the next larger measured prompt; ours interpolate."
     )
+
+
+def _named(base: Sequence[Row], low: Sequence[Row]) -> str:
+    below = {r["model"] for r in low}
+    return " and ".join(dict.fromkeys(short(r["model"]) for r in base if r["model"] in below)) or "none"
 
 
 def _calls(data: Data, model: str, minima: RuntimeProfile, passive: RuntimeProfile | None) -> str:
@@ -202,72 +211,21 @@ def _cloud(rows: Sequence[Row], key: str, name: str) -> str:
         label = short(model) + ("*" if mine[0]["assumed"] else "")
         points = [(r[key], r["raw_s"]) for r in mine]
         series.append(Series(points=points, name=label, kind="points", colour=colour(model), labels=tips, radius=2.4))
-    series.append(_diagonal([r[key] for r in kept]))
-    return figure(_square(series, f"Scenario means: raw against {name}", f"{name} seconds", "raw seconds"))
+    series.append(diagonal([r[key] for r in kept]))
+    return figure(square(series, f"Scenario means: raw against {name}", f"{name} seconds", "raw seconds"))
 
 
-def _diagonal(values: Sequence[float]) -> Series:
+def diagonal(values: Sequence[float]) -> Series:
+    """The line on which both axes are equal, over the range of *values*."""
     ends = [(v, v) for v in (min(values), max(values))]
     return Series(points=ends, name="equal", colour=DARK, dashed=True)
 
 
-def _square(series: Sequence[Series], title: str, x_label: str, y_label: str) -> Chart:
+def square(series: Sequence[Series], title: str, x_label: str, y_label: str) -> Chart:
+    """A chart of two times on log axes."""
     return Chart(
         series=series, title=title, x_label=x_label, y_label=y_label, log_x=True, log_y=True, width=600, height=380
     )
-
-
-def hardware(v100: list[Row], h100: list[Row]) -> str:
-    """A100 against V100 and H100."""
-    decode = statistics.median(r["decode_ratio"] for r in v100)
-    prompt = statistics.median(r["prompt_1024_ratio"] for r in v100)
-    return section(
-        "hardware",
-        "The same model on other hardware",
-        "<p>V100: times published by the paper's authors, against our refitted A100 profiles. H100: end to end times of the same "
-        "framework on both GPUs, batch 1.</p>",
-        grid([_v100_chart(v100), _h100_chart(h100)]),
-        "<h3>V100 over A100</h3>",
-        table(
-            v100,
-            "model=model;a100_ms_per_token=A100 ms a token|3;v100_ms_per_token=V100|3;decode_ratio=decode ratio|3;"
-            "prompt_512_ratio=prompt ratio, 512|3;prompt_1024_ratio=prompt ratio, 1024|3",
-        ),
-        "<h3>A100 over H100, by framework</h3>",
-        table(_by_framework(h100), "framework=framework;pairs=pairs|#;median=median ratio|3;least=least|3;most=most|3"),
-        difference(
-            f"As there, V100 is slower: {decode:.2f} times as long per output token "
-            f"and {prompt:.2f} times for 1024 prompt tokens (medians). The V100 logs themselves are not in the data, only their "
-            "published fit, so no interval is given. H100 is newer than the paper."
-        ),
-    )
-
-
-def _v100_chart(rows: Sequence[Row]) -> str:
-    points = [(r["a100_ms_per_token"], r["v100_ms_per_token"]) for r in rows]
-    labels = [r["model"] for r in rows]
-    series = [Series(points=points, name="models", kind="points", labels=labels, radius=4), _diagonal([15.0, 140.0])]
-    return figure(_square(series, "Time per output token, Megatron", "A100 ms", "V100 ms"))
-
-
-def _h100_chart(rows: Sequence[Row]) -> str:
-    series: list[Series] = []
-    for i, framework in enumerate(dict.fromkeys(r["framework"] for r in rows)):
-        mine = [r for r in rows if r["framework"] == framework]
-        points = [(r["a100_s"], r["h100_s"]) for r in mine]
-        tips = [f"{r['model']} x{r['n_gpus']}, {r['input_tokens']} in" for r in mine]
-        series.append(Series(points=points, name=framework, kind="points", colour=COLOURS[i], labels=tips))
-    series.append(_diagonal([r["a100_s"] for r in rows]))
-    return figure(_square(series, "Batch 1, as many tokens out as in", "A100-40GB seconds", "H100 seconds"))
-
-
-def _by_framework(rows: Sequence[Row]) -> list[Row]:
-    out = []
-    for framework in dict.fromkeys(r["framework"] for r in rows):
-        ratios = [r["ratio"] for r in rows if r["framework"] == framework]
-        row: Row = {"framework": framework, "pairs": len(ratios), "median": statistics.median(ratios)}
-        out.append(row | {"least": min(ratios), "most": max(ratios)})
-    return out
 
 
 def starred(rows: Sequence[Row]) -> list[Row]:
