@@ -134,9 +134,10 @@ def _cost_found(said: Mapping[str, Any], rows: list[Row], n: int, usd: float) ->
     times = {who: r["times_cheaper"] for who, r in by_who.items()}
     idealized, denoised = by_who["paper"], by_who["paper, API"]
     return (
-        f"Idealized: {_sum(idealized)} dollars, {times['paper']:.2f}x cheaper; the authors print {printed['idealized_usd']:.2f} and "
-        f"{printed['idealized_factor']:.2f}x, from sums before rounding. {times['tracewrap']:.0f}x with {n} designed configurations: what remains is the pass "
-        f"over the API that the benchmark makes anyway. Of GPU time alone it is {times['paper, GPU']:.0f}x and "
+        f"Idealized: {_sum(idealized)} dollars, {times['paper']:.2f}x cheaper; the authors print {printed['idealized_usd']:.2f} "
+        f"and {printed['idealized_factor']:.2f}x, from sums before rounding. {times['tracewrap']:.0f}x with {n} designed "
+        "configurations: what remains is the pass over the API that the benchmark makes anyway. Of GPU time alone it is "
+        f"{times['paper, GPU']:.0f}x and "
         f"{times['tracewrap, GPU']:,.0f}x. Denoised: {_sum(denoised)} dollars, {times['paper, API']:.2f}x; the authors print "
         f"{printed['denoised_usd']:.2f} and {printed['denoised_factor']:.2f}x. Without probing the factor is the number of trials, "
         f"{said['api_trials']}, by definition. {old['idealized_factor']:.2f}x and {old['denoised_factor']:.2f}x, which an earlier "
