@@ -145,3 +145,29 @@ def test_an_unknown_deployment_is_named_beside_those_there_are(
     log = write_log(tmp_path / "log.jsonl", calls([1.0]))
     assert main(["denoise", str(log), "--deployment", "openai|other"]) == 2
     assert f"no deployment 'openai|other' in it; there is {KEY}" in capsys.readouterr().err
+
+
+def test_samples_of_two_tiers_make_one_file(tmp_path: Path) -> None:
+    """Cached tokens, tiers and images of a CSV are learned, a profile a tier in one file; predict uses the row's own."""
+    rng, samples = random.Random(5), tmp_path / "s.csv"
+    lines = ["input_tokens,output_tokens,runtime_s,cached_input_tokens,service_tier,images"]
+    for i in range(600):
+        p, o = int(rng.lognormvariate(7, 1)) + 1, int(rng.lognormvariate(4, 0.8)) + 1
+        cached, images, tier = (p * 9 // 10 if i % 2 else 0), int(i % 5 == 0), "flex" if i % 3 == 0 else "default"
+        seconds = truth(p - cached, o) + 0.00002 * cached + 0.4 * images
+        wait = 1.0 + (rng.expovariate(2.0) if rng.random() < 0.5 else 0.0)
+        factor = (2.0 if tier == "flex" else 1.0) * rng.lognormvariate(0, 0.01) * wait
+        lines.append(f"{p},{o},{factor * seconds},{cached},{tier},{images}")
+    samples.write_text("\n".join(lines) + "\n")
+    points, out = tmp_path / "p.csv", tmp_path / "o.csv"
+    points.write_text(
+        "input_tokens,output_tokens,cached_input_tokens,service_tier,images\n2000,60,1500,default,0\n2000,60,,flex,1\n"
+    )
+    assert main(["denoise", str(samples), "-o", str(tmp_path / "q.json")]) == 0
+    assert main(["profile", "predict", str(tmp_path / "q.json"), str(points), "-o", str(out)]) == 0
+    header, *rows = [line.split(",") for line in out.read_text().splitlines()]
+    assert header[-5:] == ["predicted_runtime_s", "low_s", "high_s", "extrapolated", "verdict"]
+    assert float(rows[0][5]) == pytest.approx(truth(500, 60) + 0.03, rel=0.05)
+    assert float(rows[1][5]) == pytest.approx(2 * (truth(2000, 60) + 0.4), rel=0.05)
+    assert {row[8] for row in rows} == {"false"}
+    assert rows[0][9] == "ok"

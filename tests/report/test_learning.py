@@ -31,11 +31,15 @@ def quiet_s(p: int, o: int) -> float:
 
 
 def busy_calls(n: int, *, first: int = 1, day: int = 0, level: float = 1.0, **changes: object) -> list[Call]:
-    """*n* calls of one model in one day; every third met contention that doubled it."""
+    """*n* calls of one model in one day; every third met contention, as long again on average."""
     dice, out = random.Random(first), []
     for i in range(n):
         usage = TokenUsage(dice.choice((50, 400, 3000)), dice.choice((5, 50, 200)))
-        seconds = level * quiet_s(usage.input_tokens or 0, usage.output_tokens or 0) * (2.0 if i % 3 == 0 else 1.0)
+        seconds = (
+            level
+            * quiet_s(usage.input_tokens or 0, usage.output_tokens or 0)
+            * (1.0 + dice.expovariate(1.0) if i % 3 == 0 else 1.0)
+        )
         made = call(first + i, 24 * day + 24 * i / n, request_model="m", response_model="m", usage=usage)
         out.append(dataclasses.replace(made, raw_runtime_s=seconds, **changes))  # type: ignore[arg-type]
     return out

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracewrap.cli.arguments import add_period_arguments, add_sampled_argument, period_ns
 from tracewrap.errors import ConfigurationError, FitError, SourceError, check_local, missing_extra
+from tracewrap.records import COMMON_TIERS
 from tracewrap.runtime.quiet.drift import DAY_S
 from tracewrap.words import clean
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     except ImportError:
         raise missing_extra("denoise", "fit") from None
     from tracewrap.report.figures.sampling import parse_sampled
-    from tracewrap.runtime.files import save_profile
+    from tracewrap.runtime.files import save_profiles
 
     if parse_sampled(args.sampled) == "tail":
         raise SourceError(
@@ -69,6 +70,11 @@ def run(args: argparse.Namespace) -> int:
     results = {key: denoise_levels(found, id=key, model=model) for key, (model, found) in groups.items()}
     best = {key: known for key, levels in results.items() if (known := _known(levels))}
     into_folder = args.output is not None and (args.output.endswith(os.sep) or Path(args.output).is_dir())
+    of_one_file = args.source.endswith(".csv") and args.output is not None and not into_folder
+    if of_one_file and len(best) > 1:  # the tiers of one sample
+        _print(results, args.json)
+        save_profiles([levels[-1][1] for levels in best.values()], args.output)
+        return 0
     if args.output is not None and len(best) > 1 and not into_folder:
         names = "; ".join(best)
         raise FitError(
@@ -76,12 +82,18 @@ def run(args: argparse.Namespace) -> int:
         )
     _print(results, args.json)
     for key, levels in best.items() if args.output is not None else ():
-        path = _path_in(args.output, key) if into_folder else args.output
-        *earlier, (_, newest) = levels
-        for level, profile in earlier:
-            save_profile(profile, _dated_path(path, level))
-        save_profile(newest, path)
+        _save(levels, _path_in(args.output, key) if into_folder else args.output)
     return 0 if best else 1
+
+
+def _save(levels: Sequence[tuple[Level, RuntimeProfile]], path: str) -> None:
+    """The newest profile to *path*, those before a drift beside it."""
+    from tracewrap.runtime.files import save_profile
+
+    *earlier, (_, newest) = levels
+    for level, profile in earlier:
+        save_profile(profile, _dated_path(path, level))
+    save_profile(newest, path)
 
 
 def _known(levels: Sequence[Level]) -> list[tuple[Level, RuntimeProfile]]:
@@ -132,24 +144,38 @@ def _from_csv(path: str, model: str | None) -> Iterator[tuple[str, str, Observat
     from tracewrap.runtime.quiet.usable import Observation
     from tracewrap.runtime.samples import read_samples
 
-    firsts = _column(path, "time_to_first_chunk_s", model)
+    names = ("time_to_first_chunk_s", "cached_input_tokens", "start_unix_s", "images")
+    numbers = [[None if text is None else float(text) for text in _column(path, name, model)] for name in names]
+    tiers = _column(path, "service_tier", model, number=False)
     name = model or Path(path).stem
-    for sample, first in zip(read_samples(path, model), firsts, strict=True):
-        seconds = None if first is None else float(first)
-        yield name, name, Observation(sample.input_tokens, sample.output_tokens, sample.runtime_s, seconds)
+    for sample, first, cached, start, images, tier in zip(read_samples(path, model), *numbers, tiers, strict=True):
+        key = name if tier is None or tier in COMMON_TIERS else f"{name}|{tier}"
+        yield (
+            key,
+            name,
+            Observation(
+                sample.input_tokens,
+                sample.output_tokens,
+                sample.runtime_s,
+                first,
+                int(cached) if cached else None,
+                start,
+                int(images or 0),
+            ),
+        )
 
 
-def _column(path: str | os.PathLike[str], name: str, model: str | None) -> list[str | None]:
-    """The cells of an optional column, of the rows that ``read_samples`` takes; None where absent. Its numbers are checked."""
+def _column(path: str | os.PathLike[str], name: str, model: str | None, number: bool = True) -> list[str | None]:
+    """The cells of an optional column, of the rows that ``read_samples`` takes; None where absent. *number*: they are checked."""
     read: list[str | None] = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file), start=2):
+            for line, row in enumerate(csv.DictReader(file), start=2):
                 if model is not None and (row.get("model") or "").strip() != model:
                     continue
                 text = (row.get(name) or "").strip() or None
-                if text is not None:
-                    _check_number(text, name, path, number)
+                if text is not None and number:
+                    _check_number(text, name, path, line)
                 read.append(text)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
@@ -163,7 +189,7 @@ def _check_number(text: str, name: str, path: str | os.PathLike[str], number: in
         value = float(text)
     except ValueError:
         raise SourceError(f"{path}: row {number}, column {name!r}: {text!r} is not a number") from None
-    if not 0.0 <= value < 1e9:
+    if not 0.0 <= value < 1e11:
         raise SourceError(f"{path}: row {number}, column {name!r}: {text} must be at least 0")
 
 

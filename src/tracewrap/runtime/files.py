@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -95,3 +95,23 @@ def load_profile(path: str | os.PathLike[str]) -> RuntimeProfile:
 def save_profile(profile: RuntimeProfile, path: str | os.PathLike[str]) -> None:
     """Write *profile* to *path*, whole or not at all."""
     write_whole(path, to_json(profile.to_dict()))
+
+
+PROFILES_SCHEMA = "tracewrap.profiles/1"
+"""A file of several profiles: one of each service tier of the same deployment."""
+
+
+def save_profiles(profiles: Sequence[RuntimeProfile], path: str | os.PathLike[str]) -> None:
+    """Write *profiles* to one file, whole or not at all."""
+    write_whole(path, to_json({"schema": PROFILES_SCHEMA, "profiles": [profile.to_dict() for profile in profiles]}))
+
+
+def load_profiles(path: str | os.PathLike[str]) -> list[RuntimeProfile]:
+    """The profiles in a file of one or of several."""
+    data = read_json(path)
+    if data.get("schema") != PROFILES_SCHEMA:
+        return [RuntimeProfile.from_dict(data, where=str(path))]
+    found = data.get("profiles")
+    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+        raise ProfileFormatError(f"{path}: key 'profiles' must be a list of profiles")
+    return [RuntimeProfile.from_dict(one, where=str(path)) for one in found]
