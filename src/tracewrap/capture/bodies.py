@@ -13,10 +13,10 @@ import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from time import perf_counter
 from typing import Any, Literal
 
 from tracewrap.capture.call import OpenCall
+from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.events import EDGE_BYTES, AmazonEvents, Bounded, Parser, ServerSentEvents
 from tracewrap.capture.streams import WAITED_S, AsyncStreamReader, Reader, StreamReader, hook_close
 from tracewrap.vendors.adapter import Adapter, Reply

@@ -9,7 +9,7 @@ import asyncio
 import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from time import perf_counter, time_ns
+from time import time_ns
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -17,6 +17,7 @@ from opentelemetry import context as otel_context
 from tracewrap import semconv
 from tracewrap.capture import tracing
 from tracewrap.capture.answers import put_headers, put_reply
+from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.lag import LoopWatch
 from tracewrap.capture.phases import Phases, dismiss, put_phases
 from tracewrap.capture.state import drop, state
@@ -245,13 +246,15 @@ def finish(
         tracing.end_unkept(call.standing)
         return
     attributes: dict[str, Any] = {
-        semconv.RUNTIME_RAW: max(0.0, ended - call.started - consumer_s),
         semconv.ATTEMPTS: call.attempts,
         semconv.OUTCOME: outcome,
     }
-    if call.attempts > 1:
-        attributes[semconv.RETRY] = call.attempt_started - call.started
-    if call.request.stream:
+    measured = ended > call.started  # a clock that stood still (a test's) measured nothing
+    if measured:
+        attributes[semconv.RUNTIME_RAW] = max(0.0, ended - call.started - consumer_s)
+        if call.attempts > 1:
+            attributes[semconv.RETRY] = call.attempt_started - call.started
+    if measured and call.request.stream:
         attributes[semconv.CONSUMER] = consumer_s
         if first_chunk is not None:
             attributes[semconv.TIME_TO_FIRST_CHUNK] = first_chunk - call.started - consumer_before_first_s
@@ -261,7 +264,7 @@ def finish(
     failure: str | None = None
     if outcome == "error":
         attributes[semconv.ERROR_TYPE], failure = described or describe(error)
-    if call.phases is not None:
+    if measured and call.phases is not None:
         put_phases(attributes, call, ended, call.request.stream)
     times_ns = call.started_ns, call.started_ns + max(0, int((ended - call.started) * 1e9))
     tracing.deliver(call.standing, call.name, times_ns, call.attributes, attributes, failure)

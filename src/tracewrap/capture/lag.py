@@ -14,10 +14,10 @@ import time
 import weakref
 from collections import deque
 from contextlib import suppress
-from time import perf_counter
 from typing import Any
 
 from tracewrap import systems
+from tracewrap.capture.clock import perf_counter
 
 INTERVAL_S = 0.01
 """A watch looks a hundred times a second: a thousandth of a core."""

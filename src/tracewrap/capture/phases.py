@@ -15,10 +15,10 @@ A request that the program traces itself keeps the program's listener, and nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 from tracewrap import semconv
+from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.lag import THREADS, Blocks, LoopWatch, running_loop_watch
 
 _PROTOCOLS = ("http11.", "http2.")

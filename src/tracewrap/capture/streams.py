@@ -14,12 +14,12 @@ import _thread
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from time import perf_counter
 from typing import Any
 
 from tracewrap import systems
 from tracewrap.capture import stream_usage
 from tracewrap.capture.call import OpenCall, finish, outcome_of
+from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.state import drop
 from tracewrap.records import Outcome
 from tracewrap.vendors.adapter import Adapter, Reply

@@ -101,8 +101,11 @@ def join_attributes(attributes: Mapping[str, Any], catalog: Catalog) -> dict[str
     outcome, cached = read(semconv.OUTCOME, "complete"), read(semconv.CACHE_READ)
     facts = Facts(operation, outcome, input_tokens, output_tokens, key, response_model, request_model, cached)
     found = estimate(facts, catalog)
-    raw_s, retry_s = attributes[semconv.RUNTIME_RAW], read(semconv.RETRY, 0.0)
-    added = semconv.estimate_attributes(found, max(0.0, raw_s - retry_s), bool(cached))
+    raw_s, retry_s = read(semconv.RUNTIME_RAW), read(semconv.RETRY, 0.0)
+    attempt_s = None if raw_s is None else max(0.0, raw_s - retry_s)
+    added = semconv.estimate_attributes(found, attempt_s, bool(cached))
+    if raw_s is None:
+        return added
     quiet = None if found.denoised_runtime is None else found.denoised_runtime.value
     side = side_of(attributes)
     put_split(added, split_of(raw_s, retry_s, read(semconv.CONSUMER, 0.0), quiet, found.admission_s, side))

@@ -12,11 +12,11 @@ import inspect
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from time import perf_counter
 from typing import Any
 
 from tracewrap.capture.bodies import kind_of, tee
 from tracewrap.capture.call import CURRENT, OpenCall, describe_status, finish, leave, start
+from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.patches import Make, Switch, patch
 from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.attempts import before

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import perf_counter
 from typing import Any
 
 from tracewrap.capture import stream_usage
 from tracewrap.capture.bodies import kind_of, read_json_body, read_paid, tee
 from tracewrap.capture.call import OpenCall, fail, finish, leave, start
+from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.seams.vendor_batches import record_later
 from tracewrap.capture.seams.watch import VendorWatch
 from tracewrap.capture.state import drop

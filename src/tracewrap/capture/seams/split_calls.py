@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from time import perf_counter
 from typing import Any
 
 from tracewrap.capture.call import OpenCall, fail, finish, leave, start
+from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.seams.watch import VendorWatch
 from tracewrap.capture.state import drop
 from tracewrap.vendors.adapter import Adapter

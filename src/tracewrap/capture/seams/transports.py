@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from time import perf_counter
 from typing import Any
 
 from tracewrap.capture.bodies import Body, kind_of, tee
 from tracewrap.capture.call import CURRENT, OpenCall, finish, leave, start
+from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.http import refused
 from tracewrap.capture.seams.watch import Watch
