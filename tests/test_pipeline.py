@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -228,3 +229,54 @@ def test_calls_are_on_disk_without_being_asked(tmp_path: Path) -> None:
         time.sleep(0.02)
     (file,) = tmp_path.glob("calls/*.jsonl")
     assert json.loads(file.read_text().splitlines()[0])["resourceSpans"]
+
+
+class _Held(InMemorySpanExporter):
+    """An exporter whose receiver answers when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def export(self, spans: Any) -> Any:
+        """Wait, then take *spans*."""
+        self.go.wait(60)
+        return super().export(spans)
+
+
+def test_flush_says_whether_all_was_delivered_in_its_time() -> None:
+    """Before a serverless freeze: flush(timeout_s) gives up after that time and says so; once the receiver answers all is there."""
+    held = _Held()
+    tracewrap.configure(held)
+    ask(client())
+    assert tracewrap.flush(timeout_s=0.05) is False
+    held.go.set()
+    assert tracewrap.flush(timeout_s=30) is True
+    assert len(held.get_finished_spans()) == 1
+
+
+def test_configuring_again_and_again_is_one_pipeline(tmp_path: Path) -> None:
+    """A notebook cell that is run again and again: threads of earlier set-ups are gone, and each call is recorded once."""
+    counts = []
+    for _ in range(4):
+        tracewrap.configure(span_log=tmp_path / "calls")
+        ask(client())
+        tracewrap.flush()
+        counts.append(threading.active_count())
+    assert counts[-1] <= counts[1], counts
+    assert len(list(read_calls(str(tmp_path / "calls")))) == 4
+
+
+def test_switched_off_nothing_is_wrapped_or_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRACEWRAP_ENABLED=false: the same program runs with its SDKs untouched, no thread of ours and no file."""
+    import openai
+
+    monkeypatch.setenv("TRACEWRAP_ENABLED", "false")
+    before, threads = vars(openai.resources.chat.Completions).copy(), threading.active_count()
+    set_up = tracewrap.configure(span_log=tmp_path / "calls", terminal=True)
+    tracewrap.instrument()
+    plain = openai.OpenAI(api_key="k")
+    assert tracewrap.wrap(plain) is plain
+    assert vars(openai.resources.chat.Completions) == before
+    assert (set_up.flush(), threading.active_count(), list(tmp_path.iterdir())) == (True, threads, [])
+    plain.close()

@@ -53,10 +53,15 @@ class Pipeline:
         """Calls that did not reach a place, by (place, reason), since this process began."""
         return {} if self._background is None else dict(self._background.losses.total)
 
-    def flush(self) -> None:
-        """Deliver what has been recorded so far; blocks until it is done, ``exit_timeout_s`` at most."""
-        if self._background is not None:
-            self._background.flush(time.monotonic() + self.settings.exit_timeout_s)
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Deliver what has been recorded so far; blocks until it is done, *timeout_s* at most (None: ``exit_timeout_s``).
+
+        Returns whether everything was delivered.
+        """
+        if self._background is None:
+            return True
+        within_s = self.settings.exit_timeout_s if timeout_s is None else timeout_s
+        return self._background.flush(time.monotonic() + within_s)
 
     def close(self) -> None:
         """Deliver the rest, within ``exit_timeout_s``, and stop; called at the end of the program."""
@@ -111,6 +116,10 @@ def configured(*exporters: SpanExporter, **options: Unpack[Options]) -> Pipeline
     """``configure`` without warnings: who calls it shows the pipeline's ``notes``."""
     global _current
     chosen = settings(**options)
+    if not chosen.enabled:
+        shutdown()
+        _current = Pipeline(chosen, None, None)
+        return _current
     load, prices = catalog_loader(chosen), price_loader(chosen)
     _check(chosen, load, prices)
     shutdown()
@@ -133,6 +142,8 @@ def wrap(client: Client) -> Client:
     """
     from tracewrap.capture.wrap import wrap as wrap_client
 
+    if switched_off():
+        return client
     _configure_from_outside()
     return wrap_client(client)
 
@@ -145,8 +156,15 @@ def instrument(*vendors: str) -> None:
     """
     from tracewrap.capture.wrap import instrument as instrument_vendors
 
+    if switched_off():
+        return
     _configure_from_outside()
     instrument_vendors(*vendors)
+
+
+def switched_off() -> bool:
+    """Whether the setting ``enabled`` is false."""
+    return not (settings() if _current is None else _current.settings).enabled
 
 
 def _configure_from_outside() -> None:
@@ -329,10 +347,12 @@ def _detach() -> None:
     state.record, state.tracer, state.enrich = None, None, None
 
 
-def flush() -> None:
-    """Deliver what has been recorded so far, for programs that are frozen or killed between calls (serverless, notebooks)."""
-    if _current is not None:
-        _current.flush()
+def flush(timeout_s: float | None = None) -> bool:
+    """Deliver what has been recorded so far, for programs that are frozen or killed between calls (serverless, notebooks).
+
+    Blocks *timeout_s* at most (None: the setting ``exit_timeout_s``); returns whether everything was delivered.
+    """
+    return _current is None or _current.flush(timeout_s)
 
 
 def shutdown() -> None:

@@ -28,6 +28,8 @@ _TRUTHS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false"
 class Settings:
     """Where calls go and what they are compared with. Seconds in ``_s``."""
 
+    enabled: bool = True
+    """False: ``configure``, ``wrap`` and ``instrument`` do nothing at all."""
     span_log: str | None = None
     """Folder of the span log."""
     sampled_only: bool = False
@@ -63,6 +65,7 @@ class Settings:
 class Options(TypedDict, total=False):
     """The settings as keyword arguments; None: not given."""
 
+    enabled: bool | None
     span_log: str | os.PathLike[str] | None
     sampled_only: bool | None
     otlp: str | None

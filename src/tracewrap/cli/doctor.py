@@ -198,6 +198,8 @@ def _sinks(timeout_s: float) -> Iterator[Finding]:
         yield Finding("settings", "warn", text)
     if chosen is None:
         return
+    if not chosen.enabled:
+        yield Finding("settings", "fail", "TRACEWRAP_ENABLED=false: nothing is recorded; unset it to record calls")
     if chosen.span_log is not None:
         yield from _span_log(chosen.span_log)
     to = target(chosen.otlp)

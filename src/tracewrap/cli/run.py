@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"tracewrap: {command[0]}: cannot be started ({error.strerror})", file=sys.stderr)
             return 127 if isinstance(error, FileNotFoundError) else 126
         code = _wait(child)
-        said = _outcome(Path(folder), began_ns, traced=bool(os.listdir(marks)))
+        said = _outcome(Path(folder), began_ns, traced=bool(os.listdir(marks))) if chosen.enabled else ""
     if said and (not args.quiet or not said.startswith("calls are in")):
         print(f"tracewrap: {said}", file=sys.stderr)
     return code

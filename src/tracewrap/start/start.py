@@ -15,7 +15,7 @@ def start() -> None:
     pipeline = configured()
     for note in pipeline.notes:
         print(f"tracewrap: {note}", file=sys.stderr)
-    if disabled():
+    if disabled() or not pipeline.settings.enabled:
         return
     instrument()
     _mark()
