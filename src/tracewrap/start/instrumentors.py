@@ -19,7 +19,7 @@ from tracewrap.capture.state import state
 from tracewrap.capture.wrap import instrument, uninstrument
 from tracewrap.errors import TracewrapError
 from tracewrap.estimate.exporter import JoiningExporter
-from tracewrap.pipeline import catalog_loader, configured
+from tracewrap.pipeline import catalog_loader, configured, switched_off
 from tracewrap.settings import destination_set, settings
 from tracewrap.sinks.otlp import exporter
 
@@ -39,7 +39,8 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ignore]
         provider = kwargs.get("tracer_provider")
         if provider is not None:
             state.tracer = provider.get_tracer(semconv.SCOPE)
-        instrument(self.vendor)
+        if not _off():
+            instrument(self.vendor)
 
     def _uninstrument(self, **_: Any) -> None:
         uninstrument(self.vendor)
@@ -54,12 +55,20 @@ def _configure_once() -> None:
         return
     _configured.append(True)
     try:
-        if not destination_set():
+        if not destination_set() and not switched_off():
             return
         for note in configured().notes:
             print(f"tracewrap: {note}", file=sys.stderr)
     except TracewrapError as error:
         print(f"tracewrap: calls are not recorded ({error})", file=sys.stderr)
+
+
+def _off() -> bool:
+    """Whether the setting ``enabled`` is false; a mistake in the settings has been told by now and switches nothing off."""
+    try:
+        return switched_off()
+    except TracewrapError:
+        return False
 
 
 class OpenAIInstrumentor(_Instrumentor):
