@@ -188,3 +188,17 @@ def test_bytes_are_written_as_they_are() -> None:
     code = "import os; os.O_BINARY = 1 << 30; from tracewrap import systems; print(systems.WRITE_BYTES >> 30)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert ran.stdout == "1\n"
+
+
+def test_a_bundle_without_vendor_files_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bundler that left out what is imported by name: one line that names the way out, instead of silence."""
+    import pkgutil
+
+    from tracewrap import vendors
+
+    monkeypatch.setattr(pkgutil, "iter_modules", lambda path: iter(()))
+    assert vendors.adapters.__wrapped__() == ()
+    (line,) = caplog.messages
+    assert "--collect-all tracewrap" in line

@@ -15,7 +15,13 @@ from tracewrap.vendors.adapter import Adapter
 def adapters() -> tuple[Adapter, ...]:
     """The adapters of all vendor files, in file order. A file that cannot be loaded is left out and logged: the others still work."""
     names = sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
-    return tuple(adapter for name in names if (adapter := _load(name)) is not None)
+    found = tuple(adapter for name in names if (adapter := _load(name)) is not None)
+    if not found:  # a bundler follows import statements only, and these files are imported by name
+        logging.getLogger("tracewrap").warning(
+            "no vendor file is in this bundle: no call is recorded; build it with all of the package "
+            "(PyInstaller: --collect-all tracewrap)"
+        )
+    return found
 
 
 def merged(name: str) -> dict[Any, Any]:
