@@ -9,10 +9,12 @@ LEFT_OUT = --ignore=tests/profiler/decoder -m "not real"
 
 # What `make bench` runs; benchmarks/README.md says what each tells and needs. One alone: make bench B=report.
 B ?= overhead overhead_vendors soak faults accuracy fit_constants analytic denoise drift report
+# Where `make study` finds the measured data.
+DATA ?= ../shared/data
 # What `make one` runs: make one T=tests/capture/test_clock.py, or T="tests/prices -k threshold".
 T ?= tests/test_architecture.py
 
-.PHONY: test test-profiler test-real demo lint types unit oldest fix one cover bench clean
+.PHONY: test test-profiler test-real demo study lint types unit oldest fix one cover bench clean
 
 test: lint types unit oldest
 	@echo "left out: the measured decoder (make test-profiler, downloads torch); real servers (make test-real, downloads a small model)"
@@ -56,6 +58,11 @@ cover: $(STAMP)dev
 
 bench: $(STAMP)dev
 	set -e; for name in $(B); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+
+# The pages of examples/paper_study, from the paper's measurements, which are not part of the project.
+study: $(STAMP)dev
+	@if [ -d "$(DATA)/helm-efficiency" ]; then $(BIN)/python examples/paper_study/run.py --data "$(DATA)" -o paper_study; \
+	else echo "skipped: no folder helm-efficiency (the paper's measurements) in $(DATA); say where it is: make study DATA=FOLDER"; fi
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }

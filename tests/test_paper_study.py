@@ -210,6 +210,25 @@ def test_frontiers_are_not_beaten(study: Path) -> None:
             assert front is not beaten
 
 
+def test_energy_by_hand(study: Path) -> None:
+    """Joules beside dollars: seconds x GPUs x 220 W (0.55 of the 400 W of an A100), as dollars are x 4.096 an hour."""
+    rows = [r for key in ("boolq", "imdb", "raft", "mmlu") for r in table(study, f"tradeoff_{key}")]
+    assert len(rows) >= 24
+    for row in rows:
+        gpu_seconds = float(row["idealized_s"]) * int(row["n_gpus"])
+        assert float(row["idealized_j"]) == pytest.approx(220 * gpu_seconds)
+        assert float(row["idealized_usd"]) == pytest.approx(4.096 / 3600 * gpu_seconds)
+
+
+def test_models_without_a_tradeoff_are_named(study: Path) -> None:
+    """Five of the paper's ten are in no trade-off, and the page says which, and what the data have of them."""
+    rows = {r["model"]: r["scenarios"] for r in table(study, "without_tradeoff")}
+    assert rows == {"GPT-J 6B": "1", "TNLG v2 530B": "0", "Cohere xlarge 52B": "0", "BLOOM 176B": "0", "YaLM 100B": "0"}
+    html = (study / "index.html").read_text(encoding="utf-8")
+    section = html[html.index("that are in none of these") : html.index('id="ranks"')]
+    assert all(f'class="l">{model}<' in section for model in rows)
+
+
 def test_raft_accuracy_is_not_invented(study: Path) -> None:
     """RAFT has runtimes but no accuracy in the data, and the study leaves it empty."""
     rows = table(study, "tradeoff_raft")

@@ -11,7 +11,7 @@ from paper_data import SHAPES, Data, Measured, Scenario, short
 
 from tracewrap.formats.helm import profile_from_helm, read_helm
 from tracewrap.records import Estimate
-from tracewrap.runtime.cost import idealized_cost
+from tracewrap.runtime.cost import idealized_cost, idealized_energy
 from tracewrap.runtime.fit.fitting import Sample, fit
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.quiet.denoise import denoise
@@ -182,11 +182,13 @@ def against_published(rows: Sequence[Row]) -> list[Row]:
     return out
 
 
-def tradeoffs(data: Data, stack: ReferenceStack, usd_per_gpu_hour: float) -> dict[str, list[Row]]:
-    """By benchmark: idealized runtime and cost against accuracy; the Pareto frontiers of models that are not assumed."""
+def tradeoffs(data: Data, stack: ReferenceStack, usd_per_gpu_hour: float, watts: float) -> dict[str, list[Row]]:
+    """By benchmark: idealized runtime, cost and energy against accuracy; the Pareto frontiers of models that are not assumed."""
     out = {}
     for key, (_, names) in BENCHMARKS.items():
-        found = [_point(s, stack, usd_per_gpu_hour) for s in data.scenarios if s.name in names and s.model in SHAPES]
+        found = [
+            _point(s, stack, usd_per_gpu_hour, watts) for s in data.scenarios if s.name in names and s.model in SHAPES
+        ]
         known = [r for r in found if r["accuracy"] is not None and not r["assumed"]]
         for metric in ("idealized_s", "idealized_cents", "raw_s"):
             front = {id(r) for r in pareto(known, metric)}
@@ -196,14 +198,29 @@ def tradeoffs(data: Data, stack: ReferenceStack, usd_per_gpu_hour: float) -> dic
     return out
 
 
-def _point(s: Scenario, stack: ReferenceStack, usd_per_gpu_hour: float) -> Row:
+def _point(s: Scenario, stack: ReferenceStack, usd_per_gpu_hour: float, watts: float) -> Row:
     shape, assumed = SHAPES[s.model]
     profile = stack.profiles[shape]
     estimate: Estimate = profile.estimate(s.input_tokens, s.output_tokens)
     cost = idealized_cost(estimate, profile.n_gpus or 1, usd_per_gpu_hour)
     row: Row = {"model": s.model, "assumed": assumed, "accuracy": s.accuracy, "raw_s": s.raw_s}
     row |= {"input_tokens": s.input_tokens, "output_tokens": s.output_tokens, "n_gpus": profile.n_gpus}
-    return row | {"idealized_s": estimate.value, "idealized_usd": cost.value, "idealized_cents": 100 * cost.value}
+    row |= {"idealized_s": estimate.value, "idealized_usd": cost.value, "idealized_cents": 100 * cost.value}
+    return row | {"idealized_j": idealized_energy(estimate, profile.n_gpus or 1, watts).value}
+
+
+def without_tradeoff(data: Data, points: dict[str, list[Row]]) -> list[Row]:
+    """The paper's models that are in no trade-off, with the scenarios that the data have of each, through any API."""
+    there = {SHAPES[r["model"]][0] for found in points.values() for r in found}
+    scores = data.published["accuracy_per_idealized_second"]
+    out = []
+    for model in data.published["v100"]["seconds"]:
+        if model not in there:
+            others = [s.name for s in data.scenarios if s.model.split("/")[1] == model.split("/")[1]]
+            ranked = [BENCHMARKS[key][0].split(",")[0] for key in BENCHMARKS if model in scores[key]]
+            row: Row = {"model": short(model), "scenarios": len(others), "they_are": ", ".join(others) or None}
+            out.append(row | {"published_score_on": ", ".join(ranked) or None})
+    return out
 
 
 def pareto(rows: Sequence[Row], metric: str) -> list[Row]:

@@ -26,6 +26,7 @@ from page import cards, page
 from tracewrap.errors import ProfileNotFoundError, TracewrapError
 from tracewrap.runtime.files import reference_folder, write_whole
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.roofline.gpus import get_gpu
 from tracewrap.runtime.stack import ReferenceStack, load_stack
 
 Rows = list[analysis.Row]
@@ -67,7 +68,8 @@ def study(data: paper_data.Data, stack: ReferenceStack) -> tuple[str, dict[str, 
     """The page and the tables behind it."""
     minima, chosen = analysis.denoised_profiles(data), analysis_cost.designed(data)
     rows = analysis.three_runtimes(data, stack, analysis.published_denoised(data) | minima)
-    points = analysis.tradeoffs(data, stack, data.published["prices_usd_per_gpu_hour"]["a100"])
+    watts = get_gpu(stack.gpu).batch_1_watts
+    points = analysis.tradeoffs(data, stack, data.published["prices_usd_per_gpu_hour"]["a100"], watts)
     tables = {
         "fit_quality": analysis.fit_quality(data, stack),
         "linearity": analysis.linearity(data),
@@ -79,6 +81,7 @@ def study(data: paper_data.Data, stack: ReferenceStack) -> tuple[str, dict[str, 
         "h100": analysis_cost.h100_against_a100(data.batch1),
         "ranks": analysis.ranks(points, data.published["accuracy_per_idealized_second"]),
         "cost_of_estimating": analysis_cost.cost_of_estimating(data, chosen),
+        "without_tradeoff": analysis.without_tradeoff(data, points),
         "few_queries": analysis_cost.few_queries(data, chosen),
         **{f"tradeoff_{key}": found for key, found in points.items()},
     }
@@ -88,7 +91,7 @@ def study(data: paper_data.Data, stack: ReferenceStack) -> tuple[str, dict[str, 
         "2305.02440), recomputed with tracewrap from the measurements that came with it. Where ours differs, each section says "
         "by how much.",
         _headline(tables),
-        _parts(data, stack, tables, points, minima),
+        _parts(data, stack, tables, points, watts, minima),
         f"Reference stack <code>{stack.id}</code>. Every table is beside this page as CSV. Measurements: "
         "stanford-crfm/helm-efficiency, stanford-crfm/helm (Apache-2.0), argonne-lcf/LLM-Inference-Bench (BSD-3-Clause).",
     )
@@ -100,6 +103,7 @@ def _parts(
     stack: ReferenceStack,
     tables: dict[str, Rows],
     points: dict[str, Rows],
+    watts: float,
     minima: dict[str, RuntimeProfile],
 ) -> list[tuple[str, str, str]]:
     prices = data.published["prices_usd_per_gpu_hour"]
@@ -110,7 +114,11 @@ def _parts(
         ("quality", "Fit", sections.quality(tables["fit_quality"])),
         ("three-runtimes", "Raw, denoised, idealized", sections.three(data, rows, tables, minima, passive)),
         ("hardware", "Hardware", sections_hardware.hardware(tables["v100"], tables["h100"], prices)),
-        ("capability", "Accuracy and cost", sections_value.capability(points, prices["a100"])),
+        (
+            "capability",
+            "Accuracy and cost",
+            sections_value.capability(points, tables["without_tradeoff"], prices["a100"], watts),
+        ),
         ("ranks", "Ranks", sections_value.ranking(tables["ranks"])),
         (
             "cost",

@@ -13,8 +13,8 @@ from sections import DARK, starred
 from tracewrap.formats.profile_drawing import Chart, Series
 
 
-def capability(points: dict[str, list[Row]], usd: float) -> str:
-    """Idealized runtime and cost against accuracy."""
+def capability(points: dict[str, list[Row]], without: list[Row], usd: float, watts: float) -> str:
+    """Idealized runtime, cost and energy against accuracy; *without*: models that are in none of it."""
     figures = []
     for key, (title, _) in BENCHMARKS.items():
         if any(r["accuracy"] is not None for r in points[key]):
@@ -24,17 +24,26 @@ def capability(points: dict[str, list[Row]], usd: float) -> str:
     return section(
         "capability",
         "What accuracy costs in time and money",
-        f"<p>Idealized cost = idealized runtime x GPUs x {usd:g} $ per GPU-hour, the paper's price. The dashed line is the Pareto "
+        f"<p>Idealized cost = idealized runtime x GPUs x {usd:g} $ per GPU-hour, the paper's price; idealized energy "
+        f"= idealized runtime x GPUs x {watts:g} W, what an A100 draws while it serves one request (not in the paper). "
+        "The dashed line is the Pareto "
         "frontier over the models whose own shape was measured. Models marked * are assumed to have another's: the instructed "
         "models that of their base model, curie that of J1-Large, as in HELM's table. They are drawn, but not on the "
         "frontier.</p>",
         _legend(points),
         grid(figures, "trio"),
         *(_tradeoff_table(title, points[key]) for key, (title, _) in BENCHMARKS.items()),
+        "<h3>Models of the paper that are in none of these</h3>"
+        "<p>A trade-off needs a model's token counts and accuracy on the benchmark; the data have neither for:</p>",
+        table(
+            without,
+            "model=model;scenarios=scenarios in the data|#;they_are=which;published_score_on=published score on",
+        ),
         difference(
-            "The paper's figures have ten models; the accuracies in this data are those of six base models and of three instructed "
-            "ones. RAFT carries no accuracy in the data, so its frontier is left out; <code>--accuracy FILE.csv</code> (columns "
-            "scenario, model, accuracy) adds accuracies of your own."
+            f"The paper's figures have ten models. {len(without)} of them are left out here: their idealized runtime is known, their "
+            "accuracy and token counts are not in the data. The others are joined by curie and three instructed models. RAFT carries "
+            "no accuracy in the data, so its frontier is left out; <code>--accuracy FILE.csv</code> (columns scenario, model, "
+            "accuracy) adds accuracies of your own."
         ),
     )
 
@@ -45,7 +54,7 @@ def _tradeoff_table(title: str, rows: Sequence[Row]) -> str:
     return f"<h3>{title} ({label})</h3>" + table(
         starred(rows),
         "model=model;accuracy=accuracy|%1;input_tokens=tokens in|#;output_tokens=out|3;raw_s=raw s|3;"
-        "idealized_s=idealized s|3;n_gpus=GPUs|#;idealized_cents=idealized cents|3",
+        "idealized_s=idealized s|3;n_gpus=GPUs|#;idealized_cents=idealized cents|3;idealized_j=idealized J|3",
     )
 
 
