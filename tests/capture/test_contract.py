@@ -360,6 +360,7 @@ def expected_types(entry: Entry) -> dict[str, type]:
             semconv.SERVICE_TIER: str,
             "gen_ai.request.max_tokens": int,
             "tracewrap.anthropic_ratelimit_requests_remaining": str,
+            **({"gen_ai.output.type": str} if entry.name == "parse" else {}),
         }
     types |= {semconv.SERVER_PROCESSING: float, semconv.RESPONSE_ID: str}
     if entry.operation == "rerank":

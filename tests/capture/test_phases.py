@@ -197,6 +197,7 @@ def test_large_requests_are_listened_to(slow: FakeVendor, recorded: testing.Reco
 
 def test_watches_rest_when_nothing_is_in_flight(slow: FakeVendor, recorded: testing.Recording) -> None:
     """After the last call no call is watched, and the thread looks no more."""
+    THREADS.calls.clear()
     with tracewrap.wrap(httpx.Client()) as client:
         client.post(f"{slow.openai_url}/chat/completions", json=BODY)
     assert [type(call) for call in recorded()] == [Call]

@@ -121,8 +121,10 @@ class LoopWatch:
             return
 
         def look() -> None:
-            with suppress(Exception):  # nothing of ours may reach the loop's exception handler
+            try:
                 self._look()
+            except Exception:  # nothing of ours may reach the loop's exception handler
+                self._handle, self.blocks.due = None, float("inf")
 
         self._handle = loop.call_later(INTERVAL_S, look)
         self.blocks.due = now + INTERVAL_S
@@ -162,6 +164,9 @@ class ThreadWatch:
             def work() -> None:
                 with suppress(Exception):
                     self._work(wake)
+                if wake is self._wake:  # it failed: the next call starts another, and nothing counts as late until then
+                    self._thread, self.blocks.due = None, float("inf")
+                    wake.clear()
 
             self._thread = threading.Thread(target=work, name="tracewrap-lag", daemon=True)
             self._thread.start()

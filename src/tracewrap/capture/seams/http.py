@@ -88,6 +88,8 @@ def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> O
 
 def _sending(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, is_async: bool) -> None:
     """The SDK's HTTP client sends a request: it builds it itself, so this is where it passes."""
+    if call.sent < 0:
+        return  # one of several requests, side by side
     if call.adapter.sender is not None and getattr(call.client, call.adapter.sender, None) is args[0]:
         attend(call, args[1] if len(args) > 1 else kwargs["request"], is_async, args[0])
 
