@@ -267,3 +267,15 @@ def test_siblings_share_while_they_run(tmp_path: Path) -> None:
         assert key in denoiser.snapshot()
     finally:
         denoiser.stop()
+
+
+def test_a_forked_child_starts_its_thread_with_its_first_call() -> None:
+    """Not in the fork hook: under gevent a thread made there would run the program's other greenlets in the child."""
+    learner = Denoiser(interval_s=3600.0)
+    learner.start()
+    learner._wake.set()  # the parent's thread, which a child does not have
+    learner._after_fork()
+    assert learner._thread is None
+    learner.observe(_call(100, 10, 1.0))
+    assert learner._thread is not None
+    learner.stop()

@@ -141,3 +141,18 @@ def test_of_a_retried_call_the_last_attempt_counts() -> None:
     call = Call(**{**CALL, "attempts": 2, "retry_s": 2.0, "time_to_first_chunk_s": 2.5})  # type: ignore[arg-type]
     observation = Observation.of(call)
     assert observation == Observation(100, 10, 1.0, 0.5, None, 1.0)
+
+
+@pytest.mark.parametrize("seed", [3, 17, 40])
+def test_contention_that_falls_away_is_no_second_speed(seed: int) -> None:
+    """A third of the calls take as long again on average, most of them less: one speed, and its level is right."""
+    dice = np.random.default_rng(seed)
+    slowed = np.where(np.arange(400) % 3 == 0, 1.0 + dice.exponential(1.0, 400), 1.0)
+    p, o = dice.choice([50, 400, 3000], 400), dice.choice([5, 50, 200], 400)
+    seen = TRUTH.runtimes(p, o) * slowed
+    found = denoise(
+        [Observation(int(a), int(b), float(c)) for a, b, c in zip(p, o, seen, strict=True)], id="a", model="m"
+    )
+    assert (found.verdict, found.messages) == ("ok", ())
+    assert found.profile is not None
+    assert found.profile.runtime(3000, 200) == pytest.approx(TRUTH.runtime(3000, 200), rel=0.02)

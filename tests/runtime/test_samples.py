@@ -75,7 +75,7 @@ def test_fit_predict_design_agree(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["profile", "fit", str(samples), "-o", str(profile)]) == 0
     assert main(["profile", "predict", str(profile), str(samples), "-o", str(out)]) == 0
     header, *lines = out.read_text().splitlines()
-    assert header == f"{HEADER},note,predicted_runtime_s,low_s,high_s,extrapolated"
+    assert header == f"{HEADER},note,predicted_runtime_s,low_s,high_s,extrapolated,verdict"
     for line in lines:
         cells = line.split(",")
         assert float(cells[5]) <= float(cells[4]) <= float(cells[6])

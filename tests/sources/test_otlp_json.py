@@ -246,3 +246,19 @@ def test_several_sources_are_deduplicated_together(tmp_path: Path) -> None:
     found = list(read_calls([str(first), str(second)], statuses=statuses))
     assert [int(one.trace_id, 16) for one in found] == [1, 2, 3]
     assert sum(status.duplicates for status in statuses) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("cut \\ud83e", "cut \ufffd"),
+        ("\\udc00 and \\ud83e\\udd16", "\ufffd and \U0001f916"),  # a low half alone; a whole pair stays
+        ("\\\\ud83e", "\\ud83e"),  # a backslash and letters, no escape
+    ],
+)
+def test_half_a_surrogate_pair_costs_a_sign(tmp_path: Path, text: str, read: str) -> None:
+    """Half an emoji in one attribute of a line: every call of the line is read, the half as the sign for what is no text."""
+    made = line([span(call(1, tags={"note": "NOTE"})), span(call(2))]).replace("NOTE", text)
+    (tmp_path / "a.jsonl").write_text(made + "\n", encoding="utf-8")
+    found = {one.span_id: one.tags.get("note") for one in read_calls(str(tmp_path))}
+    assert found == {f"{1:016x}": read, f"{2:016x}": None}

@@ -62,7 +62,7 @@ class Background:
         self.program = Program(self, sinks.shared_url)
         self._closing = False
         self._noted_s = 0.0
-        self._worker: Worker[CallRecord] = Worker(
+        self._worker: Worker[CallRecord | ReadableSpan] = Worker(
             "calls",
             self._work,
             limit=queue_size,
@@ -95,7 +95,9 @@ class Background:
     put_record = put
 
     def put_span(self, span: ReadableSpan) -> None:
-        """Any other span of the program's provider: exported as it is, but not twice to one receiver."""
+        """Any other span of the program's provider: logged and exported as it is, but not twice to one receiver."""
+        if self._sinks.span_log is not None:
+            self._worker.put(span)
         for export in self._targets(program_span=True):
             export.put(lambda: span)
 
@@ -137,7 +139,8 @@ class Background:
             return [export for export in self._sinks.exports if export is not shared]
         return self._sinks.exports
 
-    def _work(self, batch: list[CallRecord]) -> None:
+    def _work(self, batch: list[CallRecord | ReadableSpan]) -> None:
+        others = [one for one in batch if isinstance(one, ReadableSpan)]
         written: list[tuple[str, str]] = []
         shown: list[tuple[str, dict[str, Any]]] = []
         for start in range(0, len(batch), BREATH):
@@ -145,6 +148,8 @@ class Background:
                 if start == 0:
                     self.program.look()
                 for record in batch[start : start + BREATH]:
+                    if isinstance(record, ReadableSpan):
+                        continue
                     try:
                         self._one(record, written, shown)
                     except Exception:
@@ -154,6 +159,8 @@ class Background:
                 time.sleep(BREATH_S)
         if written and self._sinks.span_log is not None:
             self._write(self._sinks.span_log, written)
+        if others and self._sinks.span_log is not None:
+            self._sinks.span_log.export(others)
         if self._sinks.terminal is not None:
             self._sinks.terminal.show(shown)
         self._note_losses()

@@ -115,6 +115,8 @@ class Denoiser:
         self._take(key, model or "", row)
 
     def _take(self, key: str, model: str, row: Row) -> None:
+        if self._thread is None and not self._stopped:
+            self.start()
         with self._lock:
             reservoir = self._reservoir(key, model)
             if reservoir is None:
@@ -256,8 +258,9 @@ class Denoiser:
         self._wake = threading.Event()
         self._reservoirs = {}
         self._files = SharedFiles()
-        if not self._stopped:
-            self.start()
+        self._thread = (
+            None  # started by the child's first call: under gevent starting one here would run the program twice
+        )
 
 
 __all__ = ["MAX_CALLS", "Denoiser", "Reservoir"]

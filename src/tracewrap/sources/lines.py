@@ -6,6 +6,7 @@ import concurrent.futures
 import gzip
 import importlib
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
@@ -15,6 +16,10 @@ from tracewrap.errors import SourceError
 BATCH_BYTES = 8 * 1024 * 1024
 BATCH_LINES = 2048
 _T = TypeVar("_T")
+_LONE_SURROGATE = re.compile(
+    r"(\\\\)|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+"""Escaped backslashes and whole pairs, which stay; half a pair, which is no text, in its second group."""
 
 
 def open_lines(path: Path) -> IO[bytes]:
@@ -55,7 +60,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 def in_batches(lines: Iterable[bytes], batch_bytes: int = BATCH_BYTES) -> Iterator[list[str]]:
     """Non-blank *lines* in lists of up to ``BATCH_LINES`` lines or about *batch_bytes* bytes.
 
-    Bytes that are no UTF-8 are replaced: such a line is no JSON, or its damage is inside a text.
+    Bytes that are no UTF-8 are replaced: such a line is no JSON, or its damage is inside a text; so is half of a surrogate pair.
     """
     held: list[str] = []
     size = 0
@@ -63,6 +68,8 @@ def in_batches(lines: Iterable[bytes], batch_bytes: int = BATCH_BYTES) -> Iterat
         text = line.decode("utf-8", "replace").strip()
         if not text:
             continue
+        if "\\ud" in text or "\\uD" in text:
+            text = _LONE_SURROGATE.sub(_mended, text)
         held.append(text.replace("\0", "\ufffd"))
         size += len(line)
         if size >= batch_bytes or len(held) >= BATCH_LINES:
@@ -70,6 +77,10 @@ def in_batches(lines: Iterable[bytes], batch_bytes: int = BATCH_BYTES) -> Iterat
             held, size = [], 0
     if held:
         yield held
+
+
+def _mended(found: re.Match[str]) -> str:
+    return "\\ufffd" if found[2] else found[0]
 
 
 def in_threads(work: Callable[[list[str]], _T], items: Iterator[list[str]], threads: int) -> Iterator[_T]:

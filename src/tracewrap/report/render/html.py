@@ -23,7 +23,8 @@ NAME_CHARACTERS = 44
 
 
 def render(report: Report, *, trace_url: str | None = None, title: str | None = None) -> str:
-    """The page of *report*. *trace_url*: a URL with ``{trace_id}`` in it, to link calls to their traces (Jaeger: ``http://host:16686/trace/{trace_id}``)."""
+    """The page of *report*. *trace_url*: a URL with ``{trace_id}`` in it, to link calls to their traces; default: its source's, if any."""
+    trace_url = trace_url or next((one["trace_url"] for one in report["sources"] if one["trace_url"]), None)
     try:
         import jinja2
     except ImportError:

@@ -18,6 +18,10 @@ MIN_GAIN = 14.0
 GAIN_A_CALL = 0.035
 """And so much more for each call beyond 200: the mixture of contention is itself only nearly right, which many calls show."""
 MIN_WEIGHT = 0.06
+VALLEY = 0.12
+"""Half the width of the window in which calls are counted, as a share of the second speed's distance from the first."""
+STANDS_OUT = 1.5
+"""By how many standard deviations of the difference a second speed holds more calls than the valley before it."""
 LARGE_WEIGHT = 0.3
 """A second speed of so many calls needs half the gain."""
 HEAVY = 2.5
@@ -57,7 +61,25 @@ def two_speeds(fit: Frontier, fitted: Array, some: NDArray[np.bool_] | None = No
     if not certain or share < MIN_WEIGHT:
         return None
     middle = float(np.sum(bumps * np.array(BUMPS)) / share)
+    if not _stands_out(z, middle):
+        return None
     return Speeds(share, float(unscale(np.array(middle), fit.logarithmic)))
+
+
+def _stands_out(z: Array, middle: float) -> bool:
+    """Whether more calls lie round *middle* than somewhere between it and the quiet level: contention that merely falls away has no valley.
+
+    *z*: residuals of a fit, 0 at the quiet level. Counts are compared with their own chance.
+    """
+    ordered = np.sort(z)
+
+    def near(at: Array) -> list[int]:
+        width = VALLEY * middle
+        return list(np.searchsorted(ordered, at + width) - np.searchsorted(ordered, at - width))
+
+    peak = max(near(np.linspace(0.85, 1.15, 7) * middle))
+    valley = min(near(np.linspace(0.25, 0.85, 13) * middle))
+    return bool(peak - valley > STANDS_OUT * np.sqrt(peak + valley))
 
 
 def _spread(weights: Array) -> Array:
