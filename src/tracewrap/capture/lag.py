@@ -110,10 +110,12 @@ class LoopWatch:
         self.calls.discard(id(call))
 
     def has_queue(self) -> bool:
-        """Whether work waits for a thread of the loop's default executor."""
+        """Whether work waits for a thread of the loop's default executor, all of which are at work."""
         executor = getattr(self._loop(), "_default_executor", None)
-        queue = getattr(executor, "_work_queue", None)
-        return queue is not None and queue.qsize() > 0
+        try:
+            return len(executor._threads) >= executor._max_workers and executor._work_queue.qsize() > 0  # type: ignore[union-attr]
+        except AttributeError:  # none yet, or one of the program's own kind
+            return False
 
     def _next(self, now: float) -> None:
         loop = self._loop()
