@@ -111,9 +111,9 @@ class LoopWatch:
 
     def has_queue(self) -> bool:
         """Whether work waits for a thread of the loop's default executor, all of which are at work."""
-        executor = getattr(self._loop(), "_default_executor", None)
+        executor: Any = getattr(self._loop(), "_default_executor", None)
         try:
-            return len(executor._threads) >= executor._max_workers and executor._work_queue.qsize() > 0  # type: ignore[union-attr]
+            return bool(len(executor._threads) >= executor._max_workers and executor._work_queue.qsize() > 0)
         except AttributeError:  # none yet, or one of the program's own kind
             return False
 
