@@ -19,14 +19,14 @@ from typing import Any
 from tracewrap import systems
 from tracewrap.capture.clock import perf_counter
 
-INTERVAL_S = 0.01
-"""A watch looks a hundred times a second: a thousandth of a core."""
+INTERVAL_S = 0.04
+"""A watch looks twenty-five times a second: both watches together take less than half a hundredth of a core."""
 LATE_S = 0.004
 """Woken later than this is a block; below it is what any scheduler does."""
 _TOUCH_S = 0.004
 """A wait that ends this soon after a block ended with it."""
 _KEPT = 512
-_LINGER = 100
+_LINGER = 25
 """Looks without a call in flight after which a watch rests: waking one costs more than a few looks."""
 
 
