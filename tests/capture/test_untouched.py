@@ -17,6 +17,7 @@ import pytest
 
 from fake_vendor import FakeVendor
 from tracewrap import instrument, testing, uninstrument, wrap
+from tracewrap.capture import patches
 
 anthropic = pytest.importorskip("anthropic")
 openai = pytest.importorskip("openai")
@@ -222,3 +223,29 @@ def test_a_look_for_a_missing_module_is_answered(monkeypatch: pytest.MonkeyPatch
         assert importlib.util.find_spec("json") is not None
     finally:
         import_hook.forget({"no_such_sdk"})
+
+
+def test_a_patch_under_somebody_elses_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody patches over ours; taken off and put on again, one layer of ours looks at calls, not two."""
+
+    class Sender:
+        def send(self) -> str:
+            return "sent"
+
+    seen: list[str] = []
+
+    def make(original: Any, switch: patches.Switch) -> Any:
+        def send(owner: Any) -> Any:
+            if switch.admits(owner):
+                seen.append("ours")
+            return original(owner)
+
+        return send
+
+    patches.patch(Sender, "send", make, "acme", everyone=True)
+    ours = Sender.send
+    monkeypatch.setattr(Sender, "send", lambda owner: ours(owner))
+    patches.switch_off(("acme",))
+    patches.patch(Sender, "send", make, "acme", everyone=True)
+    assert Sender().send() == "sent"
+    assert seen == ["ours"]

@@ -21,14 +21,16 @@ _ABSENT = object()
 class Switch:
     """Whose calls a replacement looks at: every object's of its class, or those of marked objects only."""
 
-    __slots__ = ("everyone",)
+    __slots__ = ("everyone", "gone")
 
     def __init__(self) -> None:
         self.everyone = False
+        self.gone = False
+        """The replacement was given up where it could not be taken off: it looks at nobody's calls any more."""
 
     def admits(self, owner: object) -> bool:
         """Whether calls of *owner* are looked at."""
-        return self.everyone or MARK in getattr(owner, "__dict__", ())
+        return not self.gone and (self.everyone or MARK in getattr(owner, "__dict__", ()))
 
 
 Make = Callable[[Any, Switch], Any]
@@ -54,14 +56,17 @@ class Patch:
         self.ours = make(original, self.switch)
         setattr(self.cls, self.name, self.ours)
 
-    def take_off(self) -> None:
-        """Put the class back as it was, unless somebody has patched over us: theirs then calls ours, which looks at nothing."""
-        if self.ours is None or self.cls.__dict__.get(self.name) is not self.ours:
-            return
+    def take_off(self) -> bool:
+        """Put the class back as it was; False where somebody has patched over us, and theirs may call ours."""
+        if self.ours is None:
+            return True
+        if self.cls.__dict__.get(self.name) is not self.ours:
+            return False
         if self.original is _ABSENT:
             delattr(self.cls, self.name)
         else:
             setattr(self.cls, self.name, self.original)
+        return True
 
 
 _patches: dict[tuple[type, str, str], Patch] = {}
@@ -97,7 +102,7 @@ def switch_off(vendors: tuple[str, ...]) -> None:
             continue
         known.switch.everyone = False
         if not any(isinstance(owner, known.cls) for owner in alive):
-            known.take_off()
+            known.switch.gone = not known.take_off()
             del _patches[key]
 
 
