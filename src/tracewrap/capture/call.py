@@ -50,6 +50,7 @@ class OpenCall:
         "refused",
         "request",
         "response",
+        "sending_request",
         "sent",
         "standing",
         "started",
@@ -78,6 +79,7 @@ class OpenCall:
         self.live = [True]
         self.attempts = 1
         self.sent = 0
+        self.sending_request: object = None
         self.response: Any = None
         self.asked: tuple[Any, Any] | None = None
         """The SDK's options to which a request for usage was added, and the body that they had: the usage chunk is hidden."""
@@ -106,8 +108,14 @@ class OpenCall:
         if self.phases is not None:
             self.phases.received = perf_counter()
 
-    def sending(self) -> None:
-        """A wrapped HTTP client below the SDK sends a request: an attempt, unless the SDK's own pause has announced it."""
+    def sending(self, request: object) -> None:
+        """A wrapped HTTP client below the SDK sends *request*: an attempt, unless the SDK's own pause has announced it.
+
+        A request passes here once a class of its client that is patched: it counts once.
+        """
+        if request is self.sending_request:
+            return
+        self.sending_request = request
         self.sent += 1
         if self.sent > self.attempts:
             self.attempt()

@@ -54,7 +54,7 @@ def begin_request(owner: object, request: Any) -> OpenCall | None:
         return None
     current = CURRENT.get()
     if current is not None and current.live:
-        current.sending()
+        current.sending(request)
         return None
     body = _body_of(request)
     asked = [adapter for adapter in known if body is not None and _asks(adapter, path, body)]
