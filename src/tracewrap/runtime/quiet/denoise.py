@@ -156,7 +156,7 @@ class _Found:
         if signs.slowed_share(self.fit) > MOST_SLOWED:
             return True
         return sigma > signs.MOST_NOISE or (
-            sigma > signs.NOISY and touched > MOST_TOUCHED and signs.noise_alone(self.fit) > signs.MIN_GAIN
+            sigma > signs.NOISY and touched > MOST_TOUCHED and signs.gain_over_noise(self.fit) > signs.MIN_GAIN
         )
 
     def hours(self) -> list[int] | None:

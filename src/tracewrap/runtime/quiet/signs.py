@@ -97,7 +97,7 @@ def heavy_share(fit: Frontier) -> float:
     return float(np.mean(unscale(fit.residual, fit.logarithmic) > HEAVY))
 
 
-def noise_alone(fit: Frontier) -> float:
+def gain_over_noise(fit: Frontier) -> float:
     """Twice the gain in log likelihood over calls with nothing but noise, of the same middle and spread."""
     z = fit.residual
     middle = float(np.median(z))
@@ -107,4 +107,4 @@ def noise_alone(fit: Frontier) -> float:
     return 2.0 * (fit.seen.likelihood - float(np.sum(alone)))
 
 
-__all__ = ["Speeds", "heavy_share", "noise_alone", "slowed_share", "two_speeds"]
+__all__ = ["Speeds", "gain_over_noise", "heavy_share", "slowed_share", "two_speeds"]
