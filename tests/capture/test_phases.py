@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -193,6 +196,27 @@ def test_large_requests_are_listened_to(slow: FakeVendor, recorded: testing.Reco
         client.post(f"{slow.openai_url}/chat/completions", json=BODY)
         client.post(f"{slow.openai_url}/chat/completions", json=large)
     assert (recorded()[1].network_s or 0.0) > 0.0
+
+
+def test_a_watch_keeps_nothing_of_the_program_alive(slow: FakeVendor, recorded: testing.Recording) -> None:
+    """What the program's context holds while a call starts the loop's watch is free when the program lets go of it."""
+
+    class Held:
+        pass
+
+    held = contextvars.ContextVar[Any]("held", default=None)
+
+    async def main() -> weakref.ref[Held]:
+        async with openai.AsyncOpenAI(api_key="k", base_url=slow.openai_url) as client:
+            mine = Held()
+            token = held.set(mine)
+            await tracewrap.wrap(client).chat.completions.create(**BODY)
+            held.reset(token)
+            return weakref.ref(mine)
+
+    alive = asyncio.run(main())
+    gc.collect()
+    assert alive() is None
 
 
 def test_watches_rest_when_nothing_is_in_flight(slow: FakeVendor, recorded: testing.Recording) -> None:

@@ -9,6 +9,7 @@ one call is worked out when it is finished: a block delays a wait only if the wa
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 import weakref
@@ -90,11 +91,13 @@ class Blocks:
 class LoopWatch:
     """A timer on one asyncio loop while calls are in flight on it."""
 
-    __slots__ = ("__weakref__", "_handle", "_idle", "_loop", "blocks", "calls")
+    __slots__ = ("__weakref__", "_context", "_handle", "_idle", "_loop", "blocks", "calls")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
         self._handle: Any = None
+        self._context = contextvars.Context()
+        """Empty: a timer would keep alive what the program's context holds, the call that started it among it."""
         self._idle = 0
         self.blocks = Blocks()
         self.calls: set[int] = set()
@@ -128,7 +131,7 @@ class LoopWatch:
             except Exception:  # nothing of ours may reach the loop's exception handler
                 self._handle, self.blocks.due = None, float("inf")
 
-        self._handle = loop.call_later(INTERVAL_S, look)
+        self._handle = loop.call_later(INTERVAL_S, look, context=self._context)
         self.blocks.due = now + INTERVAL_S
 
     def _look(self) -> None:
@@ -171,7 +174,7 @@ class ThreadWatch:
                     wake.clear()
 
             self._thread = threading.Thread(target=work, name="tracewrap-lag", daemon=True)
-            self._thread.start()
+            contextvars.Context().run(self._thread.start)  # of threads that inherit a context, this one inherits none
         if not self._wake.is_set():
             self._wake.set()
 
