@@ -116,15 +116,25 @@ class Blueprint:
         return self.embedding_parameters + sum(self.layer_parameters(i) for i in range(self.layers))
 
 
+def not_in_the_decoder(a: Architecture) -> str:
+    """What the model is built of that the decoder cannot run; empty where it can run all of it."""
+    if a.attention == "mla":
+        return "multi-head latent attention"
+    if a.linear_layers:
+        return "linear-attention layers"
+    if a.ffn_only_layers or a.mixer_only_layers:
+        return "layers of one block alone"
+    return "layers whose heads differ in number or width" if a.attention_weights or a.full_kv_values else ""
+
+
 def blueprint_from_architecture(a: Architecture) -> Blueprint:
     """The decoder of *a*, with norms, activation and positions as its family has them.
 
     Raises ConfigurationError for what the measuring decoder cannot run: latent attention and linear attention.
     """
-    if a.attention == "mla" or a.linear_layers:
-        kind = "multi-head latent attention" if a.attention == "mla" else "linear-attention layers"
+    if missing := not_in_the_decoder(a):
         raise ConfigurationError(
-            f"model {a.id!r}: the measuring decoder has no {kind}; use `tracewrap profile estimate`"
+            f"model {a.id!r}: the measuring decoder has no {missing}; use `tracewrap profile estimate`"
         )
     return Blueprint(
         id=a.id,
