@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from tracewrap.report.render.formats import FORMATS
-
     add_source_arguments(parser)
     add_sampled_argument(parser)
     add_where_argument(parser)
@@ -27,6 +25,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="one table a name (default: provider model service): model, tenant, day, hour, any attribute; a,b groups by both",
     )
+    _add_output_arguments(parser)
+    parser.add_argument(
+        "--top",
+        type=int,
+        default=10,
+        metavar="N",
+        help="calls listed as slowest and most contended (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--drift-days", type=int, default=0, metavar="N", help="look back N days for drift (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--capability", metavar="FILE.csv", help="your score by model (columns model and a score): a Pareto plot"
+    )
+    parser.add_argument("--score", metavar="COLUMN", help="the score column of --capability, where it has several")
+
+
+def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """In what formats the report is written, and where to."""
+    from tracewrap.report.render.formats import FORMATS
+
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -42,20 +61,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write files, format by suffix; several at once",
     )
-    parser.add_argument(
-        "--top",
-        type=int,
-        default=10,
-        metavar="N",
-        help="calls listed as slowest and most contended (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--drift-days", type=int, default=0, metavar="N", help="look back N days for drift (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--capability", metavar="FILE.csv", help="your score by model (columns model and a score): a Pareto plot"
-    )
-    parser.add_argument("--score", metavar="COLUMN", help="the score column of --capability, where it has several")
     parser.add_argument(
         "--trace-url",
         metavar="TEMPLATE",
