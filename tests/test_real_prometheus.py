@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from real_servers import RealPrometheus, needed
+from real_servers import RealPrometheus, prometheus_with_receiver
 from test_observability_examples import emitted, recorded_attributes
 from tracewrap import semconv
 from tracewrap.sinks.metrics import Metrics
@@ -31,7 +31,7 @@ def query(server: RealPrometheus, expression: str) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A Prometheus that took forty calls and as many failures, each of a sampled trace."""
-    needed("prometheus")
+    prometheus_with_receiver()
     with RealPrometheus(tmp_path_factory.mktemp("prometheus")) as server:
         reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=server.otlp), export_interval_millis=600_000)
         meters = MeterProvider([reader], resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
