@@ -243,6 +243,24 @@ def test_busy_consumer(name: str, is_async: bool) -> None:
         _recorded(name, is_async, lambda caller: caller.stream(vendor, pause_s=PAUSE_S / 3), check)
 
 
+def test_broken_while_the_consumer_paused(name: str, is_async: bool) -> None:
+    """A stream that had broken while its consumer was elsewhere: the pauses before the read that says so are the consumer's too."""
+
+    def check(caller: Caller, call: Call) -> None:
+        assert call.outcome == "error"
+        assert PAUSE_S <= sum(caller.pauses) <= call.consumer_s
+        assert FIRST_S <= call.raw_runtime_s <= caller.ended - caller.began - sum(caller.pauses)
+
+    async def make(caller: Caller) -> None:
+        vendor.fail_next(Fault(delay_s=FIRST_S, cut_after=4))
+        with pytest.raises(Exception):  # noqa: B017, PT011  # each SDK has its own word for it
+            await caller.stream(vendor, pause_s=PAUSE_S)
+        caller.ended = time.perf_counter()
+
+    with FakeVendor() as vendor:
+        _recorded(name, is_async, make, check)
+
+
 def test_early_close(name: str, is_async: bool) -> None:
     """A stream closed after its second chunk took until that chunk; what the caller did before it closed is not the call's."""
 

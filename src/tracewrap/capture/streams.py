@@ -102,8 +102,9 @@ class Reader:
         if isinstance(error, StopIteration | StopAsyncIteration):
             self.end("complete", self.left)  # the last chunk received was its end
         else:
-            self.consumer += entered - self.left
-            self.end(outcome_of(error), perf_counter(), error)
+            now = perf_counter()
+            self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
+            self.end(outcome_of(error), now, error)
 
     def closed(self) -> None:
         """The HTTP response was closed: by the consumer before the end, or by the SDK while we read (then the read's own end follows)."""
