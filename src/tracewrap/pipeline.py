@@ -256,6 +256,7 @@ def _background(
     from tracewrap.background.losses import Losses
     from tracewrap.estimate.live_join import LiveJoin
 
+    state.naming = chosen.semconv_spans
     losses, own = Losses(), Resource.create()
     sinks, notes = _sinks(chosen, exporters, losses, own)
     inline = LiveJoin(load, prices, learner)
@@ -266,7 +267,7 @@ def _background(
     background = Background(LiveJoin(load, prices, learner), sinks, losses, own, chosen.queue_size)
     if chosen.inline or sinks.shared_url is not None:
         state.enrich = enrich_inline(inline, None if chosen.inline else background.program)
-    state.stream_usage = chosen.stream_usage
+    state.stream_usage, state.chunk_gaps = chosen.stream_usage, chosen.metrics
     background.program.look()
     state.record = background.put
     return background, notes
@@ -282,7 +283,7 @@ def _sinks(
 
     notes: list[str] = []
     pace = _pace(chosen, notes)
-    sinks = Sinks(sampled_only=chosen.sampled_only)
+    sinks = Sinks(sampled_only=chosen.sampled_only, naming=chosen.semconv_spans)
     for number, exporter in enumerate(exporters, 1):
         place = type(exporter).__name__ + (f"_{number}" if number > 1 else "")
         sinks.exports.append(Export(place, ExporterSender(lambda exporter=exporter: exporter), losses, pace))  # type: ignore[misc]
@@ -344,7 +345,7 @@ def _batch_variables(notes: list[str]) -> Iterator[tuple[str, int]]:
 
 
 def _detach() -> None:
-    state.record, state.tracer, state.enrich = None, None, None
+    state.record, state.tracer, state.enrich, state.chunk_gaps = None, None, None, False
 
 
 def flush(timeout_s: float | None = None) -> bool:

@@ -14,7 +14,7 @@ Definitions
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -79,6 +79,7 @@ class CallRecord:
 
     __slots__ = (
         "attributes",
+        "chunk_gaps_s",
         "end_time_ns",
         "failure",
         "name",
@@ -106,6 +107,7 @@ class CallRecord:
         end_time_ns: int,
         attributes: dict[str, Any],
         failure: str | None,
+        chunk_gaps_s: Sequence[float] = (),
     ) -> None:
         self.trace_id = trace_id
         """Of the program's trace where there is one."""
@@ -126,6 +128,8 @@ class CallRecord:
         """Names of ``semconv`` -> text, number, truth value or tuple of text."""
         self.failure = failure
         """Status description of a failed call, free of message content; None: not failed."""
+        self.chunk_gaps_s = chunk_gaps_s
+        """Seconds from each chunk of a stream to the next, where metrics want them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

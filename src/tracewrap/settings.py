@@ -19,6 +19,7 @@ from typing import Any, Literal, TypedDict
 from tracewrap.errors import ConfigurationError, check_local
 
 MetricNames = Literal["latest", "v1.41", "both"]
+SpanNames = Literal["latest", "v1.36", "both"]
 StreamUsage = Literal["auto", "always", "never"]
 PREFIX = "TRACEWRAP_"
 _TRUTHS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -54,6 +55,8 @@ class Settings:
     """Record OpenTelemetry metrics too."""
     semconv_metrics: MetricNames = "latest"
     """Whose names metrics have: the conventions' newest, those of 1.41, or both."""
+    semconv_spans: SpanNames = "latest"
+    """Whose names exported spans have: the conventions' newest (cache writes under their old name too), those of 1.36, or both."""
     stream_usage: StreamUsage = "auto"
     """Whether a stream that reports no usage is asked for it: where the server is known to support that, always, or never."""
     queue_size: int = field(default=20_000, metadata={"least": 1})
@@ -78,6 +81,7 @@ class Options(TypedDict, total=False):
     prices: str | os.PathLike[str] | None
     metrics: bool | None
     semconv_metrics: MetricNames | None
+    semconv_spans: SpanNames | None
     stream_usage: StreamUsage | None
     queue_size: int | None
     exit_timeout_s: float | None

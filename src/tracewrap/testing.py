@@ -22,6 +22,7 @@ from tracewrap import semconv
 from tracewrap.background.spans import call_of_record
 from tracewrap.capture.seams.vendor_batches import forget
 from tracewrap.capture.state import state
+from tracewrap.capture.tracing import tracer_of
 from tracewrap.records import Call, CallRecord
 
 
@@ -80,7 +81,7 @@ def recording(id_generator: Callable[[], IdGenerator] = CountingIds) -> Iterator
     recorded = Recording(memory, provider)
     before = state.tracer, state.record
     disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    state.tracer, state.record = provider.get_tracer(semconv.SCOPE), None if disabled else recorded.records.append
+    state.tracer, state.record = tracer_of(provider), None if disabled else recorded.records.append
     forget()
     try:
         yield recorded

@@ -9,9 +9,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import SpanContext
 
 import tracewrap
-from tracewrap import semconv
+from fake_vendor import FakeVendor, Fault
+from tracewrap import semconv, testing
+from tracewrap.capture.state import state
 from tracewrap.errors import ConfigurationError
 from tracewrap.records import Call, TokenUsage
 from tracewrap.settings import settings
@@ -206,3 +209,48 @@ def test_the_environment_decides_whether_and_how_metrics_are_exported(
         monkeypatch.setattr("time.sleep", lambda seconds: None)
         made.shutdown(timeout_millis=1)
     assert (made is not None) is own
+
+
+def test_time_per_output_chunk() -> None:
+    """One value for each chunk after the first, under the chosen names; where nobody looked, no metric."""
+    reader = InMemoryMetricReader()
+    sink = Metrics(MeterProvider([reader], shutdown_on_exit=False), "both")
+    context = SpanContext(1, 2, False)
+    sink.record(semconv.call_attributes(call(stream=True)), 2.0, context, [0.25, 0.5, 0.25])
+    sink.record(semconv.call_attributes(call()), 2.0, context)
+    data = reader.get_metrics_data()
+    assert data is not None
+    found = {metric.name: metric for scope in data.resource_metrics[0].scope_metrics for metric in scope.metrics}
+    for name in ("gen_ai.client.inference", "gen_ai.client.operation"):
+        (point,) = found[f"{name}.time_per_output_chunk"].data.data_points
+        assert (point.count, point.sum, point.attributes) == (3, 1.0, BASE)
+    scope = data.resource_metrics[0].scope_metrics[0].scope
+    assert (scope.version, data.resource_metrics[0].scope_metrics[0].schema_url) == (
+        semconv.scope_version(),
+        semconv.SCHEMA_URL,
+    )
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_chunks_are_timed_where_metrics_are_on(raw: bool, vendor: FakeVendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stream, SDK's or raw, one gap less than chunks, which add up to the time from the first to the last; else none is kept."""
+    openai = pytest.importorskip("openai")
+    found = []
+    for wanted in (True, False):
+        monkeypatch.setattr(state, "chunk_gaps", wanted)
+        with (
+            testing.recording() as recorded,
+            openai.OpenAI(api_key="k", base_url=vendor.openai_url, max_retries=0) as client,
+        ):
+            vendor.fail_next(Fault(chunk_delay_s=0.01))
+            create = tracewrap.wrap(client).responses
+            create = create.with_raw_response if raw else create
+            asked = create.create(model="m", input="a b", stream=True)
+            chunks = len(list(asked.parse() if raw else asked))
+            (record,) = recorded.records
+        found.append(record.chunk_gaps_s)
+        if wanted:
+            assert len(record.chunk_gaps_s) == chunks - 1
+            between = record.attributes[semconv.RUNTIME_RAW] - record.attributes[semconv.TIME_TO_FIRST_CHUNK]
+            assert 0.01 * (chunks - 1) <= sum(record.chunk_gaps_s) <= between + 0.05
+    assert found[1] == ()

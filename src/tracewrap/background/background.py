@@ -51,6 +51,8 @@ class Sinks:
     exports: list[Export] = field(default_factory=list)
     shared: Export | None = None
     shared_url: str | None = None
+    naming: str = "latest"
+    """Whose names exported spans have."""
 
 
 class Background:
@@ -179,11 +181,11 @@ class Background:
             written.append(sinks.span_log.encoded(record, marked if sinks.sampled_only else attributes))
         if sinks.metrics is not None:
             seconds = (record.end_time_ns - record.start_time_ns) / 1e9
-            sinks.metrics.record(attributes, seconds, spans.context_of(record))
+            sinks.metrics.record(attributes, seconds, spans.context_of(record), record.chunk_gaps_s)
         shown.append((record.name, attributes))
         if record.sampled:
             for export in self._targets(record.program_span):
-                export.put(lambda: spans.readable(record, marked, self._own))
+                export.put(lambda: spans.readable(record, marked, self._own, sinks.naming))
 
     def _write(self, log: SpanLog, written: list[tuple[str, str]]) -> None:
         try:

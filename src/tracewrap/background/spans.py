@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -30,7 +29,7 @@ class SpanRecord(CallRecord):
 def record_of(span: ReadableSpan) -> SpanRecord | None:
     """The record of the model call that *span* describes; None for other spans."""
     attributes, context = attributes_of(span), span.context
-    provider = attributes.get(semconv.PROVIDER) or attributes.get(semconv.PROVIDER_OLD)
+    provider = semconv.provider_of(attributes)
     operation = attributes.get(semconv.OPERATION)
     if operation is None or operation in semconv.OTHER_OPERATIONS or not isinstance(provider, str):
         return None
@@ -73,8 +72,8 @@ def call_of_record(record: CallRecord, attributes: Mapping[str, Any], own: Resou
     )
 
 
-def readable(record: CallRecord, attributes: Mapping[str, Any], own: Resource) -> ReadableSpan:
-    """The span of a recorded call with *attributes*; *own*: the resource of records that name none."""
+def readable(record: CallRecord, attributes: Mapping[str, Any], own: Resource, naming: str = "latest") -> ReadableSpan:
+    """The span of a recorded call with *attributes*, under the names of *naming*; *own*: the resource of records that name none."""
     if isinstance(record, SpanRecord):
         return with_attributes(record.span, attributes)
     return ReadableSpan(
@@ -82,12 +81,12 @@ def readable(record: CallRecord, attributes: Mapping[str, Any], own: Resource) -
         context=context_of(record),
         parent=_parent(record),
         resource=own if record.resource is None else Resource(record.resource),
-        attributes={name: value for name, value in attributes.items() if exportable(value)},
+        attributes={name: value for name, value in semconv.named(attributes, naming).items() if exportable(value)},
         kind=SpanKind.CLIENT,
         status=Status() if record.failure is None else Status(StatusCode.ERROR, record.failure),
         start_time=record.start_time_ns,
         end_time=record.end_time_ns,
-        instrumentation_scope=InstrumentationScope(semconv.SCOPE, _VERSION),
+        instrumentation_scope=InstrumentationScope(semconv.SCOPE, semconv.scope_version(), semconv.schema_url(naming)),
     )
 
 
@@ -108,9 +107,3 @@ def exportable(value: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     return not isinstance(value, int) or -_INT64 <= value < _INT64
-
-
-try:
-    _VERSION: str | None = metadata.version("tracewrap")
-except metadata.PackageNotFoundError:  # a checkout on the path
-    _VERSION = None

@@ -144,10 +144,12 @@ def read_paid(adapter: Adapter, response: Any) -> Reply | None:
 class _BodyReader(Reader):
     """What byte readers add to stream readers: the bytes are fed to a Body, which knows the answer."""
 
-    __slots__ = ("body", "decode")
+    __slots__ = ("body", "decode", "event_at")
 
     body: Body
     decode: Callable[[bytes], bytes] | None
+    event_at: float
+    """When an event last came."""
 
     def reply(self) -> Reply:
         return self.body.reply()
@@ -157,11 +159,15 @@ class _BodyReader(Reader):
         now = perf_counter()
         self.reading = False
         self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
-        self.left = now
+        before, left, self.left = self.body.count, self.left, now
         try:
             self.body.feed(data if self.decode is None else self.decode(data))
         except Exception:
             return
+        if self.gaps is not None and self.body.count > before:
+            if before:
+                self.note_gap(entered, now, left, self.event_at)
+            self.event_at = now
         if self.first_at is None and self.body.count:
             self.first_at, self.before_first = now, self.consumer
 

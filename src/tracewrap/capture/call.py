@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from time import time_ns
 from typing import Any
@@ -237,6 +237,7 @@ def finish(
     consumer_s: float = 0.0,
     consumer_before_first_s: float = 0.0,
     described: tuple[str, str] | None = None,
+    chunk_gaps_s: Sequence[float] = (),
 ) -> None:
     """End the span once, with everything that is known. Clock readings are ``perf_counter``'s, in seconds.
 
@@ -275,7 +276,7 @@ def finish(
     if measured and call.phases is not None:
         put_phases(attributes, call, ended, call.request.stream)
     times_ns = call.started_ns, call.started_ns + max(0, int((ended - call.started) * 1e9))
-    tracing.deliver(call.standing, call.name, times_ns, call.attributes, attributes, failure)
+    tracing.deliver(call.standing, call.name, times_ns, call.attributes, attributes, failure, chunk_gaps_s)
 
 
 def describe(error: BaseException | None) -> tuple[str, str]:

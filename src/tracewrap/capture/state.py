@@ -20,7 +20,7 @@ Enrich = Callable[[Any, dict[str, Any]], Mapping[str, Any]]
 class State:
     """Mutable set-up of this process: where records go, tracer, inline join, policy for stream usage, failure count."""
 
-    __slots__ = ("broken", "enrich", "record", "stream_usage", "tracer")
+    __slots__ = ("broken", "chunk_gaps", "enrich", "naming", "record", "stream_usage", "tracer")
 
     def __init__(self) -> None:
         self.tracer: trace.Tracer | None = None
@@ -31,6 +31,10 @@ class State:
         """Inline join: (span, attributes) -> attributes to add before the span ends."""
         self.stream_usage = os.environ.get("TRACEWRAP_STREAM_USAGE", "auto")
         """auto | always | never: whether a stream without usage is asked for it."""
+        self.naming = os.environ.get("TRACEWRAP_SEMCONV_SPANS", "latest")
+        """latest | v1.36 | both: whose names the program's spans of calls have."""
+        self.chunk_gaps = False
+        """Whether anybody wants to know the time between the chunks of a stream."""
         self.broken = 0
         """Measurements dropped because tracewrap itself failed."""
 

@@ -20,7 +20,7 @@ from tracewrap import systems
 from tracewrap.capture import stream_usage
 from tracewrap.capture.call import OpenCall, finish, outcome_of
 from tracewrap.capture.clock import perf_counter
-from tracewrap.capture.state import drop
+from tracewrap.capture.state import drop, state
 from tracewrap.records import Outcome
 from tracewrap.vendors.adapter import Adapter, Reply
 
@@ -29,6 +29,7 @@ WAITED_S = 0.001
 _FOLDED_EVERY = 16
 _LAST_CHUNKS = 4
 _MAX_NOTABLE = 64
+_MAX_GAPS = 10_000
 
 _open: weakref.WeakSet[Reader] = weakref.WeakSet()
 """Readers whose stream may not have ended."""
@@ -73,6 +74,7 @@ class Reader:
         "count",
         "first",
         "first_at",
+        "gaps",
         "hides",
         "iterator",
         "kept",
@@ -92,6 +94,7 @@ class Reader:
         self.first_at: float | None = None
         self.consumer = 0.0
         self.before_first = 0.0
+        self.gaps: list[float] | None = [] if state.chunk_gaps else None
         self.reading = False
         self.left = perf_counter()
         _open.add(self)
@@ -105,6 +108,15 @@ class Reader:
             now = perf_counter()
             self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
             self.end(outcome_of(error), now, error)
+
+    def note_gap(self, entered: float, now: float, left: float, last: float) -> None:
+        """A chunk after that of *last* came by the read from *entered* to *now*; the consumer had control from *left* on.
+
+        When a chunk came that the consumer was too busy to read, nobody knows.
+        """
+        gaps = self.gaps
+        if gaps is not None and len(gaps) < _MAX_GAPS and (now - entered > WAITED_S or entered - left <= WAITED_S):
+            gaps.append(now - last)
 
     def closed(self) -> None:
         """The HTTP response was closed: by the consumer before the end, or by the SDK while we read (then the read's own end follows)."""
@@ -132,6 +144,7 @@ class Reader:
             first_chunk=self.first_at,
             consumer_s=self.consumer,
             consumer_before_first_s=self.before_first,
+            chunk_gaps_s=self.gaps or (),
         )
         if whole and self.call.request.asks_usage is not None and self.call.asked is None:
             stream_usage.seen(self.call, reply.usage is not None and reply.usage.source == "reported")
@@ -199,6 +212,8 @@ class StreamReader(Reader):
             self.reading = False
             now = perf_counter()
             self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
+            if self.gaps is not None and self.count:
+                self.note_gap(entered, now, self.left, self.left)
             self.left = now
             if not self.count:
                 self.first, self.first_at, self.before_first = chunk, now, self.consumer
@@ -244,6 +259,8 @@ class AsyncStreamReader(Reader):
             self.reading = False
             now = perf_counter()
             self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
+            if self.gaps is not None and self.count:
+                self.note_gap(entered, now, self.left, self.left)
             self.left = now
             if not self.count:
                 self.first, self.first_at, self.before_first = chunk, now, self.consumer

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from time import time_ns
 from typing import Any
 
@@ -61,14 +62,19 @@ def tracer() -> trace.Tracer | None:
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
         return None
-    if provider is not _known[0]:
-        _known[:] = provider, provider.get_tracer(semconv.SCOPE)
+    if provider is not _known[0] or state.naming != _known[2]:
+        _known[:] = provider, tracer_of(provider), state.naming
     found: trace.Tracer | None = _known[1]
     return found
 
 
-_known: list[Any] = [None, None]
-"""The program's provider when it was last looked up, and its tracer."""
+_known: list[Any] = [None, None, None]
+"""The program's provider when it was last looked up, its tracer, and whose names its spans have."""
+
+
+def tracer_of(provider: trace.TracerProvider) -> trace.Tracer:
+    """*provider*'s tracer for our scope."""
+    return provider.get_tracer(semconv.SCOPE, semconv.scope_version(), semconv.schema_url(state.naming))
 
 
 def stand(by: trace.Tracer | None, request: Request, name: str, attributes: dict[str, Any], start_ns: int) -> Standing:
@@ -115,7 +121,8 @@ def leave(standing: Standing) -> None:
 def _span(by: trace.Tracer, parent: SpanContext, name: str, attributes: dict[str, Any], start_ns: int) -> Any:
     """A span of the program's own; None where its provider fails or makes none."""
     try:
-        span = by.start_span(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=start_ns)
+        known = semconv.named(attributes, state.naming)
+        span = by.start_span(name, kind=SpanKind.CLIENT, attributes=known, start_time=start_ns)
         made = span.get_span_context()
         return span if made.is_valid and made.span_id != parent.span_id else None
     except Exception:
@@ -136,6 +143,7 @@ def deliver(
     attributes: dict[str, Any],
     late: dict[str, Any],
     failure: str | None,
+    chunk_gaps_s: Sequence[float] = (),
 ) -> None:
     """A call has ended: hand its record on, then end its span. *attributes* are on the span already, *late* ones are not.
 
@@ -145,7 +153,7 @@ def deliver(
         standing = Standing(_own_span(trace.INVALID_SPAN_CONTEXT), None, False, None)
     if state.record is not None:
         try:
-            state.record(_record(standing, name, times_ns, {**attributes, **late}, failure))
+            state.record(_record(standing, name, times_ns, {**attributes, **late}, failure, chunk_gaps_s))
         except Exception:
             drop("handing on a call")
     if standing.program_span:
@@ -156,7 +164,12 @@ def deliver(
 
 
 def _record(
-    standing: Standing, name: str, times_ns: tuple[int, int], attributes: dict[str, Any], failure: str | None
+    standing: Standing,
+    name: str,
+    times_ns: tuple[int, int],
+    attributes: dict[str, Any],
+    failure: str | None,
+    chunk_gaps_s: Sequence[float],
 ) -> CallRecord:
     context = standing.span.get_span_context()
     resource = standing.resource
@@ -173,6 +186,7 @@ def _record(
         times_ns[1],
         attributes,
         failure,
+        chunk_gaps_s,
     )
 
 
@@ -183,13 +197,14 @@ def _end(
     if standing.lent:
         if span.is_recording():  # what we know and they do not say yet
             known = span.attributes
-            said = {**attributes, **late}
+            said = semconv.named({**attributes, **late}, state.naming)
             span.set_attributes({k: v for k, v in said.items() if k not in known or k == semconv.ATTEMPTS})
         return
     if span.is_recording():
         if failure is not None:
             span.set_status(Status(StatusCode.ERROR, failure))
-        put_attributes(span, late if state.enrich is None else _enriched(span, attributes, late))
+        said = late if state.enrich is None else _enriched(span, attributes, late)
+        put_attributes(span, semconv.named(said, state.naming))
     span.end(end_ns)
 
 

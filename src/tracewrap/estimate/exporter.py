@@ -60,7 +60,12 @@ def joined_span(span: ReadableSpan, join: LiveJoin) -> ReadableSpan:
     attributes = attributes_of(span)
     if attributes.get(semconv.OPERATION) in (None, *semconv.OTHER_OPERATIONS):
         return span
+    old = semconv.PROVIDER not in attributes and semconv.PROVIDER_OLD in attributes
+    if old:  # the join reads the new name; the span keeps its own
+        attributes[semconv.PROVIDER] = semconv.provider_of(attributes)
     joined = join.joined(attributes, span.start_time or 0, lambda: call_of(span, attributes))
+    if joined is not None and old:
+        del joined[semconv.PROVIDER]
     return span if joined is None else with_attributes(span, joined)
 
 

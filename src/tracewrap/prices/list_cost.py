@@ -44,10 +44,10 @@ class Pricer:
         if inputs is None or (outputs is None and operation in semconv.GENERATION_OPERATIONS):
             return None
         purchase = purchase_of(
-            read(semconv.PROVIDER) or read(semconv.PROVIDER_OLD) or "",
+            semconv.provider_of(attributes) or "",
             read(semconv.REQUEST_MODEL),
             read(semconv.RESPONSE_MODEL),
-            read(semconv.SERVICE_TIER) or read(semconv.OPENAI_SERVICE_TIER),
+            semconv.tier_of(attributes),
             read(semconv.SPEED),
             read(semconv.REGION),
         )

@@ -54,6 +54,7 @@ from tracewrap.semconv.names import (
     NETWORK,
     NETWORK_TRANSIT,
     OPENAI_SERVICE_TIER,
+    OPENAI_SERVICE_TIER_OLD,
     OPERATION,
     OTHER_CHARGES,
     OTHER_OPERATIONS,
@@ -104,6 +105,15 @@ from tracewrap.semconv.names import (
     USAGE_SOURCE,
     WEB_SEARCHES,
 )
+from tracewrap.semconv.naming import (
+    PROVIDERS,
+    SCHEMA_URL,
+    named,
+    provider_of,
+    schema_url,
+    scope_version,
+    tier_of,
+)
 from tracewrap.semconv.token_fields import DETAILS, USAGE_COLUMNS, TokenField
 
 __all__ = [
@@ -152,6 +162,7 @@ __all__ = [
     "NETWORK",
     "NETWORK_TRANSIT",
     "OPENAI_SERVICE_TIER",
+    "OPENAI_SERVICE_TIER_OLD",
     "OPERATION",
     "OTHER_CHARGES",
     "OTHER_OPERATIONS",
@@ -165,6 +176,7 @@ __all__ = [
     "PROMPT_CACHED",
     "PROVENANCE",
     "PROVIDER",
+    "PROVIDERS",
     "PROVIDER_OLD",
     "READ_NAMES",
     "REASONING",
@@ -182,6 +194,7 @@ __all__ = [
     "RUNTIME_IDEALIZED_CACHED",
     "RUNTIME_RAW",
     "SAMPLED",
+    "SCHEMA_URL",
     "SCOPE",
     "SERVER_ADDRESS",
     "SERVER_PORT",
@@ -209,5 +222,10 @@ __all__ = [
     "call_from_attributes",
     "estimate_attributes",
     "joined_attributes",
+    "named",
+    "provider_of",
     "put_usage",
+    "schema_url",
+    "scope_version",
+    "tier_of",
 ]

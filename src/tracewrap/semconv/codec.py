@@ -25,7 +25,6 @@ from tracewrap.semconv.names import (
     JOIN_STATUS,
     NETWORK,
     NETWORK_TRANSIT,
-    OPENAI_SERVICE_TIER,
     OPERATION,
     OTHER_OPERATIONS,
     OUTCOME,
@@ -38,7 +37,6 @@ from tracewrap.semconv.names import (
     PROMPT_CACHED,
     PROVENANCE,
     PROVIDER,
-    PROVIDER_OLD,
     REFERENCE_STACK,
     REGION,
     REQUEST_ID,
@@ -62,6 +60,7 @@ from tracewrap.semconv.names import (
     TIME_TO_FIRST_CHUNK,
     USAGE_SOURCE,
 )
+from tracewrap.semconv.naming import provider_of, tier_of
 from tracewrap.semconv.sampling import sampling_of
 from tracewrap.semconv.token_fields import DETAIL_ATTRIBUTES, DETAILS, TokenField
 
@@ -168,7 +167,7 @@ def call_from_attributes(
     resource attributes to keep for grouping; span attributes that no field holds are added as text,
     unless ``keep_tags`` is False.
     """
-    operation, provider = attributes.get(OPERATION), attributes.get(PROVIDER) or attributes.get(PROVIDER_OLD)
+    operation, provider = attributes.get(OPERATION), provider_of(attributes)
     if not isinstance(operation, str) or not isinstance(provider, str) or operation in OTHER_OPERATIONS:
         return None
     raw = _float(attributes.get(RUNTIME_RAW))
@@ -208,7 +207,7 @@ def call_from_attributes(
         error_type=error,
         response_id=_text(attributes.get(RESPONSE_ID)),
         request_id=_text(attributes.get(REQUEST_ID)),
-        service_tier=_text(attributes.get(SERVICE_TIER) or attributes.get(OPENAI_SERVICE_TIER)),
+        service_tier=_text(tier_of(attributes)),
         speed=_text(attributes.get(SPEED)),
         region=_text(attributes.get(REGION)),
         finish_reasons=(finish,) if isinstance(finish, str) else tuple(str(reason) for reason in finish),

@@ -45,6 +45,8 @@ SERVICE_NAME = "service.name"
 HTTP_STATUS = "http.response.status_code"
 """Of failed calls, on exported spans."""
 OPENAI_SERVICE_TIER = "openai.response.service_tier"
+OPENAI_SERVICE_TIER_OLD = "gen_ai.openai.response.service_tier"
+"""Name of ``OPENAI_SERVICE_TIER`` until 1.36."""
 
 RUNTIME_RAW = "tracewrap.runtime.raw"
 RUNTIME_DENOISED = "tracewrap.runtime.denoised"

@@ -88,6 +88,7 @@ _DESCRIBED_BY_END = {
     "reasoning.output_tokens": "Output tokens spent on reasoning.",
     "duration": "Runtime of a call, retries included, as the program saw it.",
     "time_to_first_chunk": "Time from the request to the first chunk of a streamed answer.",
+    "time_per_output_chunk": "Time from a chunk of a streamed answer to the next.",
     "input_tokens": "Input tokens, cached ones included.",
     "output_tokens": "Output tokens, reasoning ones included.",
 }
@@ -106,7 +107,9 @@ class Metrics(SpanExporter):
         self._own: MeterProvider | None = None
         if provider is None:
             provider = self._own = _own_provider()
-        self._meter = (provider or metrics.get_meter_provider()).get_meter(semconv.SCOPE)
+        self._meter = (provider or metrics.get_meter_provider()).get_meter(
+            semconv.SCOPE, semconv.scope_version(), semconv.schema_url(naming)
+        )
         self._instruments: dict[str, Any] = {}
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -117,11 +120,16 @@ class Metrics(SpanExporter):
                 self.record(attributes, (span.end_time - span.start_time) / 1e9, span.context)
         return SpanExportResult.SUCCESS
 
-    def record(self, attributes: Mapping[str, Any], duration_s: float, span: SpanContext) -> None:
-        """Record a call with these *attributes*; *span* is what an exemplar of it leads to."""
+    def record(
+        self, attributes: Mapping[str, Any], duration_s: float, span: SpanContext, chunk_gaps_s: Sequence[float] = ()
+    ) -> None:
+        """Record a call with these *attributes*; *span* is what an exemplar of it leads to.
+
+        *chunk_gaps_s*: seconds from each chunk of a stream to the next.
+        """
         token = otel_context.attach(trace.set_span_in_context(trace.NonRecordingSpan(span)))
         try:
-            self._record(attributes, duration_s)
+            self._record(attributes, duration_s, chunk_gaps_s)
         finally:
             otel_context.detach(token)
 
@@ -140,7 +148,7 @@ class Metrics(SpanExporter):
         """Export now, if the provider is ours."""
         return self._own is None or self._own.force_flush(timeout_millis)
 
-    def _record(self, read: Mapping[str, Any], duration_s: float) -> None:
+    def _record(self, read: Mapping[str, Any], duration_s: float, chunk_gaps_s: Sequence[float]) -> None:
         known = {name: read[name] for name in _DIMENSIONS if name in read}
         failed = {semconv.ERROR_TYPE: read[semconv.ERROR_TYPE]} if semconv.ERROR_TYPE in read else {}
         operation = known[semconv.OPERATION]
@@ -152,6 +160,8 @@ class Metrics(SpanExporter):
                 self._histogram(f"{prefix}.duration", "s", SECONDS, duration_s, known | failed)
             if first is not None:
                 self._histogram(f"{prefix}.time_to_first_chunk", "s", SECONDS, first, known)
+            for gap_s in chunk_gaps_s:
+                self._histogram(f"{prefix}.time_per_output_chunk", "s", SECONDS, gap_s, known)
         if not failed:
             self._tokens(read, known, family)
         for name, source, unit in _OURS:

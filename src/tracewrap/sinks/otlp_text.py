@@ -36,11 +36,12 @@ def utf8(text: str) -> bytes:
         return _SURROGATES.sub("\ufffd", text).encode("utf-8")
 
 
-def line(resource: str, scope: str, spans: Sequence[str]) -> str:
+def line(resource: str, scope: str, spans: Sequence[str], schema_url: str | None = None) -> str:
     """One TracesData of encoded *spans* of one resource and scope, which are JSON texts too."""
+    schema = f',"schemaUrl":{quoted(schema_url)}' if schema_url else ""
     return (
         f'{{"resourceSpans":[{{"resource":{{"attributes":{resource}}},'
-        f'"scopeSpans":[{{"scope":{scope},"spans":[{",".join(spans)}]}}]}}]}}\n'
+        f'"scopeSpans":[{{"scope":{scope},"spans":[{",".join(spans)}]{schema}}}]}}]}}\n'
     )
 
 

@@ -43,7 +43,7 @@ class SpanLog(SpanExporter):
         """Spans that ``export`` could not write (disk full, folder not writable)."""
         self._resource = resource or {}
         self._texts: dict[int, tuple[object, str]] = {}
-        self._scope = otlp_text.scope_text(semconv.SCOPE, None)
+        self._scope = otlp_text.scope_text(semconv.SCOPE, semconv.scope_version())
         self._pid = 0
         self._lock = threading.RLock()
 
@@ -55,7 +55,7 @@ class SpanLog(SpanExporter):
     def write(self, encoded: Sequence[tuple[str, str]]) -> None:
         """Append encoded calls, a line for each run of one resource. Raises OSError; nothing of them is written then."""
         lines = (
-            otlp_text.line(resource, self._scope, [span for _, span in group])
+            otlp_text.line(resource, self._scope, [span for _, span in group], semconv.SCHEMA_URL)
             for resource, group in itertools.groupby(encoded, key=lambda one: one[0])
         )
         self._append(otlp_text.utf8("".join(lines)))
@@ -81,13 +81,14 @@ class SpanLog(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def _lines(self, spans: Sequence[ReadableSpan]) -> Iterable[str]:
-        groups: dict[tuple[str, str], list[str]] = {}
+        groups: dict[tuple[str, str, str | None], list[str]] = {}
         for span in spans:
             scope = span.instrumentation_scope
             name = "{}" if scope is None else otlp_text.scope_text(scope.name, scope.version)
-            group = groups.setdefault((self._resource_text(span.resource.attributes), name), [])
+            schema = None if scope is None else scope.schema_url
+            group = groups.setdefault((self._resource_text(span.resource.attributes), name, schema), [])
             group.append(otlp_text.span_text(span))
-        return (otlp_text.line(resource, scope, texts) for (resource, scope), texts in groups.items())
+        return (otlp_text.line(resource, scope, texts, url) for (resource, scope, url), texts in groups.items())
 
     def _resource_text(self, resource: Mapping[str, Any]) -> str:
         known = self._texts.get(id(resource))

@@ -20,7 +20,8 @@ PAIRS_MAP = """CREATE OR REPLACE MACRO pairs_map(e) AS coalesce(TRY(map_from_ent
 """A macro that ``calls_select`` needs: a map of pairs; the slow path is for the rare span that names a key twice (the first one counts)."""
 
 
-_LOOKED_UP = sorted({*names.READ_NAMES, names.PROVIDER_OLD, names.OPENAI_SERVICE_TIER})
+_TIERS = (names.SERVICE_TIER, names.OPENAI_SERVICE_TIER, names.OPENAI_SERVICE_TIER_OLD)
+_LOOKED_UP = sorted({*names.READ_NAMES, names.PROVIDER_OLD, *_TIERS})
 
 
 def _get(name: str) -> str:
@@ -97,7 +98,7 @@ def expressions() -> Mapping[str, str]:
         "error_type": f"coalesce({error}, CASE WHEN failed THEN '_OTHER' END)",
         "response_id": _text(names.RESPONSE_ID),
         "request_id": _text(names.REQUEST_ID),
-        "service_tier": f"coalesce({_text(names.SERVICE_TIER)}, {_text(names.OPENAI_SERVICE_TIER)})",
+        "service_tier": f"coalesce({', '.join(map(_text, _TIERS))})",
         "speed": _text(names.SPEED),
         "region": _text(names.REGION),
         "finish_reasons": _array(names.FINISH_REASONS),
@@ -134,8 +135,10 @@ def _tags() -> str:
 
 
 def provider_name() -> str:
-    """The provider of a span, old attribute name included."""
-    return f"coalesce({_text(names.PROVIDER)}, {_text(names.PROVIDER_OLD)})"
+    """The provider of a span, old attribute name included, by today's name."""
+    found = f"coalesce({_text(names.PROVIDER)}, {_text(names.PROVIDER_OLD)})"
+    today = " ".join(f"WHEN {quoted(old)} THEN {quoted(new)}" for old, new in names.PROVIDERS.items())
+    return f"CASE {found} {today} ELSE {found} END"
 
 
 def calls_select(spans: str, columns: Mapping[str, str], extra: Mapping[str, str] | None = None) -> str:

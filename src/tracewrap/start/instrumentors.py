@@ -14,8 +14,8 @@ from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined, unused-ignore]
 
-from tracewrap import semconv
 from tracewrap.capture.state import state
+from tracewrap.capture.tracing import tracer_of
 from tracewrap.capture.wrap import instrument, uninstrument
 from tracewrap.errors import TracewrapError
 from tracewrap.estimate.exporter import JoiningExporter
@@ -38,7 +38,7 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ignore]
         _configure_once()
         provider = kwargs.get("tracer_provider")
         if provider is not None:
-            state.tracer = provider.get_tracer(semconv.SCOPE)
+            state.tracer = tracer_of(provider)
         if not _off():
             instrument(self.vendor)
 
