@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 
 from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotFoundError
-from tracewrap.runtime.roofline.architecture import Architecture
+from tracewrap.runtime.roofline.architecture import BYTES_PER_VALUE, Architecture
 from tracewrap.runtime.roofline.architectures import get_model, load_models, read_config, resolve_model
+from tracewrap.runtime.roofline.estimating import estimate_profile
+from tracewrap.runtime.roofline.gpus import get_gpu
+from tracewrap.runtime.roofline.terms import kv_bytes, stored_kv_bytes, weight_bytes
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 CONFIG: dict[str, Any] = {
@@ -368,7 +372,7 @@ NOVEMBER_2026 = {  # names as hosts write them: OpenRouter, Together, Fireworks,
     "allenai/Olmo-3.1-32B-Think": "allenai/Olmo-3-32B-Think",
     "CohereLabs/command-a-reasoning-08-2025": "CohereLabs/c4ai-command-a-03-2025",
     "mistralai/mistral-small-4-119b-2603": None,
-    "nvidia/nemotron-3-super-120b-a12b": None,
+    "nvidia/nemotron-3-super-120b-a12b": "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16",
 }
 
 
@@ -398,6 +402,9 @@ def test_of_sixty_names_at_least_55_resolve() -> None:
         ("ibm-granite/granite-4.0-h-small", 32, 9),
         ("ibm-granite/granite-4.0-h-tiny", 7, 1),
         ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", 31.6, 3.2),
+        ("nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16", 120, 12),
+        ("nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16", 550, 55),
+        ("XiaomiMiMo/MiMo-V2-Flash", 309, 15),
         ("inclusionAI/Ling-1T", 1000, 50),
         ("baidu/ERNIE-4.5-300B-A47B-PT", 300, 47),
         ("tencent/Hunyuan-A13B-Instruct", 80, 13),
@@ -498,6 +505,8 @@ def test_a_hybrid_configuration_counts_its_own_layers(
         ({"compress_ratios": [4, 128]}, "'compress_ratios' means compressed attention"),
         ({"sparse_attention_config": {"sparse_index_dim": 128}}, "block-sparse attention"),
         ({"block_configs": [{}]}, "layers that differ"),
+        ({"attn_type_list": [1, 0]}, "'attn_type_list' means attention that differs"),
+        ({"hybrid_layer_pattern": [0, 1]}, "'hybrid_layer_pattern' means layers with other heads"),
         ({"mamba_d_state": 128}, "state-space layers, not modelled for model_type 'llama'"),
         ({"layer_types": ["full_attention", "linear_attention"]}, "layer_types has 'linear_attention'"),
     ],
@@ -506,3 +515,75 @@ def test_what_has_no_formula_is_refused_by_name(tmp_path: Path, changes: dict[st
     """A field that changes the cost and is not read makes the configuration refused, never a plain transformer."""
     with pytest.raises(ConfigurationError, match=message):
         read_config(write(tmp_path, **changes))
+
+
+MIXTURE = {"num_experts": 64, "num_experts_per_tok": 6, "moe_intermediate_size": 1536, "intermediate_size": 1536}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"shared_expert_intermediate_size": 0}, "shared_ffn", 0),
+        ({"shared_intermediate_size": 0, "attn_type_list": [1, 1]}, "shared_ffn", 0),
+        ({"moe_num_shared_experts": 2}, "shared_ffn", 3072),
+        ({"num_shared_expert": [1, 1], "moe_topk": [6, 6], "moe_intermediate_size": [1536, 1536]}, "shared_ffn", 1536),
+        ({"moe_latent_size": 1024}, "expert_hidden", 1024),
+        ({"moe_intermediate_size": [1536, 1536]}, "expert_ffn", 1536),
+    ],
+    ids=["no shared width", "full attention listed", "ERNIE", "Hunyuan", "latent experts", "one width a layer"],
+)
+def test_what_published_mixtures_write_is_read(tmp_path: Path, changes: dict[str, Any], field: str, value: int) -> None:
+    """Zero means none; a list with one value for every layer is that value; experts may work in a narrower space."""
+    assert getattr(read_config(write(tmp_path, **{**MIXTURE, **changes})), field) == value
+
+
+def test_experts_in_a_narrower_space_weigh_less_by_what_it_is_narrower(tmp_path: Path) -> None:
+    """Each expert shrinks with the width; the two projections to it and back are paid once a layer."""
+    plain = read_config(write(tmp_path, **MIXTURE))
+    narrow = read_config(write(tmp_path, **MIXTURE, moe_latent_size=1024))
+    assert narrow.expert_parameters * 4 == plain.expert_parameters
+    assert narrow.shared_layer_parameters - plain.shared_layer_parameters == 32 * 2 * 4096 * 1024
+
+
+def test_llama_4_reads_the_whole_context_in_its_layers_without_positions(tmp_path: Path) -> None:
+    """Every fourth layer is not chunked, whether they are listed or left to the default."""
+    llama_4: dict[str, Any] = {**MIXTURE, "model_type": "llama4_text", "attention_chunk_size": 8192}
+    assert read_config(write(tmp_path, **llama_4)).full_layers == 8
+    assert read_config(write(tmp_path, **llama_4, no_rope_layers=[1, 1, 1, 1, 0, 1, 1, 0] * 4)).full_layers == 8
+
+
+def test_layers_that_share_an_index_read_it_once(tmp_path: Path) -> None:
+    """GLM-5.2: the width of the index is that of a layer on average."""
+    latent = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128}
+    sparse = {**latent, "index_head_dim": 128, "index_topk": 2048, "indexer_types": ["full", "shared"] * 16}
+    assert read_config(write(tmp_path, **sparse, layer_types=["deepseek_sparse_attention"] * 32)).index_dim == 64
+
+
+def test_where_only_experts_are_packed_the_rest_counts_at_16_bits(tmp_path: Path) -> None:
+    """Kimi K2.5's quantization leaves attention and shared experts out."""
+    weights = {"config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}}}
+    packed = {"quant_method": "compressed-tensors", **weights}
+    every = read_config(write(tmp_path, **MIXTURE, quantization_config=packed))
+    some = read_config(write(tmp_path, **MIXTURE, quantization_config={**packed, "ignore": ["re:.*self_attn.*"]}))
+    assert (every.rest_precision, some.rest_precision) == ("", "bf16")
+    extra = weight_bytes(some, "int4") - weight_bytes(every, "int4")
+    assert extra == pytest.approx(some.shared_layer_parameters * (2 - BYTES_PER_VALUE["int4"]))
+
+
+def test_a_shape_that_is_partly_assumed_says_so_and_is_wider() -> None:
+    """Provenance, note and interval of an estimate show that no published configuration was found."""
+    shape = get_model("inclusionAI/Ling-1T")
+    gpu = get_gpu("h200")
+    guess, known = estimate_profile(shape, gpu), estimate_profile(dataclasses.replace(shape, assumed=""), gpu)
+    assert shape.assumed
+    assert guess.provenance == "assumed"
+    assert shape.assumed in guess.stack["note"]
+    assert guess.interval.decode > known.interval.decode
+    assert guess.runtime(1000, 100) == known.runtime(1000, 100)
+
+
+def test_compressed_attention_keeps_little_for_a_token() -> None:
+    """DeepSeek V4: a million tokens take a tenth of V3's bytes, and what is read stays below what is kept."""
+    shape, before = get_model("deepseek-ai/DeepSeek-V4-Flash"), get_model("deepseek-ai/DeepSeek-V3")
+    assert stored_kv_bytes(shape, 1e6) < 0.1 * stored_kv_bytes(before, 1e6)
+    assert kv_bytes(shape, 1e6) < stored_kv_bytes(shape, 1e6)

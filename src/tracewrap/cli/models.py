@@ -58,7 +58,8 @@ def _list(models: list[Architecture], as_json: bool) -> int:
     for model in models:
         size = f"{model.total_parameters / 1e9:.1f}B"
         active = f" ({model.active_parameters / 1e9:.1f}B active)" if model.is_moe else ""
-        print(f"{model.id:<52} {size:>8}{active:<18} {model.precision:<6} {model.context:>9,} tokens")
+        assumed = "  shape partly assumed" if model.assumed else ""
+        print(f"{model.id:<52} {size:>8}{active:<18} {model.precision:<6} {model.context:>9,} tokens{assumed}")
     print(f"{len(models)} models; tracewrap models NAME shows one")
     return 0
 
@@ -70,7 +71,7 @@ def facts(model: Architecture) -> dict[str, Any]:
     shape = {
         field.name: getattr(model, field.name)
         for field in dataclasses.fields(model)
-        if field.name not in ("id", "aliases", "source", "parameters")
+        if field.name not in ("id", "aliases", "source", "parameters", "assumed")
         and (field.default is dataclasses.MISSING or getattr(model, field.name) != field.default)
     }
     return {
@@ -80,6 +81,7 @@ def facts(model: Architecture) -> dict[str, Any]:
         "active_parameters": model.active_parameters,
         "architecture": shape,
         "source": model.source,
+        "assumed": model.assumed or None,
     }
 
 
@@ -94,6 +96,8 @@ def _show(model: Architecture, args: argparse.Namespace) -> int:
     if model.aliases:
         print(f"  also: {', '.join(model.aliases)}")
     print(f"  source: {model.source}")
+    if model.assumed:
+        print(f"  assumed, no published configuration was found: {model.assumed}")
     print(f"\nfirst token of {PROMPT} tokens and time per further token, one request, {model.precision}")
     for card in cards:
         if "reason" in card:

@@ -154,4 +154,6 @@ def _summary(profile: RuntimeProfile) -> str:
         estimate = profile.estimate(p, o)
         lines.append(f"  {p:>6} in {o:>4} out  {estimate.value:9.4f} s  ({estimate.low:.4f} to {estimate.high:.4f})")
     lines.append(f"  time per output token {1e3 * (profile.d0 + profile.d1 * 1024):.2f} ms at 1024 tokens of context")
+    if profile.stack.get("note"):
+        lines.append(f"  {profile.stack['note']}")
     return "\n".join(lines)

@@ -38,8 +38,12 @@ class Architecture:
     to that many. ``linear_layers``: layers with a recurrent state in place of a KV cache (linear attention, state
     space), of ``linear_weights`` weights each where their key and value widths do not tell, and ``linear_state`` values of
     state. ``ffn_only_layers``, ``mixer_only_layers``: layers that are a feed-forward block alone, or have none
-    (Nemotron-H). ``dense_layers``: layers of a mixture with a plain feed-forward block of ``ffn``.
-    ``precision``: the one the weights are published in. ``parameters``: the published count, for checking.
+    (Nemotron-H). ``dense_layers``: layers of a mixture with a plain feed-forward block of ``ffn``. ``expert_hidden``: width
+    that tokens are projected to before the experts chosen among (0: the hidden size). ``kept_values``: values kept per token
+    in all layers together, where they are not what is read (0: as the layers tell).
+    ``precision``: the one the weights are published in; ``rest_precision``: of all but the experts, where that is another one.
+    ``parameters``: the published count, for checking. ``assumed``: what of the shape no published configuration or model
+    card was found for; an estimate from it says so.
     """
 
     id: str
@@ -62,6 +66,7 @@ class Architecture:
     experts: int = 0
     active_experts: int = 0
     expert_ffn: int = 0
+    expert_hidden: int = 0
     shared_ffn: int = 0
     dense_layers: int = 0
     q_lora: int = 0
@@ -79,11 +84,14 @@ class Architecture:
     index_top: int = 0
     attention_weights: int = 0
     full_kv_values: int = 0
+    kept_values: int = 0
     extra_parameters: int = 0
     precision: str = "bf16"
+    rest_precision: str = ""
     parameters: int | None = None
     aliases: tuple[str, ...] = ()
     source: str = ""
+    assumed: str = ""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -153,6 +161,7 @@ class Architecture:
             + self.linear_layers * self.linear_parameters
             + dense * self.feed_forward_parameters(self.ffn)
             + self.moe_layers * (self.hidden * self.experts + self.feed_forward_parameters(self.shared_ffn))
+            + self.moe_layers * 2 * self.hidden * self.expert_hidden
             + self.layers * 2 * self.hidden
             + self.extra_parameters
         )
@@ -160,7 +169,7 @@ class Architecture:
     @property
     def expert_parameters(self) -> int:
         """Weights of one expert of one layer."""
-        return self.feed_forward_parameters(self.expert_ffn)
+        return (3 if self.gated else 2) * (self.expert_hidden or self.hidden) * self.expert_ffn
 
     @property
     def total_parameters(self) -> int:
@@ -203,6 +212,8 @@ class Architecture:
 
     def stored_kv_values(self, context: float) -> float:
         """Values of keys and values that are kept for *context* tokens: sparse attention reads less than it keeps."""
+        if self.kept_values:
+            return self.kept_values * context
         return self._cached(*self._tokens_seen(context, 0))
 
     def _tokens_seen(self, context: float, most: int) -> tuple[float, float]:
@@ -230,12 +241,14 @@ def _check(a: Architecture) -> None:
         _require(a, field, _whole(getattr(a, field), 1), "must be a whole number of at least 1")
     optional = ("ffn", "experts", "active_experts", "expert_ffn", "shared_ffn", "dense_layers", "q_lora", "kv_lora")
     hybrid = ("linear_layers", "linear_weights", "linear_state", "ffn_only_layers", "mixer_only_layers")
-    whole = ("attention_weights", "full_kv_values")
+    whole = ("attention_weights", "full_kv_values", "kept_values", "expert_hidden")
     for field in (*optional, *hybrid, "rope_dim", "v_head_dim", "index_dim", "index_top", "extra_parameters", *whole):
         _require(a, field, _whole(getattr(a, field), 0), "must be a whole number of at least 0")
     _require(a, "kv_heads", a.kv_heads <= a.heads and a.heads % a.kv_heads == 0, f"must divide heads ({a.heads})")
     _require(a, "attention", a.attention in ATTENTION_KINDS, f"must be one of {', '.join(ATTENTION_KINDS)}")
     _require(a, "precision", a.precision in BYTES_PER_VALUE, f"must be one of {', '.join(BYTES_PER_VALUE)}")
+    rest = a.rest_precision
+    _require(a, "rest_precision", not rest or rest in BYTES_PER_VALUE, f"must be one of {', '.join(BYTES_PER_VALUE)}")
     _require(a, "window", a.window is None or _whole(a.window, 1), "must be a whole number of at least 1")
     _require(a, "window", a.attention != "sliding" or a.window is not None, "is needed for sliding attention")
     _require(a, "linear_layers", a.linear_layers <= a.layers, f"must not exceed layers ({a.layers})")

@@ -36,6 +36,8 @@ LIKE_TOKENS = 1024
 BASE_SPREAD = 0.02
 HOST_LINK_SPREAD, NODES_SPREAD = 0.15, 0.2
 """Further 90% half-widths where GPUs talk through the host, or over several nodes: few such servers were measured."""
+ASSUMED_SPREAD = 0.2
+"""Further 90% half-width of a model whose shape is partly assumed: what a wrong width or head count can change."""
 DEFAULT_STACK_IDS = ("h100-sxm:vllm",)
 _PRECISION_NAMES = {
     "bfloat16": "bf16",
@@ -155,7 +157,7 @@ def server_times(setup: Setup, stack: Stack, prompt: int, output: int, concurren
     provenance = _provenance(setup, stack)
     distances = stack.distances(setup.model, setup.gpu, setup.precision)
     beyond = prompt + output > fitting_context(setup, concurrency)
-    notes = [stack.note] if stack.note else []
+    notes = _notes(setup, stack)
     if beyond:
         notes.append("longer than the context that fits: extrapolated")
     values = {"first": first_token_s(setup, prompt, concurrency), "token": token_s(setup, prompt, output, concurrency)}
@@ -253,7 +255,9 @@ def _profile(s: Setup, stack: Stack, limit: int, concurrency: float) -> RuntimeP
 
 
 def _provenance(s: Setup, stack: Stack) -> Provenance:
-    """Calibrated where this engine was measured on this very card."""
+    """Calibrated where this engine was measured on this very card; assumed where part of the model's shape is."""
+    if s.model.assumed:
+        return "assumed"
     measured = stack.calibrated and s.gpu.id in stack.nodes[-1].seen.get("gpus", ())
     return "analytic_calibrated" if measured else "analytic"
 
@@ -262,7 +266,14 @@ def _half_width(s: Setup, stack: Stack, quantity: str, distances: tuple[str, ...
     """90% half-width on the log scale: the calibration's for these distances, wider over slow or long links."""
     link = HOST_LINK_SPREAD if s.width > 1 and s.gpu.link == "pcie" else 0.0
     nodes = NODES_SPREAD if s.stages > 1 and not s.constants.pipeline else 0.0
-    return math.hypot(stack.half_width(quantity, distances), link, nodes)
+    shape = ASSUMED_SPREAD if s.model.assumed else 0.0
+    return math.hypot(stack.half_width(quantity, distances), link, nodes, shape)
+
+
+def _notes(s: Setup, stack: Stack) -> list[str]:
+    """What the reader of an estimate has to know: whose constants it takes, what of the shape is assumed."""
+    assumed = f"assumed, no published configuration was found: {s.model.assumed}" if s.model.assumed else ""
+    return [note for note in (stack.note, assumed) if note]
 
 
 def _knots(s: Setup, limit: int, concurrency: float) -> tuple[tuple[float, float], ...]:
@@ -293,4 +304,5 @@ def _describe(s: Setup, stack: Stack, limit: int, concurrency: float) -> dict[st
         "weight_gb": round(weight_bytes(s.model, s.precision) / 1e9, 2),
         "max_context_tokens": limit,
     }
-    return {**facts, "note": stack.note} if stack.note else facts
+    notes = _notes(s, stack)
+    return {**facts, "note": "; ".join(notes)} if notes else facts

@@ -35,6 +35,10 @@ REFUSED_FIELDS: Mapping[str, str] = {
     "block_configs": "layers that differ from one another",
     "ssm_cfg": "state-space layers",
     "attn_type_list": "attention that differs from layer to layer",
+    "hybrid_layer_pattern": "layers with other heads than the rest",
+    "swa_num_attention_heads": "layers with other heads than the rest",
+    "attention_other_setting": "layers with other heads than the rest",
+    "routed_expert_hidden_size": "experts of another width than the model",
     "num_kv_shared_layers": "keys and values shared between layers",
     "hidden_size_per_layer_input": "an embedding for every layer",
     "use_double_wide_mlp": "feed-forward blocks of two widths",
@@ -43,6 +47,8 @@ REFUSED_FIELDS: Mapping[str, str] = {
 }
 STATE_TYPES = ("granitemoehybrid", "nemotron_h", "jamba", "qwen3_next", "qwen3_5", "qwen3_5_moe")
 PLAIN_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
+SPARSE_LAYERS = {"deepseek_sparse_attention"}
+"""Layers that the fields of sparse attention describe."""
 STATE_FIELDS = ("mamba_d_state", "ssm_state_size", "state_size", "mamba_num_heads", "attn_layer_period")
 
 
@@ -64,7 +70,7 @@ def refuse_unknown(fields: Fields, kind: str) -> None:
     if kind in REFUSED_TYPES:
         raise ConfigurationError(f"{fields.where}: model_type {kind!r} is {REFUSED_TYPES[kind]}; it is not modelled")
     for name, reason in REFUSED_FIELDS.items():
-        if fields.values.get(name) and not (name == "cla_share_factor" and fields.values[name] == 1):
+        if fields.values.get(name) and not _harmless(name, fields.values[name]):
             raise ConfigurationError(f"{fields.where}: field {name!r} means {reason}, which is not modelled")
     if kind.removesuffix("_text") in STATE_TYPES:
         return
@@ -74,11 +80,19 @@ def refuse_unknown(fields: Fields, kind: str) -> None:
                 f"{fields.where}: field {name!r} means state-space layers, not modelled for model_type {kind!r}"
             )
     kinds = fields.values.get("layer_types")
-    unknown = [each for each in kinds if each not in PLAIN_LAYERS] if isinstance(kinds, list) else []
+    known = PLAIN_LAYERS | (SPARSE_LAYERS if fields.values.get("index_topk") else set())
+    unknown = [each for each in kinds if each not in known] if isinstance(kinds, list) else []
     if unknown:
         raise ConfigurationError(
             f"{fields.where}: layer_types has {unknown[0]!r}, not modelled for model_type {kind!r}"
         )
+
+
+def _harmless(name: str, value: Any) -> bool:
+    """Whether the field says that nothing is unusual: no sharing between layers, full attention (1) in every layer."""
+    if name == "attn_type_list":
+        return isinstance(value, list) and all(each == 1 for each in value)
+    return name == "cla_share_factor" and value == 1
 
 
 def state_layers(fields: Fields, kind: str, layers: int, hidden: int) -> dict[str, Any]:

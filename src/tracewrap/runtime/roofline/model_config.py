@@ -54,7 +54,6 @@ _TIED_BY_DEFAULT = {
     "opt",
 }
 _QKV_BIAS = {"qwen2", "qwen2_moe", "gpt2", "gpt_neox", "opt", "bloom", "phi"}
-_CHOSEN = ("num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk", "top_k_experts", "moe_k")
 _PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float8_e4m3fn": "fp8"}
 _QUANTIZED = {"fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "gptq": "int4", "fbgemm_fp8": "fp8"}
 
@@ -80,8 +79,11 @@ def architecture_from_config(config: Mapping[str, Any], model_id: str, where: st
     text = config.get("text_config") or {}
     if not isinstance(text, Mapping):
         raise ConfigurationError(f"{where}: text_config is {text!r}, must be an object")
-    reader = _Reader({**config, **text}, where)
-    kind = str(reader.values.get("model_type", ""))
+    fields = {**config, **text}
+    kind, blocks = str(fields.get("model_type", "")), fields.get("layers_block_type")
+    if kind == "nemotron_h" and isinstance(blocks, list):
+        fields.setdefault("num_hidden_layers", len(blocks))
+    reader = _Reader(fields, where)
     refuse_unknown(reader, kind)
     values: dict[str, Any] = {field: reader.whole(*names) for field, names in _NAMES.items()}
     values["kv_heads"] = _kv_heads(reader, kind, values["heads"])
@@ -89,6 +91,7 @@ def architecture_from_config(config: Mapping[str, Any], model_id: str, where: st
     values["gated"] = kind not in _UNGATED
     values["attention_bias"] = bool(reader.values.get("attention_bias", kind in _QKV_BIAS))
     values["precision"] = _precision(reader)
+    values["rest_precision"] = _rest_precision(reader)
     family = kind.removesuffix("_text")
     values |= _attention(reader, values) | _experts(reader, values)
     values |= state_layers(reader, family, values["layers"], values["hidden"])
@@ -111,11 +114,17 @@ class _Reader:
         """The first of *names* that is there, as a whole number above zero; None when none is."""
         for name in names:
             value = self.values.get(name)
+            if isinstance(value, list) and value and all(each == value[0] for each in value):
+                value = value[0]  # one value a layer, all alike
             if value is not None:
                 if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                     raise ConfigurationError(f"{self.where}: {name} is {value!r}, must be a whole number of at least 1")
                 return value
         return None
+
+    def count(self, *names: str) -> int:
+        """The first of *names* that is there and above zero; 0 when there is none."""
+        return self.optional(*(name for name in names if self.values.get(name) != 0)) or 0
 
     def whole(self, *names: str) -> int:
         """The first of *names* that is there; ConfigurationError when none is."""
@@ -143,6 +152,16 @@ def _precision(reader: _Reader) -> str:
     return _PRECISIONS[dtype]
 
 
+def _rest_precision(reader: _Reader) -> str:
+    """16 bits where the quantization leaves attention out of it, as when only experts are packed; else the same as theirs."""
+    quantization = reader.values.get("quantization_config")
+    left_out = quantization.get("ignore") if isinstance(quantization, Mapping) else None
+    packed = (
+        any("self_attn" in str(name) and "*" in str(name) for name in left_out) if isinstance(left_out, list) else False
+    )
+    return "bf16" if packed else ""
+
+
 def _quantized(quantization: Mapping[str, Any]) -> str | None:
     """The weight precision of a ``quantization_config``: by bits and kind where it says so, else by method."""
     groups = quantization.get("config_groups")
@@ -168,7 +187,7 @@ def _attention(reader: _Reader, values: Mapping[str, Any]) -> dict[str, Any]:
             "head_dim": reader.whole("qk_nope_head_dim"),
             "rope_dim": reader.whole("qk_rope_head_dim"),
             "v_head_dim": reader.whole("v_head_dim"),
-            "index_dim": reader.optional("index_head_dim") or 0,
+            "index_dim": _index_width(reader),
             "index_top": reader.optional("index_topk") or 0,
         }
     head_dim = reader.optional("head_dim", "attention_head_dim")
@@ -180,6 +199,14 @@ def _attention(reader: _Reader, values: Mapping[str, Any]) -> dict[str, Any]:
         head_dim = values["hidden"] // values["heads"]
     window = _window(reader, values["layers"])
     return {"head_dim": head_dim, **window, **_global_heads(reader, values, head_dim, window)}
+
+
+def _index_width(reader: _Reader) -> int:
+    """Width of the index of sparse attention, a layer on average: some layers share the index of an earlier one."""
+    width, kinds = reader.optional("index_head_dim") or 0, reader.values.get("indexer_types")
+    if not isinstance(kinds, list) or not kinds:
+        return width
+    return round(width * kinds.count("full") / len(kinds))
 
 
 def _global_heads(
@@ -209,6 +236,12 @@ def _window(reader: _Reader, layers: int) -> dict[str, Any]:
     kinds = reader.values.get("layer_types")
     if window is None:
         return {}
+    rotary = reader.values.get("no_rope_layers")  # Llama 4: 0 for the layers without positions, which read everything
+    if isinstance(rotary, list) and rotary and not isinstance(kinds, list):
+        return {"attention": "sliding", "window": window, "full_layers": sum(not each for each in rotary)}
+    if reader.values.get("model_type") in ("llama4", "llama4_text") and not isinstance(kinds, list):
+        interval = reader.optional("no_rope_layer_interval") or 4
+        return {"attention": "sliding", "window": window, "full_layers": layers // interval}
     if isinstance(kinds, list):
         full = sum(kind == "full_attention" for kind in kinds)
         return {"attention": "sliding", "window": window, "full_layers": full} if full < len(kinds) else {}
@@ -226,33 +259,41 @@ def _experts(reader: _Reader, values: Mapping[str, Any]) -> dict[str, Any]:
         return {"ffn": _ffn(reader, values)}
     width = reader.optional("moe_intermediate_size", "expert_ffn_hidden_size", "expert_intermediate_size")
     width = width or reader.whole("intermediate_size")
-    shared_width = reader.optional(
-        "shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size"
-    )
-    if reader.values.get("model_type") in ("gemma4", "gemma4_text"):  # a plain block beside the experts
-        shared_width = reader.whole("intermediate_size")
-    shared = shared_width or (reader.optional("n_shared_experts", "num_shared_experts") or 0) * width
-    step = reader.optional("interleave_moe_layer_step", "decoder_sparse_step") or 1
-    dense = reader.optional("first_k_dense_replace", "moe_layer_start_index") or (
-        values["layers"] - values["layers"] // step
-    )
-    frequency = reader.values.get("moe_layer_freq")
-    if isinstance(frequency, list):
-        dense = sum(not each for each in frequency)
-    if reader.values.get("model_type") in ("llama4", "llama4_text"):
-        shared = width
+    dense = _dense_layers(reader, values["layers"])
+    narrow = reader.optional("intermediate_size_mlp", "dense_intermediate_size", "intermediate_size") if dense else 0
     return {
         "experts": experts,
         "active_experts": reader.whole(
             "num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk", "top_k_experts", "moe_k"
         ),
         "expert_ffn": width,
-        "shared_ffn": shared,
+        "expert_hidden": reader.count("moe_latent_size"),
+        "shared_ffn": _shared_width(reader, width),
         "dense_layers": dense,
-        "ffn": (reader.optional("intermediate_size_mlp", "dense_intermediate_size", "intermediate_size") or 0)
-        if dense
-        else 0,
+        "ffn": narrow or 0,
     }
+
+
+def _shared_width(reader: _Reader, width: int) -> int:
+    """Width of the block that every token passes beside the experts of *width* chosen among; 0 where there is none."""
+    if reader.values.get("model_type") in ("gemma4", "gemma4_text"):  # a plain block beside the experts
+        return reader.whole("intermediate_size")
+    if reader.values.get("model_type") in ("llama4", "llama4_text"):
+        return width
+    shared = reader.count(
+        "shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size"
+    )
+    number = reader.count("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "num_shared_expert")
+    return shared or number * width
+
+
+def _dense_layers(reader: _Reader, layers: int) -> int:
+    """Layers of a mixture that have a plain feed-forward block."""
+    frequency = reader.values.get("moe_layer_freq")
+    if isinstance(frequency, list):
+        return sum(not each for each in frequency)
+    step = reader.optional("interleave_moe_layer_step", "decoder_sparse_step") or 1
+    return reader.count("first_k_dense_replace", "moe_layer_start_index") or layers - layers // step
 
 
 def _ffn(reader: _Reader, values: Mapping[str, Any]) -> int:

@@ -144,8 +144,13 @@ class Setup:
         return BYTES_PER_VALUE[self.precision] < HALF
 
 
-def layer_bytes(precision: str) -> float:
-    """Bytes of one weight of the layers; a format for experts alone (mxfp4) leaves the rest at 16 bits."""
+def layer_bytes(model: Architecture, precision: str) -> float:
+    """Bytes of one weight of the layers, the experts aside, which a format may be of alone.
+
+    mxfp4 leaves the rest at 16 bits unless the model is published otherwise (``rest_precision``).
+    """
+    if model.rest_precision and precision == model.precision:
+        return BYTES_PER_VALUE[model.rest_precision]
     return HALF if precision == "mxfp4" else BYTES_PER_VALUE[precision]
 
 
@@ -158,7 +163,7 @@ def weight_bytes(model: Architecture, precision: str) -> float:
     """Bytes of all weights."""
     experts = model.moe_layers * model.experts * model.expert_parameters
     tables = model.head_parameters * (1 if model.tied else 2)
-    rest = model.shared_layer_parameters * layer_bytes(precision)
+    rest = model.shared_layer_parameters * layer_bytes(model, precision)
     return rest + experts * BYTES_PER_VALUE[precision] + tables * head_bytes(precision)
 
 
@@ -175,7 +180,7 @@ def stored_kv_bytes(model: Architecture, context: float) -> float:
 def read_bytes(s: Setup, tokens: float) -> float:
     """Bytes of weights read by one GPU in a pass over *tokens* tokens."""
     m = s.model
-    shared = m.shared_layer_parameters * layer_bytes(s.precision)
+    shared = m.shared_layer_parameters * layer_bytes(m, s.precision)
     experts = m.moe_layers * m.experts_read(tokens) * m.expert_parameters * BYTES_PER_VALUE[s.precision]
     return (shared + experts + m.head_parameters * head_bytes(s.precision)) / s.width
 
@@ -232,10 +237,10 @@ def _weight_terms(s: Setup, tokens: float) -> Terms:
     """Seconds at the GPU's peak bandwidth of reading the weights for *tokens* tokens."""
     m = s.model
     speed = peak_bandwidth(s.gpu) * s.width
-    shared = m.shared_layer_parameters * layer_bytes(s.precision)
+    shared = m.shared_layer_parameters * layer_bytes(m, s.precision)
     head = m.head_parameters * head_bytes(s.precision)
     experts = m.moe_layers * m.experts_read(tokens) * m.expert_parameters * BYTES_PER_VALUE[s.precision]
-    packed = s.narrow and s.precision != "mxfp4"
+    packed = layer_bytes(m, s.precision) < HALF
     return {
         "wide": (head if packed else head + shared) / speed,
         "narrow": (shared if packed else 0.0) / speed,
@@ -301,11 +306,17 @@ def token_s(s: Setup, prompt: float, output: float, batch: float = 1.0) -> float
 
 
 def attention_flops(model: Architecture, prompt: float) -> float:
-    """Operations of causal attention over *prompt* tokens: 2 products of 2 operations, half of them masked."""
-    window = model.window or prompt
-    near = model.attention_layers - model.context_layers
-    pairs_full = prompt * prompt / 2
-    seen = min(prompt, window)
-    pairs_near = seen * seen / 2 + (prompt - seen) * seen
+    """Operations of causal attention over *prompt* tokens: 2 products of 2 operations, half of them masked.
+
+    Sparse attention looks at ``index_top`` tokens of those before; scoring its index, in 8 bits, is not counted.
+    """
+    full, near = model.context_layers, model.attention_layers - model.context_layers
+    pairs = full * _pairs(prompt, model.index_top or prompt) + near * _pairs(prompt, model.window or prompt)
     width = model.heads * (model.head_dim + model.rope_dim + (model.v_head_dim or model.head_dim))
-    return 2.0 * width * (model.context_layers * pairs_full + near * pairs_near)
+    return 2.0 * width * pairs
+
+
+def _pairs(prompt: float, most: float) -> float:
+    """Pairs of a token and one that it looks at, each at *most* that many before it."""
+    seen = min(prompt, most)
+    return seen * seen / 2 + (prompt - seen) * seen
