@@ -14,7 +14,7 @@ DATA ?= ../shared/data
 # What `make one` runs: make one T=tests/capture/test_clock.py, or T="tests/prices -k threshold".
 T ?= tests/test_architecture.py
 
-.PHONY: test test-profiler test-real demo study lint types unit oldest fix one cover bench clean
+.PHONY: test test-profiler test-real demo docs study lint types unit oldest fix one cover bench clean
 
 test: lint types unit oldest
 	@echo "left out: the measured decoder (make test-profiler, downloads torch); real servers (make test-real, downloads a small model)"
@@ -55,6 +55,11 @@ one: $(STAMP)dev
 cover: $(STAMP)dev
 	$(BIN)/python -m pytest $(LEFT_OUT) -q --cov=tracewrap --cov-branch --cov-report=json:.coverage.json
 	$(BIN)/python tests/coverage_floors.py .coverage.json
+
+# The documentation as a static site, in docs/_build; a warning fails.
+docs: $(STAMP)dev
+	$(BIN)/python -m sphinx -W -q -n -b html docs docs/_build
+	@echo "docs/_build/index.html"
 
 bench: $(STAMP)dev
 	set -e; for name in $(B); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
