@@ -86,7 +86,7 @@ def settings_page() -> str:
             else f"`{str(one.default).lower() if isinstance(one.default, bool) else one.default}`"
         )
         kind = str(one.annotation).replace(" | None", "")
-        allowed = get_args(getattr(settings, kind, None)) if kind in ("MetricNames", "StreamUsage") else ()
+        allowed = get_args(getattr(settings, kind, None))
         shown = " or ".join(f"`{value}`" for value in allowed) or KINDS[kind.partition("[")[0]]
         rows.append([f"`{one.name}`", f"`{settings.PREFIX}{one.name.upper()}`", shown, default, told[one.name]])
     return (
