@@ -39,6 +39,19 @@ def test_without_a_file_a_summary_is_printed(capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert "h100-sxmx4:trtllm-1:fp8" in out
     assert "time per output token" in out
+    assert "power 55% of 700 W a GPU" in out
+    assert "price $6.88 (AWS p5, 2026-11) per GPU-hour; vendors ask $2.69 (RunPod, 2026-09) to $12.29" in out
+    assert "4 GPUs give " in out
+    assert "moves most with, each 20% off: output tokens" in out
+
+
+def test_what_is_assumed_about_power_and_price_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """A card without a measured share of its limit and without a price: the one is named, the other left out."""
+    assert main(["profile", "estimate", "--model", "llama-3.1-8b", "--gpu", "mi355x", "--concurrency", "4"]) == 0
+    out = capsys.readouterr().out
+    assert "power 64% of 1400 W a GPU (55% for one request assumed)" in out
+    assert "price" not in out
+    assert "GPUs give" not in out
 
 
 def test_a_few_samples_move_the_estimate_towards_them(tmp_path: Path) -> None:

@@ -135,3 +135,61 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "do not fit" in row["amortized_reason"]
     assert main(["whatif", log, "--reference", "abacus:vllm"]) == 2
     assert "abacus" in capsys.readouterr().err
+
+
+def test_the_cost_at_what_vendors_ask_beside_the_chosen_price(tmp_path: Path) -> None:
+    """The same hours at the cheapest and the dearest price of the card; sources and dates with them."""
+    (row,) = whatif(log_of(tmp_path, LLAMA), references=["h100-sxm:vllm"])["rows"]
+    asked = row["vendor_prices"]
+    assert [each["usd_per_gpu_hour"] for each in asked] == sorted(each["usd_per_gpu_hour"] for each in asked)
+    assert all(each["source"] and each["date"] >= "2025" for each in asked)
+    for use in (row["batch_1"], row["amortized"]):
+        assert use is not None
+        assert use["cost_usd"] is not None
+        rate = use["cost_usd"] / (row["usd_per_gpu_hour"] or 0)
+        assert use["cost_low_usd"] == pytest.approx(rate * asked[0]["usd_per_gpu_hour"])
+        assert use["cost_high_usd"] == pytest.approx(rate * asked[-1]["usd_per_gpu_hour"])
+
+
+def test_energy_of_a_batch_is_shared_and_drawn_at_more_watts(tmp_path: Path) -> None:
+    """Less than batch 1's for each call, more than its share of it: the cards draw more and each call takes longer."""
+    (row,) = whatif(log_of(tmp_path, LLAMA), references=["h100-sxm:vllm"], batch=8)["rows"]
+    one, shared, slowdown = row["batch_1"]["energy_j"], row["amortized"], row["slowdown"]
+    assert one is not None
+    assert shared is not None
+    assert slowdown is not None
+    assert one / 8 * slowdown < (shared["energy_j"] or 0) < one
+    assert row["power_share"] == pytest.approx(0.55 + 3 * 0.045)
+
+
+def test_what_moves_the_cost_most_comes_first(tmp_path: Path) -> None:
+    """Half and twice the busy share double and halve it; the list is by width and names its ranges."""
+    (row,) = whatif(log_of(tmp_path, LLAMA), references=["h100-sxm:vllm"], utilisation=0.4)["rows"]
+    found = {swing["input"]: swing for swing in row["sensitivity"]}
+    assert set(found) == {"runtime", "price", "busy share", "batch"}
+    cost = (row["amortized"] or row["batch_1"])["cost_usd"] or 0
+    assert found["busy share"]["range"] == "20% to 80%"
+    assert found["busy share"]["low_usd"] == pytest.approx(cost / 2)
+    assert found["busy share"]["high_usd"] == pytest.approx(cost * 2)
+    assert found["batch"]["low_usd"] < cost < found["batch"]["high_usd"]
+    widths = [swing["high_usd"] - swing["low_usd"] for swing in row["sensitivity"]]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_how_several_gpus_scale_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model on two cards says what they give of twice one; on one card there is nothing to say."""
+    log = log_of(tmp_path, "meta-llama/Llama-3.3-70B-Instruct")
+    assert main(["whatif", log, "--reference", "h100-sxm:vllm", "b200:vllm"]) == 0
+    text = capsys.readouterr().out
+    assert "h100-sxm:vllm: 2 GPUs give " in text
+    assert "vendors ask $2.69 (RunPod, 2026-09) to $12.29 (Azure, 2026-11)" in text
+    assert "moves most with" in text
+    assert "b200:vllm: 1 GPUs" not in text
+
+
+def test_a_stack_of_ones_own_has_no_vendors(tmp_path: Path) -> None:
+    """A card that is not known has no range of prices, no power limit and no formula; what is left still moves the cost."""
+    (row,) = built(tmp_path)["rows"]
+    assert (row["vendor_prices"], row["power_share"], row["parallel_efficiency"]) == ([], None, None)
+    assert (row["batch_1"]["cost_low_usd"], row["batch_1"]["energy_j"]) == (None, pytest.approx(2500.0))
+    assert [swing["input"] for swing in row["sensitivity"]] == ["runtime"]

@@ -13,8 +13,6 @@ from tracewrap.runtime.roofline.gpus import get_gpu
 
 CARDS = ("h100-sxm", "h200-sxm", "b200")
 PROMPT, OUTPUT = 1024, 256
-OLDEST_PRICE = "2025-01"
-"""Prices seen before this month are history, not part of the range that vendors ask."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +124,7 @@ def _on_card(model: Architecture, gpu: str, stack: str | None) -> dict[str, Any]
     except (ConfigurationError, ProfileNotFoundError) as error:
         return {"gpu": card.id, "reason": str(error)}
     times = server_times(setup, found, PROMPT, OUTPUT)
-    asked = [price.usd_per_gpu_hour * setup.n_gpus for price in card.prices if price.date >= OLDEST_PRICE]
+    asked = [price.usd_per_gpu_hour * setup.n_gpus for price in card.asked_prices]
     return {
         "gpu": card.id,
         "n_gpus": setup.n_gpus,

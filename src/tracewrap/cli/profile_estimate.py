@@ -14,7 +14,16 @@ from tracewrap.errors import ConfigurationError, SourceError, missing_extra
 from tracewrap.runtime.files import save_profile
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.quantiles import Z90
-from tracewrap.runtime.roofline.gpus import get_gpu, load_gpus
+from tracewrap.runtime.roofline.gpus import DEFAULT_POWER_FRACTION, Gpu, get_gpu, load_gpus
+from tracewrap.runtime.roofline.stacks import Stack
+from tracewrap.runtime.roofline.terms import Setup
+from tracewrap.runtime.stack import Price
+from tracewrap.words import bounds, joules, usd
+
+SIZE = (1024, 256)
+"""Input and output tokens of the request whose cost, energy and sensitivity are shown."""
+SHOWN = 5
+"""How many of the inputs that move it are shown."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,30 +55,29 @@ def run(args: argparse.Namespace) -> int:
         return _table(args)
     if not args.gpu:
         raise ConfigurationError("--gpu is missing; name one, such as --gpu h100-sxm")
-    profile = _estimate(args)
+    from tracewrap.runtime.roofline.estimating import profile_of
+
+    gpu = get_gpu(args.gpu, load_gpus(args.gpus_file))
+    concurrency = 1.0 if args.concurrency is None else args.concurrency
+    setup, stack = _prepare(args, gpu, concurrency)
+    profile = profile_of(setup, stack, concurrency)
     if args.samples:
         profile = _refine(profile, args.samples)
     if args.output:
         save_profile(profile, args.output)
     if args.json or not args.output:
-        print(json.dumps(profile.to_dict(), indent=1) if args.json else _summary(profile))
+        text = json.dumps(profile.to_dict(), indent=1) if args.json else _summary(profile)
+        print(text if args.json else "\n".join([text, *_beside(setup, profile, concurrency)]))
     return 0
 
 
-def _estimate(args: argparse.Namespace) -> RuntimeProfile:
+def _prepare(args: argparse.Namespace, gpu: Gpu, concurrency: float) -> tuple[Setup, Stack]:
     from tracewrap.runtime.roofline.architectures import get_model, read_config
-    from tracewrap.runtime.roofline.estimating import estimate_profile
+    from tracewrap.runtime.roofline.estimating import prepare
 
-    gpu = get_gpu(args.gpu, load_gpus(args.gpus_file))
     model = read_config(args.config) if args.config else get_model(args.model)
-    return estimate_profile(
-        model,
-        gpu,
-        n_gpus=args.n_gpus,
-        stack=args.stack,
-        precision=args.precision,
-        concurrency=1.0 if args.concurrency is None else args.concurrency,
-    )
+    chosen = {"n_gpus": args.n_gpus, "stack": args.stack, "precision": args.precision}
+    return prepare(model, gpu, **chosen, concurrency=concurrency)
 
 
 def _table(args: argparse.Namespace) -> int:
@@ -157,3 +165,35 @@ def _summary(profile: RuntimeProfile) -> str:
     if profile.stack.get("note"):
         lines.append(f"  {profile.stack['note']}")
     return "\n".join(lines)
+
+
+def _beside(setup: Setup, profile: RuntimeProfile, concurrency: float) -> list[str]:
+    """What a request of ``SIZE`` costs and draws, how the GPUs scale, and what its runtime hangs on most."""
+    from tracewrap.runtime.roofline.scaling import CHANGE, parallel_efficiency, request_s, swings
+
+    gpu, n, runtime = setup.gpu, setup.n_gpus, profile.runtime(*SIZE)
+    size = f"{SIZE[0]} in {SIZE[1]} out"
+    watts = gpu.watts(concurrency)
+    power = f"{watts / gpu.tdp_w:.0%} of {gpu.tdp_w:g} W a GPU" + (
+        "" if gpu.power_fraction else f" ({DEFAULT_POWER_FRACTION:.0%} for one request assumed)"
+    )
+    lines = [f"  power {power}: {size} {joules(runtime * n * watts / concurrency)}"]
+    if gpu.price is not None:
+        ends = sorted(gpu.asked_prices, key=lambda each: each.usd_per_gpu_hour)
+        asked = "; vendors ask " + " to ".join(map(_price, (ends[0], ends[-1]))) if len(ends) > 1 else ""
+        hours = runtime * n / concurrency / 3600
+        cost = usd(hours * gpu.price.usd_per_gpu_hour)
+        cost += bounds(usd, hours * ends[0].usd_per_gpu_hour, hours * ends[-1].usd_per_gpu_hour) if ends else ""
+        lines.append(f"  price {_price(gpu.price)} per GPU-hour{asked}: {size} {cost}")
+    if n > 1:
+        lines.append(f"  {n} GPUs give {parallel_efficiency(setup, *SIZE):.0%} of {n} times the speed of one")
+    now = request_s(setup, *SIZE, concurrency)
+    moved = (
+        f"{x.input} {x.low / now - 1:+.0%} {x.high / now - 1:+.0%}" for x in swings(setup, *SIZE, concurrency)[:SHOWN]
+    )
+    lines.append(f"  {size} moves most with, each {CHANGE:.0%} off: {'; '.join(moved)}")
+    return lines
+
+
+def _price(price: Price) -> str:
+    return f"{usd(price.usd_per_gpu_hour)} ({price.source}, {price.date})"

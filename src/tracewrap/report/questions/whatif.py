@@ -17,18 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from tracewrap.errors import ConfigurationError, ProfileNotFoundError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.report.figures.capability import points
 from tracewrap.report.figures.group import number
+from tracewrap.report.questions.hardware import Case, factors
+from tracewrap.report.questions.rental import HOURS_A_MONTH, Rental, Swing, Use, tornado
 from tracewrap.report.schema import Period
 from tracewrap.report.tables.loading import Joined, load
 from tracewrap.report.tables.options import load_options, period
 from tracewrap.runtime.cost import amortized_factor
 from tracewrap.runtime.profile import RuntimeProfile
-from tracewrap.runtime.roofline.architectures import get_model
-from tracewrap.runtime.roofline.estimating import batch_slowdown
-from tracewrap.runtime.roofline.gpus import get_gpu
 from tracewrap.runtime.stack import ReferenceStack
 
 SCHEMA = "tracewrap.whatif/1"
@@ -36,21 +34,14 @@ STACKS: tuple[str, ...] = tuple(
     f"{gpu}:vllm" for gpu in ("l4", "l40s", "a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200", "mi300x")
 )
 """The reference stacks compared when none is named."""
-HOURS_A_MONTH = 730.0
 
 
-class Rental(TypedDict):
-    """A replica rented around the clock, in one kind of use. None: unknown."""
+class VendorPrice(TypedDict):
+    """What one vendor asks, and when that was seen."""
 
-    cost_usd: float | None
-    """What the calls of the period cost in this kind of use."""
-    capacity_tokens_month: float | None
-    """Tokens of this mix, input and output, that one replica can take in a month."""
-    break_even_tokens_month: float | None
-    """Tokens a month at which a replica costs what their list price is; None also where one replica cannot take that many."""
-    replicas: int | None
-    """Replicas that the period's traffic, kept up for a month, needs."""
-    usd_month: float | None
+    usd_per_gpu_hour: float
+    source: str
+    date: str
 
 
 class Row(TypedDict):
@@ -70,6 +61,14 @@ class Row(TypedDict):
     usd_per_gpu_hour: float | None
     price_source: str | None
     price_date: str | None
+    vendor_prices: list[VendorPrice]
+    """What vendors ask for the card, the cheapest first; empty: unknown."""
+    power_share: float | None
+    """Share of the card's power limit that it draws at the amortised batch."""
+    parallel_efficiency: float | None
+    """What n GPUs give of n times the speed of one that held the model, for one request; None where it has no formula."""
+    sensitivity: list[Swing]
+    """What moves the cost most (the amortised one where there is one), the largest first."""
     list_cost_usd: float | None
     list_usd_month: float | None
     """List cost of the period's traffic, kept up for a month."""
@@ -252,19 +251,19 @@ def _row(
     batch: float,
     utilisation: float,
 ) -> Row:
-    n_gpus, price = profile.n_gpus or 1, stack.price
+    case, price = Case(stack, profile, at), stack.price
+    use = _use(case, traffic, hours)
+    slowdown, reason = case.slowdown(batch)
+    batch_1, shared = use.rental(1.0, case.watts(1.0), 1.0), None
+    moved = factors(traffic.runtime_s, use)
+    if slowdown is not None:
+        shared = use.rental(amortized_factor(batch, utilisation, slowdown), case.watts(batch), slowdown / batch)
+        moved |= case.shared_factors(batch, utilisation)
     runtime, low, high = traffic.runtime_s
-    usd_hour = None if price is None else n_gpus * price.usd_per_gpu_hour
-    tokens = traffic.input_tokens + traffic.output_tokens
-    slowdown, reason = _slowdown(stack, profile, model, at, batch)
-    per_token = (
-        traffic.list_cost_usd / traffic.listed_tokens if traffic.list_cost_usd and traffic.listed_tokens else None
-    )
-    use = _Use(tokens, runtime, usd_hour, per_token, tokens / hours * HOURS_A_MONTH)
     return {
         "model": model,
         "stack": stack.id,
-        "n_gpus": n_gpus,
+        "n_gpus": case.n_gpus,
         "provenance": profile.provenance,
         "calls": traffic.calls,
         "input_tokens": traffic.input_tokens,
@@ -272,71 +271,39 @@ def _row(
         "idealized_runtime_s": runtime,
         "idealized_low_s": low,
         "idealized_high_s": high,
-        "idealized_energy_j": None if stack.watts is None else runtime * n_gpus * stack.watts,
+        "idealized_energy_j": batch_1["energy_j"],
         "usd_per_gpu_hour": None if price is None else price.usd_per_gpu_hour,
         "price_source": None if price is None else price.source,
         "price_date": None if price is None else price.date,
+        "vendor_prices": [
+            {"usd_per_gpu_hour": each.usd_per_gpu_hour, "source": each.source, "date": each.date}
+            for each in case.vendors()
+        ],
+        "power_share": case.power_share(batch),
+        "parallel_efficiency": case.efficiency(),
+        "sensitivity": tornado((shared or batch_1)["cost_usd"], moved),
         "list_cost_usd": traffic.list_cost_usd,
-        "list_usd_month": None if per_token is None else per_token * use.tokens_month,
+        "list_usd_month": use.list_usd_month,
         "tokens_month": use.tokens_month,
-        "idealized_cost_low_usd": None if usd_hour is None else low * usd_hour / 3600.0,
-        "idealized_cost_high_usd": None if usd_hour is None else high * usd_hour / 3600.0,
-        "batch_1": use.rental(1.0),
-        "amortized": None if slowdown is None else use.rental(amortized_factor(batch, utilisation, slowdown)),
+        "idealized_cost_low_usd": None if use.usd_hour is None else low * use.usd_hour / 3600.0,
+        "idealized_cost_high_usd": None if use.usd_hour is None else high * use.usd_hour / 3600.0,
+        "batch_1": batch_1,
+        "amortized": shared,
         "slowdown": slowdown,
         "amortized_reason": reason,
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """What a kind of use is computed from."""
-
-    tokens: int
-    runtime_s: float
-    usd_hour: float | None
-    list_usd_per_token: float | None
-    tokens_month: float
-
-    def rental(self, factor: float) -> Rental:
-        """A use in which a call occupies a replica for *factor* times its idealized runtime."""
-        # The factor holds the idle time: a replica gives tokens / (runtime x factor) a second around the clock.
-        capacity = self.tokens / (self.runtime_s * factor) * 3600.0 * HOURS_A_MONTH if self.runtime_s > 0 else None
-        month = None if self.usd_hour is None else self.usd_hour * HOURS_A_MONTH
-        even = month / self.list_usd_per_token if month is not None and self.list_usd_per_token else None
-        replicas = None if not capacity else max(1, math.ceil(self.tokens_month / capacity - 1e-9))
-        return {
-            "cost_usd": None if self.usd_hour is None else self.runtime_s * factor * self.usd_hour / 3600.0,
-            "capacity_tokens_month": capacity,
-            "break_even_tokens_month": even if even is not None and capacity is not None and even <= capacity else None,
-            "replicas": replicas,
-            "usd_month": None if month is None or replicas is None else replicas * month,
-        }
-
-
-def _slowdown(
-    stack: ReferenceStack,
-    profile: RuntimeProfile,
-    model: str | None,
-    at: Sequence[tuple[float, float, int]],
-    batch: float,
-) -> tuple[float | None, str | None]:
-    """(how much longer a call takes in a batch than alone, why that is unknown)."""
-    total = sum(profile.runtime(p, o) * n for p, o, n in at)
-    if not total:
-        return None, "no comparable call"
-    decode = sum(profile.decode_time(p, o) * n for p, o, n in at)
-    steps = sum(max(o - 1, 0) * n for _, o, n in at)
-    context = sum((p + o / 2) * max(o - 1, 0) * n for p, o, n in at) / steps if steps else 1.0
-    try:
-        longer = batch_slowdown(
-            get_model(profile.model),
-            get_gpu(stack.gpu),
-            batch,
-            context=context,
-            n_gpus=profile.n_gpus,
-            stack=stack.id.partition(":")[2] or None,
-        )
-    except (ConfigurationError, ProfileNotFoundError) as error:
-        return None, str(error)
-    return min(batch, max(1.0, batch * (1 - decode / total) + longer * decode / total)), None
+def _use(case: Case, traffic: _Traffic, hours: float) -> Use:
+    """What the costs of *traffic*, recorded in that many *hours*, are computed from."""
+    price, vendors, n = case.stack.price, case.vendors(), case.n_gpus
+    tokens = traffic.input_tokens + traffic.output_tokens
+    listed = traffic.list_cost_usd / traffic.listed_tokens if traffic.list_cost_usd and traffic.listed_tokens else None
+    return Use(
+        tokens,
+        traffic.runtime_s[0],
+        None if price is None else n * price.usd_per_gpu_hour,
+        (n * vendors[0].usd_per_gpu_hour, n * vendors[-1].usd_per_gpu_hour) if vendors else None,
+        listed,
+        tokens / hours * HOURS_A_MONTH,
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tracewrap.report.questions.whatif import Rental, Row, WhatIf
-from tracewrap.words import ABSENT, bounds, count, ratio, seconds, table, tokens, usd
+from tracewrap.report.questions.rental import Rental
+from tracewrap.report.questions.whatif import Row, WhatIf
+from tracewrap.words import ABSENT, bounds, count, joules, ratio, seconds, table, tokens, usd
 
 
 def render_whatif(found: WhatIf) -> str:
@@ -44,13 +45,48 @@ def _model(model: str | None, rows: list[Row], batch: float, utilisation: float)
         (row, row["amortized"], f" (slowdown {ratio(row['slowdown'])})") for row in rows if row["amortized"]
     ]
     out += ["", *_uses(f"amortised: batch {batch:g}, busy {utilisation:.0%} of the time", shared)]
-    return out + [
+    out += [
         f"  {row['stack']}: no amortised cost: {row['amortized_reason']}" for row in rows if row["amortized"] is None
     ]
+    return out + _beside(rows)
+
+
+def _beside(rows: list[Row]) -> list[str]:
+    """Under the tables: how many GPUs scale, what vendors ask, what the cheapest stack's cost hangs on."""
+    out = [
+        f"  {row['stack']}: {row['n_gpus']} GPUs give {row['parallel_efficiency']:.0%} of {row['n_gpus']} times one"
+        for row in rows
+        if row["n_gpus"] > 1 and row["parallel_efficiency"] is not None
+    ]
+    for row in rows:
+        asked, use = row["vendor_prices"], row["amortized"] or row["batch_1"]
+        if len(asked) > 1:
+            ends = [
+                f"{usd(each['usd_per_gpu_hour'])} ({each['source']}, {each['date']})" for each in (asked[0], asked[-1])
+            ]
+            cost = f"{usd(use['cost_low_usd'])} to {usd(use['cost_high_usd'])}"
+            out.append(f"  {row['stack']}: vendors ask {ends[0]} to {ends[1]} per GPU-hour: cost {cost}")
+    first = next((row for row in rows if row["sensitivity"]), None)
+    if first is not None:
+        moved = (
+            f"{x['input']} ({x['range']}) {usd(x['low_usd'])} to {usd(x['high_usd'])}" for x in first["sensitivity"]
+        )
+        kind = "amortised cost" if first["amortized"] else "cost"
+        out.append(f"  {first['stack']}: its {kind} moves most with {'; '.join(moved)}")
+    return ["", *out] if out else []
 
 
 def _uses(title: str, uses: list[tuple[Row, Rental | None, str]]) -> list[str]:
-    head = ("  " + title, "GPUs", "idealized", "cost", "break-even a month", "capacity a month", "replicas a month")
+    head = (
+        "  " + title,
+        "GPUs",
+        "idealized",
+        "energy",
+        "cost",
+        "break-even a month",
+        "capacity a month",
+        "replicas a month",
+    )
     rows: list[tuple[str, ...]] = [head]
     for row, use, beside in uses:
         if use is not None:
@@ -60,6 +96,7 @@ def _uses(title: str, uses: list[tuple[Row, Rental | None, str]]) -> list[str]:
                     f"  {row['stack']}",
                     str(row["n_gpus"]),
                     seconds(row["idealized_runtime_s"]),
+                    joules(use["energy_j"]),
                     usd(use["cost_usd"]) + beside,
                     "never" if even is None and row["list_cost_usd"] and use["cost_usd"] else _tokens(even),
                     _tokens(use["capacity_tokens_month"]),

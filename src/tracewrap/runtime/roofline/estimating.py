@@ -106,7 +106,7 @@ def estimate_profile(
     these GPUs or the stack is unknown.
     """
     setup, found = prepare(architecture, gpu, n_gpus=n_gpus, stack=stack, precision=precision, concurrency=concurrency)
-    return _profile(setup, found, fitting_context(setup, concurrency), concurrency)
+    return profile_of(setup, found, concurrency)
 
 
 def prepare(
@@ -223,8 +223,9 @@ def make_setup(architecture: Architecture, gpu: Gpu, n_gpus: int, precision: str
     return Setup(architecture, gpu, width, n_gpus // width, precision, constants)
 
 
-def _profile(s: Setup, stack: Stack, limit: int, concurrency: float) -> RuntimeProfile:
-    c = s.constants
+def profile_of(s: Setup, stack: Stack, concurrency: float = 1.0) -> RuntimeProfile:
+    """The profile of a setup that ``prepare`` gave."""
+    c, limit = s.constants, fitting_context(s, concurrency)
     near = min(limit, s.model.window or 1024, s.model.index_top or 2048, 2048)
     first, last = decode_step_s(s, near, concurrency), decode_step_s(s, limit, concurrency)
     d1 = max(0.0, (last - first) / (limit - near)) if limit > near else 0.0

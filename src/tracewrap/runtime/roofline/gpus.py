@@ -21,6 +21,11 @@ from tracewrap.runtime.toml_files import read_toml
 
 DEFAULT_POWER_FRACTION = 0.55
 """Share of TDP drawn at batch 1 where nobody measured it: the middle of what A100 and H100 show."""
+POWER_PER_DOUBLING = 0.045
+"""Share of TDP that each doubling of the requests in flight adds: between the 0.52-0.59 that A100 and H100 draw for one request
+and the 0.95 or so that H100 and B200 draw for more than a hundred."""
+OLDEST_PRICE = "2025-01"
+"""Prices seen before this month are history, not part of the range that vendors ask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,16 @@ class Gpu:
     def batch_1_watts(self) -> float:
         """Watts of one GPU while it serves one request at a time."""
         return self.tdp_w * (DEFAULT_POWER_FRACTION if self.power_fraction is None else self.power_fraction)
+
+    def watts(self, batch: float = 1.0, batch_1: float | None = None) -> float:
+        """Watts of one GPU with *batch* requests in flight, never above its limit; *batch_1*: what it draws for one, if known."""
+        one = self.batch_1_watts if batch_1 is None else batch_1
+        return min(max(self.tdp_w, one), one + POWER_PER_DOUBLING * self.tdp_w * math.log2(max(batch, 1.0)))
+
+    @property
+    def asked_prices(self) -> tuple[Price, ...]:
+        """What vendors ask today: the prices seen since ``OLDEST_PRICE``, in the file's order."""
+        return tuple(price for price in self.prices if price.date >= OLDEST_PRICE)
 
     def peak_flops(self, precision: str) -> float:
         """Dense peak operations per second when computing in *precision*, or in the widest below it that it has.
