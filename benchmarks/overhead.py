@@ -7,11 +7,15 @@ calls just before it, so that drift cancels; an A/A arm (bare against bare) show
 OpenTelemetry span, current during the call, with the same attributes that tracewrap sets: what any tracing costs at least.
 ``tracewrap`` records calls where the program has no tracer provider, ``provider`` where it has one: a record and a span of that provider.
 ``denoiser`` is ``provider`` with joining exporter and denoiser at work on their own threads.
+
+``sensors`` is what telling "us or the provider" apart costs: the same call over a loopback connection, with and without the look at the
+request's connection and the watches for lag, by turns. Of each few calls the quickest counts, as the server is another process.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import resource
@@ -19,7 +23,7 @@ import statistics
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import thread_time_ns
@@ -34,6 +38,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tracewrap import load_catalog, wrap
 from tracewrap.capture.call import OpenCall
+from tracewrap.capture.seams import attempts
 from tracewrap.capture.state import state
 from tracewrap.capture.streams import StreamReader
 from tracewrap.estimate.exporter import JoiningExporter
@@ -44,7 +49,10 @@ from tracewrap.vendors.openai import ADAPTER
 from tracewrap.vendors.providers import Endpoint
 
 CHUNKS = 200
+QUICKEST_OF = 8
 TARGETS = {
+    "sensors_us": 10.0,
+    "sensors_async_us": 10.0,
     "call_over_floor": 1.2,
     "provider_over_floor": 2.2,
     "denoiser_over_provider": 1.1,
@@ -196,6 +204,61 @@ def added_us(stream: bool, rounds: int, calls: int) -> dict[str, tuple[float, fl
     return {name: _median_ci(values) for name, values in seen.items()}
 
 
+@contextmanager
+def _vendor() -> Iterator[str]:
+    """Base URL of a vendor in a process of its own that says in a header what it took."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[1] / 'tests')!r})\n"
+        "from fake_vendor import FakeVendor, Timing\n"
+        "print(FakeVendor(Timing()).openai_url, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.kill()
+
+
+async def _sensors_us(
+    call: Callable[[], Awaitable[object] | None], groups: int
+) -> dict[str, tuple[float, float, float]]:
+    """CPU of *call*, microseconds: without the sensors (``base``), and what they add; medians and 90% intervals over *groups*."""
+    attend = attempts.attend
+    on: list[float] = []
+    off: list[float] = []
+    try:
+        for turn in range(2 * QUICKEST_OF * (groups + 2)):
+            attempts.attend = (lambda *_: None) if turn % 2 else attend
+            start = thread_time_ns()
+            answer = call()
+            if answer is not None:
+                await answer
+            (off if turn % 2 else on).append((thread_time_ns() - start) / 1000)
+    finally:
+        attempts.attend = attend
+    quickest = [[min(v[i : i + QUICKEST_OF]) for i in range(2 * QUICKEST_OF, len(v), QUICKEST_OF)] for v in (on, off)]
+    return {"base": _median_ci(quickest[1]), "added": _median_ci([a - b for a, b in zip(*quickest, strict=True)])}
+
+
+def sensors_us(groups: int) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """``_sensors_us`` of a plain call, synchronous and asynchronous."""
+    state.tracer, state.record = None, deque[CallRecord](maxlen=512).append
+    with _vendor() as url:
+        client, other = (
+            wrap(openai.OpenAI(api_key="k", base_url=url)),
+            wrap(openai.AsyncOpenAI(api_key="k", base_url=url)),
+        )
+
+        def sync() -> None:
+            client.chat.completions.create(**QUESTION)
+
+        return {
+            "sync": asyncio.run(_sensors_us(sync, groups)),
+            "async": asyncio.run(_sensors_us(lambda: other.chat.completions.create(**QUESTION), groups)),
+        }
+
+
 def chunk_us(rounds: int = 200) -> float:
     """Microseconds that the stream reader adds to a chunk, around an iterator of prebuilt chunks."""
     chunks = [object() for _ in range(CHUNKS)]
@@ -242,7 +305,11 @@ def import_ratio(repeats: int = 7) -> float:
 def measure(rounds: int) -> dict[str, Any]:
     """All figures."""
     plain, stream = added_us(False, rounds, 20), added_us(True, max(5, rounds // 4), 3)
+    sensors = sensors_us(5 * rounds)
     return {
+        "sensors": sensors,
+        "sensors_us": sensors["sync"]["added"][0],
+        "sensors_async_us": sensors["async"]["added"][0],
         "plain_us": plain,
         "stream_us": stream,
         "call_over_floor": plain["tracewrap"][0] / plain["floor"][0],
@@ -265,6 +332,12 @@ def main() -> None:
         print(f"added to a {title}, us of the caller's CPU: median [90% interval]")
         for arm, (middle, low, high) in figures[kind].items():
             print(f"  {arm:<10} {middle:9.1f}  [{low:.1f} .. {high:.1f}]")
+    print("added by the sensors to a plain call over loopback, us of the caller's CPU: median [90% interval]")
+    for kind, seen in figures["sensors"].items():
+        middle, low, high = seen["added"]
+        print(
+            f"  {kind:<10} {middle:9.1f}  [{low:.1f} .. {high:.1f}]  {middle / seen['base'][0]:.1%} of {seen['base'][0]:.0f}"
+        )
     for name, target in TARGETS.items():
         verdict = "held" if figures[name] <= target else "MISSED"
         print(f"{name:<22} {figures[name]:8.3f}   target <= {target:<6} {verdict}")

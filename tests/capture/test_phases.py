@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import httpcore
 import httpx
 import openai
 import pytest
@@ -20,7 +21,7 @@ import pytest
 import tracewrap
 from fake_vendor import FakeVendor, Timing
 from tracewrap import testing
-from tracewrap.capture.lag import LATE_S, THREADS, Blocks
+from tracewrap.capture.lag import LATE_S, THREADS, Blocks, ThreadWatch
 from tracewrap.capture.phases import Phases, _kind, intervals
 from tracewrap.records import Call
 
@@ -187,6 +188,66 @@ def test_a_request_on_an_idle_connection_needs_no_listener(slow: FakeVendor, rec
     assert (first.network_s or 0.0) > 0.0
     assert (second.client_pool_s, second.network_s) == (0.0, 0.0)
     assert 0.0 < (second.client_sdk_s or 0.0) <= (second.raw_runtime_s or 0.0) - ANSWER_S / 2
+
+
+def test_a_connection_that_the_server_had_closed_was_not_idle(recorded: testing.Recording) -> None:
+    """It looked idle, and the request went by a new one that nobody listened to: nothing is claimed of our side."""
+    answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    hang_up = threading.Event()
+
+    def serve() -> None:
+        for _ in range(2):
+            with listening.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+                hang_up.wait(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, tracewrap.wrap(httpx.Client()) as client:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/chat/completions"
+        listening.settimeout(10)
+        server = threading.Thread(target=serve)
+        server.start()
+        client.post(url, json=BODY)
+        transport: Any = client._transport
+        (before,) = transport._pool.connections
+        hang_up.set()
+        while not before.has_expired():  # the end of the connection has come here
+            time.sleep(0.001)
+        client.post(url, json=BODY)
+        server.join()
+    first, second = recorded()
+    assert (first.network_s or 0.0) > 0.0
+    assert (second.client_pool_s, second.client_sdk_s, second.network_s) == (None, None, None)
+
+
+def test_an_idle_connection_is_asked_whether_it_is_open_only_when_it_was_not_used_just_now(
+    slow: FakeVendor, recorded: testing.Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking the system at each call would cost more than the rest of the look; after a pause it is asked, once more than by the pool."""
+    asked = []
+    expired = httpcore.HTTP11Connection.has_expired
+    monkeypatch.setattr(httpcore.HTTP11Connection, "has_expired", lambda self: asked.append(1) or expired(self))
+    counts = []
+    with tracewrap.wrap(httpx.Client()) as client:
+        for fresh_s in (0.0, 0.0, 60.0):
+            monkeypatch.setattr("tracewrap.capture.phases._FRESH_S", fresh_s)
+            asked.clear()
+            client.post(f"{slow.openai_url}/chat/completions", json=BODY)
+            counts.append(len(asked))
+    assert counts[1] == counts[2] + 1
+
+
+def test_without_a_thread_to_watch_nothing_counts_as_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that gives us no thread: the call goes on, and no time is taken for a block."""
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    watch = ThreadWatch()
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    for _ in range(2):
+        watch.enter(object())
+        assert not watch.blocks.touch(0.0, time.perf_counter() + 60.0)
 
 
 def test_large_requests_are_listened_to(slow: FakeVendor, recorded: testing.Recording) -> None:

@@ -53,10 +53,19 @@ class Blocks:
 
     def within(self, start: float, end: float) -> list[tuple[float, float]]:
         """The parts of blocks that lie between *start* and *end*, newest first."""
+        while True:
+            try:
+                return self._within(start, end)
+            except (
+                RuntimeError
+            ):  # the watch has added a block meanwhile; copying them first takes long where there are many
+                continue
+
+    def _within(self, start: float, end: float) -> list[tuple[float, float]]:
         found = []
         if end - self.due > LATE_S and end > start:
             found.append((max(self.due, start), end))
-        for began, ended in reversed(tuple(self.spans)):
+        for began, ended in reversed(self.spans):
             if ended <= start:
                 break
             if began < end:
@@ -91,10 +100,10 @@ class Blocks:
 class LoopWatch:
     """A timer on one asyncio loop while calls are in flight on it."""
 
-    __slots__ = ("__weakref__", "_context", "_handle", "_idle", "_loop", "blocks", "calls")
+    __slots__ = ("__weakref__", "_context", "_handle", "_idle", "blocks", "calls", "loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
+    def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop]) -> None:
+        self.loop = loop
         self._handle: Any = None
         self._context = contextvars.Context()
         """Empty: a timer would keep alive what the program's context holds, the call that started it among it."""
@@ -114,14 +123,14 @@ class LoopWatch:
 
     def has_queue(self) -> bool:
         """Whether work waits for a thread of the loop's default executor, all of which are at work."""
-        executor: Any = getattr(self._loop(), "_default_executor", None)
+        executor: Any = getattr(self.loop(), "_default_executor", None)
         try:
             return bool(len(executor._threads) >= executor._max_workers and executor._work_queue.qsize() > 0)
         except AttributeError:  # none yet, or one of the program's own kind
             return False
 
     def _next(self, now: float) -> None:
-        loop = self._loop()
+        loop = self.loop()
         if loop is None or loop.is_closed():
             return
 
@@ -146,7 +155,7 @@ class LoopWatch:
 class ThreadWatch:
     """A thread that sleeps and looks at the clock while calls are in flight in this process; parked, it costs nothing."""
 
-    __slots__ = ("_thread", "_wake", "blocks", "calls")
+    __slots__ = ("_looking", "_thread", "_wake", "blocks", "calls")
 
     def __init__(self) -> None:
         self.reset()
@@ -157,10 +166,17 @@ class ThreadWatch:
         self.calls: set[int] = set()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._looking = False
+        """``_wake`` is set and the thread is there: what every call asks, and need ask no lock."""
 
     def enter(self, call: object) -> None:
         """*call* is in flight."""
         self.calls.add(id(call))
+        if not self._looking:
+            self._start()
+
+    def _start(self) -> None:
+        """Let the thread look, and make one where there is none."""
         if not self._wake.is_set():
             self.blocks.due = perf_counter() + INTERVAL_S  # a thread that does not come to run now is late already
         if self._thread is None:
@@ -170,13 +186,19 @@ class ThreadWatch:
                 with suppress(Exception):
                     self._work(wake)
                 if wake is self._wake:  # it failed: the next call starts another, and nothing counts as late until then
-                    self._thread, self.blocks.due = None, float("inf")
+                    self._looking, self._thread, self.blocks.due = False, None, float("inf")
                     wake.clear()
 
             self._thread = threading.Thread(target=work, name="tracewrap-lag", daemon=True)
-            contextvars.Context().run(self._thread.start)  # of threads that inherit a context, this one inherits none
-        if not self._wake.is_set():
-            self._wake.set()
+            try:
+                contextvars.Context().run(
+                    self._thread.start
+                )  # of threads that inherit a context, this one inherits none
+            except RuntimeError:  # the system gives us no thread: nobody looks, so nothing may count as late
+                self._thread, self.blocks.due = None, float("inf")
+                return
+        self._wake.set()
+        self._looking = True
 
     def leave(self, call: object) -> None:
         """*call* has ended."""
@@ -189,6 +211,7 @@ class ThreadWatch:
             if idle > _LINGER:
                 idle = 0
                 blocks.due = float("inf")
+                self._looking = False
                 wake.clear()
                 if not self.calls:
                     wake.wait()
@@ -200,7 +223,7 @@ class ThreadWatch:
 
 
 THREADS = ThreadWatch()
-_loops: weakref.WeakKeyDictionary[Any, LoopWatch] = weakref.WeakKeyDictionary()
+_loops: dict[int, LoopWatch] = {}
 systems.at_fork(after_in_child=THREADS.reset)
 
 
@@ -210,7 +233,8 @@ def running_loop_watch() -> LoopWatch | None:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return None
-    watch = _loops.get(loop)
-    if watch is None:
-        watch = _loops[loop] = LoopWatch(loop)
+    watch = _loops.get(id(loop))
+    if watch is None or watch.loop() is not loop:
+        key = id(loop)
+        watch = _loops[key] = LoopWatch(weakref.ref(loop, lambda _: _loops.pop(key, None)))
     return watch

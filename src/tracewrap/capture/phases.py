@@ -15,6 +15,7 @@ A request that the program traces itself keeps the program's listener, and nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from tracewrap import semconv
@@ -32,22 +33,35 @@ Span = tuple[float, float]
 
 _SMALL_BYTES = 65_536
 """A request up to this size is sent at once: it fits into the system's buffers."""
+_FRESH_S = 1.0
+"""A connection that was used this short a time ago is not asked whether the server has closed it since: that is seen afterwards."""
+_NO_EVENTS: dict[str, float] = {}
 
 
 class Phases:
     """Clock readings of one attempt: when the request was ``handed`` to the HTTP library, its events since, if any were listened to,
     and when its answer (of a stream: the head of it) was ``received``."""
 
-    __slots__ = ("at_once", "events", "handed", "queued", "received")
+    __slots__ = ("events", "handed", "idle", "queued", "received", "requests")
 
-    def __init__(self, at_once: bool = False) -> None:
-        self.at_once = at_once
-        """An open connection lay idle for it."""
+    def __init__(self, idle: Any = None) -> None:
+        self.idle = idle
+        """The open connection that lay idle for it; None where there was none, or none could be seen."""
+        if idle is None:
+            self.events: dict[str, float] = {}
+        else:
+            self.events = _NO_EVENTS
+            self.requests: int = idle._request_count
+            """How many requests ``idle`` had carried by then."""
         self.queued = False
         """The loop's own thread pool, which looks names up, had a queue."""
-        self.events: dict[str, float] = {}
         self.received: float | None = None
         self.handed = perf_counter()
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the idle connection did carry one more request; one that the server had closed meanwhile did not."""
+        return self.idle is not None and self.idle._request_count > self.requests
 
 
 class Attempt(Protocol):
@@ -71,16 +85,16 @@ class Intervals(NamedTuple):
 def attend(call: Attempt, request: Any, is_async: bool, sender: Any) -> None:
     """The next attempt of *call* is about to be sent as *request* by *sender*, an httpx or httpx2 client or transport: listen to it
     where that tells something, and watch for lag until ``dismiss``."""
-    phases = Phases(at_once=True) if _goes_at_once(request, sender) else listen(request, is_async)
+    phases = _at_once(request, sender) or listen(request, is_async)
     if phases is None:
         return
     call.phases = phases
     THREADS.enter(call)
     if is_async and call.loop is None:
-        call.loop = running_loop_watch()
-        if call.loop is not None:
-            call.loop.enter(call)
-            phases.queued = not phases.at_once and call.loop.has_queue()
+        loop = call.loop = running_loop_watch()
+        if loop is not None:
+            loop.enter(call)
+            phases.queued = phases.idle is None and loop.has_queue()
 
 
 def dismiss(call: Attempt) -> None:
@@ -91,22 +105,29 @@ def dismiss(call: Attempt) -> None:
             call.loop.leave(call)
 
 
-def _goes_at_once(request: Any, sender: Any) -> bool:
-    """Whether *request* is small and an open connection lies idle; False where that cannot be seen."""
+def _at_once(request: Any, sender: Any) -> Phases | None:
+    """Phases of *request* where it is small and an open connection lies idle for it; None where there is none, or none can be seen."""
     try:
-        if len(request.content) > _SMALL_BYTES or "trace" in request.extensions:
-            return False
-        transport = getattr(sender, "_transport", sender)
-        if getattr(sender, "_mounts", None):
-            return False  # which transport, and so which pool, is its own business
-        host, pool = request.url.raw_host, transport._pool
+        if "trace" in request.extensions or len(request._content) > _SMALL_BYTES or getattr(sender, "_mounts", None):
+            return None  # of several transports, which one and so which pool it takes is its own business
+        pool = getattr(sender, "_transport", sender)._pool
+        host, now = request.url.raw_host, monotonic()
         for connection in pool._connections:
-            if connection.is_idle() and not connection.has_expired() and connection._origin.host == host:
+            inner = connection._connection
+            if inner is None or connection._origin.host != host:
+                continue
+            expires = inner._expire_at  # None while it is at work
+            was_used_now = (
+                expires is not None and now < expires and now - (expires - inner._keepalive_expiry) < _FRESH_S
+            )
+            if was_used_now or (connection.is_idle() and not connection.has_expired()):
                 # It looks idle until the request that was given it takes it up.
-                return not any(waiting.connection is connection for waiting in pool._requests)
-        return False
+                if pool._requests and any(waiting.connection is connection for waiting in pool._requests):
+                    return None
+                return Phases(inner)
+        return None
     except (AttributeError, RuntimeError):  # another library's insides; a body that is not read yet
-        return False
+        return None
 
 
 def listen(request: Any, is_async: bool) -> Phases | None:
@@ -139,35 +160,69 @@ def put_phases(attributes: dict[str, Any], call: Attempt, ended: float, stream: 
     where the HTTP library told nothing (a mock, a transport of the program's own), unless the call failed before it came to that.
     """
     phases = call.phases
-    if phases is None or not (phases.events or phases.at_once or semconv.ERROR_TYPE in attributes):
+    if phases is None:
         return
+    started, idle = call.attempt_started, phases.idle
     blocks = THREADS.blocks if call.loop is None else call.loop.blocks
-    if phases.at_once and semconv.SERVER_PROCESSING not in attributes and not blocks.touch(call.attempt_started, ended):
+    touched = blocks.touch(started, ended)
+    if idle is None:
+        if not phases.events and semconv.ERROR_TYPE not in attributes:
+            return
+    elif idle._request_count <= phases.requests:
+        return  # the server had closed it: the request went another way, and nobody listened
+    elif not touched:  # what most calls come to: sent at once, and nothing was late
+        answered = ended if phases.received is None else phases.received
         attributes[semconv.CLIENT_POOL] = attributes[semconv.NETWORK] = 0.0
-        after_s = 0.0 if stream or phases.received is None else ended - phases.received
-        attributes[semconv.CLIENT_SDK] = phases.handed - call.attempt_started + after_s
+        attributes[semconv.CLIENT_SDK] = phases.handed - started + (0.0 if stream else ended - answered)
+        server_s = attributes.get(semconv.SERVER_PROCESSING)
+        if server_s is not None:
+            attributes[semconv.NETWORK_TRANSIT] = max(0.0, answered - phases.handed - server_s)
         return
-    parts = intervals(phases, call.attempt_started, ended, stream)
-    pool_s, network_s = _length(parts.pool), sum(map(_length, parts.network))
-    if phases.queued or 2.0 * blocks.total(call.attempt_started, ended) > ended - call.attempt_started:
-        late_pool_s, late_network_s = (
-            pool_s,
-            network_s,
-        )  # of a process that hardly ran, short steps say nothing of the network
-    else:
-        late_pool_s, late_network_s = blocks.cost(*parts.pool), sum(blocks.cost(*span) for span in parts.network)
-    late_work_s = sum(blocks.total(*span) for span in parts.working)
-    late_s = late_pool_s + late_network_s + late_work_s + _late_answer_s(blocks, parts.waiting, stream)
-    attributes[semconv.CLIENT_POOL] = max(0.0, pool_s - late_pool_s)
-    attributes[semconv.CLIENT_SDK] = max(0.0, sum(map(_length, parts.working)) - late_work_s)
-    attributes[semconv.NETWORK] = max(0.0, network_s - late_network_s)
+    parts = intervals(phases, started, ended, stream)
+    _put_parts(
+        attributes, call, ended, parts, _late(phases, blocks, parts, ended - started, stream) if touched else _NOT_LATE
+    )
+
+
+def _put_parts(attributes: dict[str, Any], call: Attempt, ended: float, parts: Intervals, late: _Late) -> None:
+    attributes[semconv.CLIENT_POOL] = max(0.0, _length(parts.pool) - late.pool_s)
+    attributes[semconv.CLIENT_SDK] = max(0.0, sum(map(_length, parts.working)) - late.work_s)
+    attributes[semconv.NETWORK] = max(0.0, sum(map(_length, parts.network)) - late.network_s)
     server_s = attributes.get(semconv.SERVER_PROCESSING)
     if server_s is not None and parts.waiting:
-        head_s = _length(parts.waiting[0]) - blocks.cost(*parts.waiting[0])
-        attributes[semconv.NETWORK_TRANSIT] = max(0.0, head_s - server_s)
+        attributes[semconv.NETWORK_TRANSIT] = max(0.0, _length(parts.waiting[0]) - late.head_s - server_s)
+    late_s = sum(late[:4])
     if late_s > 0.0:
         attributes[semconv.CLIENT_LAG] = late_s
         attributes[semconv.CLIENT_LAG_KIND] = _kind(call, ended)
+
+
+class _Late(NamedTuple):
+    """What blocks can have cost each part of an attempt, in seconds. ``head_s``: of ``answer_s``, while waiting for the answer's head."""
+
+    pool_s: float
+    network_s: float
+    work_s: float
+    answer_s: float
+    head_s: float
+
+
+_NOT_LATE = _Late(0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def _late(phases: Phases, blocks: Blocks, parts: Intervals, attempt_s: float, stream: bool) -> _Late:
+    """What *blocks* can have cost the *parts* of an attempt of *attempt_s*."""
+    start, end = parts.working[0][0], parts.working[0][0] + attempt_s
+    if phases.queued or 2.0 * blocks.total(start, end) > attempt_s:
+        # of a process that hardly ran, short steps say nothing of the network
+        pool_s, network_s = _length(parts.pool), sum(map(_length, parts.network))
+    else:
+        pool_s, network_s = blocks.cost(*parts.pool), sum(blocks.cost(*span) for span in parts.network)
+    work_s = sum(blocks.total(*span) for span in parts.working)
+    head_s = blocks.cost(*parts.waiting[0]) if parts.waiting else 0.0
+    # of a stream, all blocks since its headers: the quiet day bounds them
+    rest_s = sum((blocks.total if stream else blocks.cost)(*span) for span in parts.waiting[1:])
+    return _Late(pool_s, network_s, work_s, head_s + rest_s, head_s)
 
 
 def intervals(phases: Phases, started: float, ended: float, stream: bool) -> Intervals:
@@ -196,15 +251,6 @@ def intervals(phases: Phases, started: float, ended: float, stream: bool) -> Int
             if read is not None:
                 working.append((read, ended))
     return Intervals((phases.handed, began), network, waiting, working)
-
-
-def _late_answer_s(blocks: Blocks, waiting: list[Span], stream: bool) -> float:
-    """What blocks can have cost while waiting for the server: of a stream, all of them since its headers; the quiet day bounds it."""
-    if not waiting:
-        return 0.0
-    if stream and len(waiting) > 1:
-        return blocks.cost(*waiting[0]) + blocks.total(*waiting[1])
-    return sum(blocks.cost(*span) for span in waiting)
 
 
 def _kind(call: Attempt, ended: float) -> str:

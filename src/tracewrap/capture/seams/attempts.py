@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from tracewrap.capture import tracing
@@ -21,7 +20,7 @@ def steps(is_async: bool) -> tuple[tuple[str, Make], ...]:
     return (
         ("_sleep_for_retry", _after(_paused, is_async)),
         ("_process_response", before(_responded)),
-        ("_prepare_request", _after(functools.partial(_prepared, is_async=is_async), is_async)),
+        ("_prepare_request", _after(_prepared_async if is_async else _prepared, is_async)),
     )
 
 
@@ -31,8 +30,10 @@ def before(step: Step) -> Make:
     def make(original: Any, switch: Switch) -> Any:
         @functools.wraps(original)
         def told(*args: Any, **kwargs: Any) -> Any:
-            with suppress(Exception):
+            try:
                 _tell(step, args, kwargs)
+            except Exception:
+                pass
             return original(*args, **kwargs)
 
         return told
@@ -47,15 +48,19 @@ def _after(step: Step, is_async: bool) -> Make:
         @functools.wraps(original)
         async def told_async(*args: Any, **kwargs: Any) -> Any:
             result = await original(*args, **kwargs)
-            with suppress(Exception):
+            try:
                 _tell(step, args, kwargs)
+            except Exception:
+                return result
             return result
 
         @functools.wraps(original)
         def told(*args: Any, **kwargs: Any) -> Any:
             result = original(*args, **kwargs)
-            with suppress(Exception):
+            try:
                 _tell(step, args, kwargs)
+            except Exception:
+                return result
             return result
 
         return told_async if is_async else told
@@ -79,8 +84,15 @@ def _responded(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     call.answered(kwargs.get("response"))
 
 
-def _prepared(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, is_async: bool) -> None:
+def _prepared(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """The SDK's last look at a request before it hands it to its HTTP library; a span of its own is open by now."""
     if call.standing is None:
         call.standing = tracing.lend_current()
-    attend(call, args[1] if len(args) > 1 else kwargs["request"], is_async, args[0]._client)
+    attend(call, args[1] if len(args) > 1 else kwargs["request"], False, args[0]._client)
+
+
+def _prepared_async(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """``_prepared`` of an asynchronous SDK."""
+    if call.standing is None:
+        call.standing = tracing.lend_current()
+    attend(call, args[1] if len(args) > 1 else kwargs["request"], True, args[0]._client)
