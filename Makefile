@@ -8,7 +8,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 LEFT_OUT = --ignore=tests/profiler/decoder -m "not real"
 
 # What `make bench` runs; benchmarks/README.md says what each tells and needs. One alone: make bench B=report.
-B ?= overhead overhead_vendors soak faults matrix accuracy fit_constants analytic denoise drift report
+B ?= overhead overhead_vendors soak faults matrix accuracy fit_constants analytic denoise quiet_day drift report
 # Where `make study` finds the measured data.
 DATA ?= ../shared/data
 # What `make one` runs: make one T=tests/capture/test_clock.py, or T="tests/prices -k threshold".

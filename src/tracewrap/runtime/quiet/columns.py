@@ -16,7 +16,7 @@ MIN_SPREAD = 2.0
 """Largest over smallest prompt from which prompt time can be told from the constant; likewise of output tokens for decode time."""
 MIN_KIND = 8
 """Calls with cached tokens, or with images, from which their time is learned; calls at either end that make a spread."""
-CONTEXT_CALLS = 100
+CONTEXT_CALLS = 200
 """Calls from which the growth of decode time with context is looked for."""
 
 

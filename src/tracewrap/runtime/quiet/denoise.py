@@ -21,6 +21,7 @@ from tracewrap.runtime.quantiles import Z90
 from tracewrap.runtime.quiet import signs
 from tracewrap.runtime.quiet.basis import Array, quantile_fit
 from tracewrap.runtime.quiet.columns import Calls, Columns, ends, spread
+from tracewrap.runtime.quiet.edge import edge_fit, edge_weight
 from tracewrap.runtime.quiet.frontier import Frontier, covariance, fit_frontier
 from tracewrap.runtime.quiet.usable import Observation
 from tracewrap.runtime.region import Region
@@ -28,11 +29,13 @@ from tracewrap.runtime.region import Region
 MIN_CALLS = 20
 """Fewer calls leave two at the lower edge or less: no estimate."""
 START_QUANTILE = 0.2
+APART = 1.3
+"""Half-width for what the lower edge moved the level, in units of that."""
 MODEL_ERROR = 0.006
 """Half-width that no number of calls removes: the form of T itself."""
 TOUCHED_ERROR = 1.0
-"""Half-width by what noise hides: contention smaller than the noise, in deviations of the noise, where every call met some."""
-CAUTION, CAUTIOUS_CALLS = 1.2, 150.0
+"""Half-width by what noise hides: contention smaller than it, in its deviations, where every call met some or calls are few."""
+CAUTION, CAUTIOUS_CALLS = 0.5, 150.0
 """How far below the likeliest level few calls put it, in deviations of the noise where every call met contention; less beyond so many."""
 FEW_CALLS = 40.0
 """Calls at which the interval from the likelihood's curvature is too narrow by half."""
@@ -90,9 +93,7 @@ def denoise(observations: Iterable[Observation], *, id: str, model: str) -> Deno
     fit = fit_frontier(scaled, calls.y, quantile_fit(scaled, calls.y, START_QUANTILE, rounds=12))
     found = _Found(calls, columns, fit, scaled)
     verdict, messages = found.verdict()
-    profile = _profile(
-        id, model, found, fit.beta / largest * found.caution(), found.interval(verdict), verdict, messages
-    )
+    profile = _profile(id, model, found, found.beta() / largest, found.interval(verdict), verdict, messages)
     quiet = float(np.sum(fit.seen.parts[:, 0]))
     return DenoiseResult(profile, verdict, quiet, quiet / len(kept), tuple(messages), fit.state.sigma)
 
@@ -104,6 +105,8 @@ class _Found:
         self.calls, self.columns, self.fit, self.scaled = calls, columns, fit, scaled
         self.quiet = fit.seen.parts[:, 0]
         self.speeds: signs.Speeds | None = None
+        self.weight = edge_weight(len(self.quiet), 1.0 - float(self.quiet.mean()))
+        self.edge = edge_fit(scaled, calls.y) if self.weight else np.zeros_like(fit.beta)
 
     def verdict(self) -> tuple[Verdict, list[str]]:
         """The verdict, and a sentence for each thing to know."""
@@ -140,6 +143,10 @@ class _Found:
         touched = 1.0 - float(self.quiet.mean())
         return float(np.exp(-CAUTION * self.fit.state.sigma * touched * min(1.0, CAUTIOUS_CALLS / len(self.quiet))))
 
+    def beta(self) -> Array:
+        """The coefficients: the likelihood's with caution, and the lower edge's as far as that counts."""
+        return (1.0 - self.weight) * self.caution() * self.fit.beta + self.weight * self.edge
+
     def _speeds(self) -> signs.Speeds | None:
         fit, calls = self.fit, self.calls
         found = signs.two_speeds(fit, fit.fitted)
@@ -175,8 +182,13 @@ class _Found:
         decode = 1.0 - self._prompt_share()
         parts, _ = nnls(np.column_stack([np.ones_like(decode), (1.0 - decode) ** 2, decode**2]), variance)
         small = (1.0 + FEW_CALLS / n) ** 2 * Z90**2
-        touched = TOUCHED_ERROR * fit.state.sigma * (1.0 - float(self.quiet.mean()))
+        met = 1.0 - float(self.quiet.mean())
+        touched = TOUCHED_ERROR * fit.state.sigma * met * max(met * met, min(1.0, CAUTIOUS_CALLS / n))
         base = small * parts[0] + max(0.0, fit.level_error**2 - Z90**2 * level) + touched**2 + MODEL_ERROR**2
+        if self.weight:
+            base += (
+                APART * self.weight * float(np.median(np.log(np.maximum(self.scaled @ self.edge, 1e-9) / fit.fitted)))
+            ) ** 2
         if self.speeds is not None:
             base += float(np.log(self.speeds.ratio)) ** 2
         if verdict == "saturated":

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from tracewrap.runtime.quiet.basis import Array
+from tracewrap.runtime.quiet.basis import Array, quantile_fit
 from tracewrap.runtime.quiet.mixture import (
     LEAST_SIGMA,
     MASS,
     QUIET_PRIOR,
     SPLICE,
     STRAY,
+    USUAL_SIGMA,
     Posterior,
     State,
     densities,
@@ -38,7 +39,9 @@ from tracewrap.runtime.quiet.mixture import (
     unscale,
 )
 
-SIGMAS = (0.008, 0.03, 0.11)
+EDGE_QUANTILE = 0.05
+EDGES = (0.03, 0.08, 0.15, 0.3)
+SIGMAS = (0.008, 0.025, 0.06, 0.12)
 """Starts of the search for the noise."""
 TURNS = 30
 START_TURNS = 6
@@ -46,9 +49,14 @@ SETTLED = 0.02
 """Gain in log likelihood of a turn below which, twice, the search ends."""
 SCALES_DIFFER = 0.05
 """Noise from which the two scales of ``scale`` are told apart."""
-NOISE_ALONE = 8.0
+NOISE_ALONE, MORE_ALONE = 10.0, 4.0
 FEW, MANY = 50, 200
-"""What an explanation by contention must gain in log likelihood over noise alone, from ``MANY`` calls; nothing with ``FEW``."""
+"""What an explanation by contention must gain in log likelihood over noise alone, at ``MANY`` calls; nothing with ``FEW``, and so much
+more for each time e as many: with noise that is not quite normal it gains by chance."""
+HOPELESS = 40.0
+"""How far below another's the log likelihood of noise alone must begin not to be looked at."""
+SHARP, SHARP_CALLS = 4.0, 150.0
+"""What an explanation with much noise must gain in log likelihood over one with little noise and more contention: services are steady."""
 CLEAR = 3.0
 """Difference of log likelihoods below which either of two explanations may be the true one."""
 
@@ -66,10 +74,14 @@ def step(z: Array, means: Array, state: State, rounds: int = 2) -> tuple[State, 
     return State(mu, likely_sigma(square, float(np.sum(keep))), weights), seen
 
 
+def _sharp(z: Array) -> list[State]:
+    """Starts of the search with little noise, at the lower edge."""
+    return [first_state(float(low), sigma) for low in np.quantile(z, EDGES) for sigma in SIGMAS[:2]]
+
+
 def _starts(z: Array) -> list[State]:
     """Starts of the search: little noise to much, at the lower edge; and mostly noise, at the middle."""
-    low = float(np.quantile(z, 0.15))
-    noise, edges = noise_alone(z), [first_state(low, sigma) for sigma in SIGMAS]
+    noise, edges = noise_alone(z), [first_state(float(low), sigma) for low in np.quantile(z, EDGES) for sigma in SIGMAS]
     weights = 0.95 * noise.weights + 0.05 * edges[0].weights
     return [*edges, State(noise.mu, noise.sigma, weights)]
 
@@ -108,26 +120,41 @@ def fit_frontier(design: Array, y: Array, beta: Array, turns: int = TURNS) -> Fr
     Coefficients move by scoring (Berndt, Hall, Hall and Hausman 1974) within what is not negative, and a move that is no gain is halved.
     Where noise is large it matters whether it is symmetric in seconds or in their logarithm: the likelier of the two is taken.
     """
-    plain = _Fit(design, y, False).fit(beta, turns, _starts)
-    if plain.state.sigma < SCALES_DIFFER:
+    edge = quantile_fit(design, y, EDGE_QUANTILE, rounds=12)
+    plain = _Fit(design, y, False).fit(edge, turns, _sharp)
+    other = _Fit(design, y, False).fit(beta, turns, _starts)
+    if other.likelihood > plain.likelihood + SHARP * min(1.0, SHARP_CALLS / len(y)) ** 2:
+        plain = other
+    alone = _noise_fits(design, y, plain, turns // 2)
+    if plain.state.sigma < SCALES_DIFFER and not alone:
         return plain
 
     def near(z: Array) -> list[State]:
         return [plain.state, _starts(z)[-1]]
 
-    def alone(z: Array) -> list[State]:
-        return [noise_alone(z)]
-
-    found = [plain, _Fit(design, y, True).fit(plain.beta, turns // 2, near)]
-    bonus = NOISE_ALONE * min(1.0, max(0.0, (len(y) - FEW) / (MANY - FEW)))
-    for logarithmic in (False, True):  # noise alone needs no other explanation
-        simple = _Fit(design, y, logarithmic, rounds=0).fit(plain.beta, turns // 2, alone)
-        found.append(dataclasses.replace(simple, likelihood=simple.likelihood + bonus))
+    found = [plain, *alone]
+    if plain.state.sigma >= SCALES_DIFFER:
+        found.append(_Fit(design, y, True).fit(plain.beta, turns // 2, near))
     best = max(found, key=lambda fit: fit.likelihood)
     # What is nearly as likely may be true, and so may its level.
     rivals = [fit for fit in found if best.likelihood - fit.likelihood < CLEAR]
     apart = max(abs(float(np.median(np.log(fit.fitted / best.fitted)))) for fit in rivals)
     return dataclasses.replace(best, level_error=float(np.hypot(best.level_error, apart)))
+
+
+def _noise_fits(design: Array, y: Array, plain: Frontier, turns: int) -> list[Frontier]:
+    """Fits of noise alone, on either scale, their likelihood raised by what contention must gain; none where that is far from *plain*."""
+    middle = quantile_fit(design, y, 0.5, rounds=12)
+    bonus = NOISE_ALONE * min(1.0, max(0.0, (len(y) - FEW) / (MANY - FEW)))
+    bonus += MORE_ALONE * max(0.0, float(np.log(len(y) / MANY)))
+    found = []
+    for logarithmic in (False, True):
+        begun = _Fit(design, y, logarithmic, rounds=0)
+        simple = begun.fit(middle, 1, lambda z: [noise_alone(z)])
+        if simple.likelihood > plain.likelihood - HOPELESS:
+            simple = begun.fit(middle, turns, lambda z: [noise_alone(z)])
+            found.append(dataclasses.replace(simple, likelihood=simple.likelihood + bonus))
+    return found
 
 
 class _Fit:
@@ -157,14 +184,19 @@ class _Fit:
         return self._finish()
 
     def _begin(self, beta: Array, starts: Callable[[Array], list[State]]) -> None:
-        """The most likely of several starts, and its level."""
+        """The most likely of several starts, and its level. Weights settle before the level moves, or it runs away from its start."""
         _, z, means = self._at(beta)
         found: list[tuple[float, State]] = []
         for state in starts(z):
+            likelihood, weights = _likelihood(z, means, state, self.rounds * 2)
+            found.append((likelihood, State(state.mu, state.sigma, weights)))
+        found.sort(key=lambda one: -one[0])
+        likely = []
+        for _, state in found[:3]:
             for _ in range(START_TURNS):
                 state, seen = step(z, means, state, self.rounds)
-            found.append((seen.likelihood, state))
-        _, state = max(found, key=lambda one: one[0])
+            likely.append((seen.likelihood, state))
+        _, state = max(likely, key=lambda one: one[0])
         self.trial = beta * float(unscale(np.array(state.mu), self.logarithmic))
         self.state = State(0.0, state.sigma, state.weights)
 
@@ -224,11 +256,15 @@ class _Fit:
         return seen.slope if self.logarithmic else seen.slope * np.minimum(1.0 + z, SPLICE) - inside
 
     def _of_seconds(self, seen: Posterior, fitted: Array, inside: Array) -> float:
-        """Log likelihood of the seconds themselves, comparable between scales and fits."""
+        """Log likelihood of the seconds themselves, comparable between scales and fits.
+
+        As many calls as there are coefficients can lie on the curve by construction: they are no sign that noise is small.
+        """
+        spent: float = self.design.shape[1] * min(0.0, float(np.log(self.state.sigma / USUAL_SIGMA)))
         if self.logarithmic:
-            return seen.likelihood - float(np.sum(np.log(self.y)))
+            return seen.likelihood + spent - float(np.sum(np.log(self.y)))
         slopes = inside * np.log(fitted) + (1.0 - inside) * np.log(self.y / SPLICE)
-        return seen.likelihood - float(np.sum(slopes))
+        return seen.likelihood + spent - float(np.sum(slopes))
 
 
 MOST_MOVE = 0.15
