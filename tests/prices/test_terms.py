@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracewrap.prices.list_cost import load_pricer
+from tracewrap.prices.book import PriceBook
+from tracewrap.prices.list_cost import load_pricer, purchase_of
 from tracewrap.prices.rates import FAR, KINDS, PARENTS, Purchase, complete
 from tracewrap.prices.terms import quantities, sql_stages, tokens_usd
 from tracewrap.prices.user_file import read_price_file
@@ -141,3 +142,47 @@ def test_a_file_of_ones_own_knows_terms(tmp_path: Path) -> None:
     assert priced(path, 1000, 0, **{"tracewrap.speed": "fast"}) == 0.006
     assert [price.rate.upto for price in read_price_file(str(path))] == [1000, FAR, FAR, FAR]
     assert Purchase("p", ("m",), "default", "standard").terms == {}
+
+
+@pytest.mark.parametrize(
+    ("provider", "asked", "answered", "priced_as"),
+    [
+        ("openai", "gpt-4o", "gpt-4o-2099-01-01", "gpt-4o"),
+        ("openai", "gpt-4o", "openai/gpt-4o", "gpt-4o"),
+        ("openai", "my-alias", "gpt-4o-2024-08-06", "gpt-4o"),
+        ("openai", "gpt-4o", None, "gpt-4o"),
+        ("openai", "gpt-5", "gpt-5.99", ""),
+        ("openai", "gpt-4o", "gpt-4o-9", ""),
+        ("openai", "gpt-4o", "house-7b", ""),
+        ("openai", "ft:gpt-4.1-2025-04-14:org::id", "ft:gpt-4.1-2025-04-14:org::id", ""),
+        ("gcp.vertex_ai", "google/gemini-2.5-pro", "google/gemini-2.5-pro", "gemini-2.5-pro"),
+        ("gcp.gemini", "gemini-2.5-pro", "models/gemini-2.5-pro", "gemini-2.5-pro"),
+        ("groq", "openai/gpt-oss-120b", "openai/gpt-oss-120b", "openai/gpt-oss-120b"),
+        ("openrouter", "openai/gpt-4o:online", "openai/gpt-4o:online", ""),
+        (
+            "aws.bedrock",
+            "eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "claude-sonnet-4-5-20250929",
+            "regional.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        ),
+    ],
+)
+def test_whose_price_it_is(provider: str, asked: str, answered: str | None, priced_as: str) -> None:
+    """A release has its model's price, a provider's own prefix is no other model; another model that answered is not priced as the asked one."""
+    pytest.importorskip("genai_prices")
+    day = 1_795_132_800 * 10**9
+    found = PriceBook().find(purchase_of(provider, asked, answered, None, None, None), day, day + 1)
+    assert found.priced_as == priced_as
+    assert bool(found.rates) is bool(priced_as)
+
+
+def test_the_users_file_prices_what_was_asked_for(tmp_path: Path) -> None:
+    """A deployment's own name is priced by the user's file, whatever model answered; tiers are the same in any spelling."""
+    own = tmp_path / "prices.toml"
+    own.write_text(
+        '[[prices]]\nmodel = "my-deployment"\nservice_tier = "Flex"\ninput_usd_per_million = 1\noutput_usd_per_million = 2\n'
+    )
+    found = PriceBook(str(own)).find(
+        purchase_of("azure.ai.openai", "my-deployment", "house-7b", "FLEX", None, None), 0, 1
+    )
+    assert (found.priced_as, [rate.usd["input"] for rate in found.rates]) == ("my-deployment", [1e-6])

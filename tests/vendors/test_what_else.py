@@ -180,7 +180,7 @@ def test_a_polled_response_is_read_when_it_is_done() -> None:
     assert done[0].usage == TokenUsage(50, 7)
 
 
-NONSENSE = [math.nan, math.inf, -5, 10**400, "12", True, [1], {"a": 1}, COUNT_LIMIT, 1.5]
+NONSENSE = [math.nan, math.inf, -5, 10**400, "1e2", "-5", "\u00b2", "9" * 30, True, [1], {"a": 1}, COUNT_LIMIT, 1.5]
 TEXTS = ["\ud800", "x" * 10_000, "\x00"]
 
 
@@ -223,8 +223,15 @@ def test_nonsense_passes_no_gate(value: Any) -> None:
 
 
 def test_the_gate_itself() -> None:
-    """Whole floats are counts, text is not; a header with a superscript two is no number."""
-    assert [count(value) for value in (0, 5, 5.0, None, *NONSENSE)] == [0, 5, 5, None, *[None] * len(NONSENSE)]
+    """Whole floats and plain digits are counts, other text is not; a header with a superscript two is no number."""
+    assert [count(value) for value in (0, 5, 5.0, "12", None, *NONSENSE)] == [
+        0,
+        5,
+        5,
+        12,
+        None,
+        *[None] * len(NONSENSE),
+    ]
     assert (text(""), text(5), text("a\ud800b"), len(text("x" * 999) or "")) == (None, None, "a?b", MAX_TEXT)
     assert [milliseconds(value) for value in ("250", "1.5", "\u00b2", "1e9", "-1", "9" * 400)] == [0.25, 0.0015] + [
         None

@@ -27,13 +27,18 @@ _IDLE = re.compile(rb'"(?:type|event)"\s*:\s*"(?:ping|keep-?alive|heartbeat)"')
 _IDLE_BYTES = 200
 
 
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_JSON_STARTS = b'{["'
+"""With what a JSON answer begins; a line of an event stream does not."""
+
+
 class Body:
     """An incremental reader of one answer: feed it bytes, ask it for the Reply at the end.
 
-    ``count``: events with data seen, keep-alives aside; of a JSON body, 1 from its first byte on.
+    ``count``: events with data seen, keep-alives aside; of a JSON body, 1 from its beginning on.
     """
 
-    __slots__ = ("_adapter", "_ended", "_first", "_latest", "_notable", "_parser", "_whole", "count")
+    __slots__ = ("_adapter", "_ended", "_first", "_latest", "_notable", "_parser", "_unsaid", "_whole", "count")
 
     def __init__(self, adapter: Adapter, *, kind: Kind):
         self._adapter = adapter
@@ -45,15 +50,21 @@ class Body:
         self._notable: deque[tuple[int, bytes]] = deque(maxlen=64)
         self._latest: deque[tuple[int, bytes]] = deque(maxlen=4)
         self._ended = False
+        self._unsaid = False
+        """It looks like events, and nobody said so."""
         self.count = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next decoded bytes of the body."""
+        if self._parser is None and not self.count and (begun := data.lstrip(_BLANK)):
+            if begun[0] in _JSON_STARTS:
+                self.count = 1
+            else:
+                self._parser, self._unsaid = ServerSentEvents(self._take), True
         if self._parser is not None:
             self._parser.feed(data)
         else:
             self._whole.add(data)
-            self.count = 1
 
     def _take(self, data: bytes, name: bytes) -> None:
         """One event."""
@@ -77,6 +88,8 @@ class Body:
         if self._parser is None:
             return read_json_body(self._adapter, self._whole.take())
         self._parser.close()
+        if self._unsaid and not self.count:
+            return Reply()
         kept = dict(sorted({**dict(self._notable), **dict(self._latest)}.items()))
         chunks = {number: parsed(data) for number, data in kept.items()}
         first = chunks.get(1) if 1 in chunks else None if self._first is None else parsed(self._first)

@@ -6,15 +6,17 @@ price the list does not tell from another's. The reason is said.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from tracewrap.prices.rates import FAR, ListPrice, Purchase, Rate, complete, in_turn, moment_ns
 from tracewrap.prices.user_file import read_price_file
-from tracewrap.vendors.providers import price_id, region_factor
+from tracewrap.vendors.providers import price_id, priced_as_asked, region_factor
 
 _PROBES: Mapping[str, Mapping[str, int]] = {
     "input": {"input_tokens": 10**6},
@@ -56,7 +58,10 @@ class PriceBook:
         return ", then ".join(names) or "none: install tracewrap[report]"
 
     def find(self, purchase: Purchase, since_ns: int, until_ns: int) -> ListPrice:
-        """The price of the first of the models of *purchase* that one is known of: the user's, else the package's."""
+        """The price of the first of the models of *purchase* that one is known of: the user's, else the package's.
+
+        Where another model answered than the one that was asked for, the package is asked for that one alone: its price is not the other's.
+        """
         if not purchase.models:
             return ListPrice((), reason="the spans name no model")
         for name in purchase.models:
@@ -66,7 +71,11 @@ class PriceBook:
         if self._package is None:
             return ListPrice((), reason="no price source is installed")
         reason = ""
-        for name in purchase.models:
+        first = purchase.models[0]
+        others = [
+            name for name in purchase.models[1:] if priced_as_asked(purchase.provider) or _is_release_of(first, name)
+        ]
+        for name in (first, *others):
             found = self._from_package(purchase, name, since_ns, until_ns)
             if found.rates:
                 return found
@@ -96,9 +105,8 @@ class PriceBook:
     def _from_package(self, purchase: Purchase, model: str, since_ns: int, until_ns: int) -> ListPrice:
         assert self._package is not None
         source = f"genai-prices {self.version}"
-        try:
-            _, info = self._package.find_provider_model(model, None, price_id(purchase.provider), None)
-        except LookupError:
+        info = self._info(model, price_id(purchase.provider))
+        if info is None:
             return ListPrice((), reason=f"{source} does not know it at {purchase.provider}")
         factor = region_factor(purchase.provider, purchase.region)
         if factor is None:
@@ -114,6 +122,25 @@ class PriceBook:
         if not rates:
             return ListPrice((), reason=f"{source} has no price per token for it")
         return ListPrice(tuple(rate.times(factor) for rate in rates), info.id, source)
+
+    def _info(self, model: str, provider: str) -> Any:
+        """What the package knows of *model* at *provider*, with or without the provider's own name before it (``google/``, ``models/``)."""
+        prefix, _, rest = model.partition("/")
+        for name in (model, rest) if prefix in (provider, "models") else (model,):
+            with contextlib.suppress(LookupError):
+                return self._package.find_provider_model(name, None, provider, None)[1]
+        return None
+
+
+_RELEASE = re.compile(r"(?:[-@:]?(?:\d{3,}[\d-]*|\d\d-\d\d[\d-]*|v\d+:\d+|latest|preview[\w.-]*|exp[\w.-]*))?")
+"""What a release has after the model's name: a date, a number of three digits and more, ``latest``; ``-9`` or ``.9`` is another model."""
+
+
+def _is_release_of(answered: str, asked: str) -> bool:
+    """Whether *answered* is a release of the model *asked* for, not another model: ``m-2026-11-01`` of ``m``, ``m-latest``, ``lab/m``."""
+    answered, asked = (name.rpartition("/")[2].lower() for name in (answered, asked))
+    stem = asked.removesuffix("-latest")
+    return answered.startswith(stem) and _RELEASE.fullmatch(answered[len(stem) :]) is not None
 
 
 def _package() -> tuple[str | None, Any]:

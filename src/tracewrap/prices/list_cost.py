@@ -81,7 +81,7 @@ def purchase_of(
     """What the price of a call depends on: of its two names of the model, the one that prices go by at *provider* first."""
     names = (request_model, response_model) if priced_as_asked(provider) else (response_model, request_model)
     models = tuple(dict.fromkeys(name for name in names if name))
-    return Purchase(provider, models, tier or None, speed or None, region or None)
+    return Purchase(provider, models, (tier or "").lower() or None, (speed or "").lower() or None, region or None)
 
 
 _FIELDS = {field.name: field for field in semconv.DETAILS}

@@ -104,8 +104,8 @@ def _own_price(entry: Any, where: str) -> OwnPrice:
         -1 if above is None else int(above),
     )
     named = {name: _name(entry, name, where) for name in ("provider", "service_tier", "speed", "region")}
-    tier = named["service_tier"]
-    return OwnPrice(named["provider"], entry["model"], rate, tier, named["speed"], named["region"])
+    tier, speed = ((named[name] or "").lower() or None for name in ("service_tier", "speed"))
+    return OwnPrice(named["provider"], entry["model"], rate, tier, speed, named["region"])
 
 
 def _ranges(prices: list[OwnPrice]) -> list[OwnPrice]:

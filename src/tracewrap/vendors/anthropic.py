@@ -220,7 +220,7 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
         kind = get(event, "type")
         if kind == "message_delta":
             news = fields(get(event, "usage"))
-            usage.update({name: value for name, value in news.items() if value is not None})
+            usage.update({name: value for name, value in news.items() if _is_news(name, value, usage)})
             reason = text(get(get(event, "delta"), "stop_reason")) or reason
             counted = counted or news.get("output_tokens") is not None
         elif kind == "message_stop":
@@ -229,8 +229,9 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
             error = get(event, "error") or event
     read = read_usage(usage)
     if read is not None and not counted:
-        # message_start and content_block_start carry no text; what came after is about a token each.
-        read = read._replace(output_tokens=max(0, seen - 2, read.output_tokens or 0), source="estimated")
+        # message_start, content_block_start and the events of the end carry no text; each of the others is about a token.
+        silent = 2 + sum(1 for event in last if event is not first and get(event, "type") in _SILENT)
+        read = read._replace(output_tokens=max(0, seen - silent, read.output_tokens or 0), source="estimated")
     return Reply(
         model=_fallback_model(usage) or text(get(message, "model")),
         id=text(get(message, "id")),
@@ -242,6 +243,14 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
         speed=text(usage.get("speed")),
         region=_region(usage),
     )
+
+
+_SILENT = frozenset({"content_block_stop", "message_delta", "message_stop", "error"})
+
+
+def _is_news(name: str, value: Any, usage: Mapping[str, Any]) -> bool:
+    """Whether a later event's *value* replaces what *usage* has: counts never fall, so a 0 of the input only stands for nothing."""
+    return value is not None and (value != 0 or name == "output_tokens" or not usage.get(name))
 
 
 def probe_request(model: str, prompt: str, output_tokens: int, stream: bool) -> dict[str, Any]:

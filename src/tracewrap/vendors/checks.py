@@ -1,6 +1,6 @@
 """The one gate for what a vendor's answer says: vendor files pass every count and every text through it.
 
-Broken servers answer NaN, -5, ``"12"``, half an emoji or a megabyte of name. Such a value is absent (a text: replaced, cut) from here on,
+Broken servers answer NaN, -5, half an emoji or a megabyte of name. Such a value is absent (a text: replaced, cut) from here on,
 so that it reaches no span, no file and no sum; the rest of the answer stands.
 """
 
@@ -15,9 +15,11 @@ MAX_TEXT = 256
 
 
 def count(value: Any) -> int | None:
-    """*value* if it is a whole number of at least 0 (also as a float); None otherwise."""
+    """*value* if it is a whole number of at least 0 (also as a float, or in digits, as the SDKs read it); None otherwise."""
     if value is None:
         return None
+    if type(value) is str and len(value) < 20 and value.isascii() and value.isdigit():
+        value = int(value)
     if type(value) is float and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value < COUNT_LIMIT else None

@@ -121,11 +121,8 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
     error = next((get(event, "error") for event in last if get(event, "error") is not None), None)
     for event in reversed(last):
         if _kind(event) in _ENDS:
-            return _read_end(event, identifier, seen)
-    # v2 opens with message-start and content-start, v1 chat with stream-start, generate with text.
-    opening = {"message-start": 2, "stream-start": 1}.get(_kind(first), 0)
-    tokens = max(0, seen - opening - sum(1 for event in last if _kind(event) == "content-end"))
-    usage = TokenUsage(output_tokens=tokens, source="estimated") if seen else None
+            return _read_end(event, identifier, _estimated(first, last, seen))
+    usage = _estimated(first, last, seen) if seen else None
     return Reply(
         id=identifier,
         usage=usage,
@@ -134,13 +131,18 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
     )
 
 
-def _read_end(event: Any, identifier: str | None, seen: int) -> Reply:
+def _estimated(first: Any, last: Sequence[Any], seen: int) -> TokenUsage:
+    """A chunk a token, less those that carry no text: v2 opens with message-start and content-start, v1 chat with stream-start."""
+    opening = {"message-start": 2, "stream-start": 1}.get(_kind(first), 0)
+    silent = sum(1 for event in last if _kind(event) in _ENDS or _kind(event) == "content-end")
+    return TokenUsage(output_tokens=max(0, seen - opening - silent), source="estimated")
+
+
+def _read_end(event: Any, identifier: str | None, estimated: TokenUsage) -> Reply:
     response, delta = get(event, "response"), get(event, "delta")
     whole = read_response(delta if response is None else response)
     reason = text(get(event, "finish_reason"))
-    usage = whole.usage
-    if usage is None:  # generate's stream reports none: one chunk a token, less the end itself
-        usage = TokenUsage(output_tokens=max(0, seen - 1), source="estimated")
+    usage = whole.usage or estimated  # generate's stream reports none
     failed = whole.error_type or (reason if reason in _FAILED else None)
     return Reply(
         id=whole.id or identifier,

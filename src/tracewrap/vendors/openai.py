@@ -13,8 +13,8 @@ from typing import Any
 
 from tracewrap.records import Outcome, TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
-from tracewrap.vendors.checks import dollars, text
-from tracewrap.vendors.openai_usage import only_input, read_usage, usage_elsewhere, with_tools
+from tracewrap.vendors.checks import text
+from tracewrap.vendors.openai_usage import later, read_usage, reported_cost, usage_elsewhere, usage_of, with_search
 
 _OPERATIONS = {
     "/chat/completions": "chat",
@@ -138,18 +138,12 @@ def read_response(response: Any) -> Reply:
     else:
         reasons = (_responses_reason(response, status),) if isinstance(status, str) else ()
         error = values.get("error")
-    usage = read_usage(values.get("usage"))
-    if usage is None and not choices and values.get("object") == "list":
-        # Of an embedding, which has no output, the total is the input (Voyage).
-        usage = only_input(values.get("usage"))
-    if not choices and values.get("output"):
-        usage = with_tools(usage, values["output"])
     failed = status == "failed" or error is not None or "error" in reasons
     cancelled = status == "cancelled" and not failed
     return Reply(
         model=text(values.get("model")),
         id=text(values.get("id")),
-        usage=usage,
+        usage=usage_of(values),
         finish_reasons=reasons,
         service_tier=text(values.get("service_tier")),
         attributes=_reply_attributes(values),
@@ -162,13 +156,13 @@ def read_response(response: Any) -> Reply:
 def _reply_attributes(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """What only some servers say: tier, fingerprint, what the provider itself counts as the cost."""
     tier, fingerprint = values.get("service_tier"), values.get("system_fingerprint")
-    cost = fields(values.get("usage")).get("cost")
-    if tier is None and fingerprint is None and cost is None:
+    counts = fields(values.get("usage"))
+    if tier is None and fingerprint is None and counts.get("cost") is None:
         return NOTHING
     named = {
         "openai.response.service_tier": text(tier),
         "openai.response.system_fingerprint": text(fingerprint),
-        "tracewrap.cost.reported": dollars(get(cost, "total_cost") if isinstance(cost, Mapping) else cost),
+        "tracewrap.cost.reported": reported_cost(counts),
     }
     return {name: value for name, value in named.items() if value is not None}
 
@@ -224,7 +218,8 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
     silent = 0 if _carries_text(first) else 1
     for chunk in last:
         values = fields(chunk)
-        usage = read_usage(values.get("usage")) or usage_elsewhere(values) or usage
+        told = read_usage(values.get("usage")) or usage_elsewhere(values)
+        usage = usage if told is None else later(usage, told)
         attributes |= _reply_attributes(values)
         error = values.get("error") if error is None else error
         for choice in values.get("choices") or ():
@@ -242,10 +237,11 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
         (chunk for chunk in (first, *last) if get(chunk, "model")), first
     )  # Azure opens with a chunk without names
     ended = bool(reasons) or (usage.source == "reported" and not _carries_text(last[-1] if last else first))
+    model = text(get(named, "model"))
     return Reply(
-        model=text(get(named, "model")),
+        model=model,
         id=text(get(named, "id")),
-        usage=usage,
+        usage=with_search(usage, model),
         finish_reasons=tuple(reasons[index] for index in sorted(reasons)),
         service_tier=attributes.get("openai.response.service_tier"),
         attributes=attributes or NOTHING,
@@ -254,28 +250,29 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
     )
 
 
+_GENERATED = ("content", "tool_calls", "refusal", "reasoning_content", "reasoning", "function_call", "audio")
+
+
 def _carries_text(chunk: Any) -> bool:
     """Whether a chat or completion chunk carries generated tokens (text, reasoning or tool arguments)."""
     for choice in get(chunk, "choices") or ():
         if get(choice, "text"):
             return True
         delta = get(choice, "delta")
-        if delta is not None and any(
-            get(delta, field) for field in ("content", "tool_calls", "refusal", "reasoning_content", "function_call")
-        ):
+        if delta is not None and any(get(delta, field) for field in _GENERATED):
             return True
     return False
 
 
 def _read_events(first: Any, last: Sequence[Any], seen: int) -> Reply:
     """A stream of the responses endpoint (or of images): the whole answer comes in its last event."""
-    error = None
+    error = ended = None
     for event in reversed(last):
         kind = get(event, "type")
         if kind in _RESPONSE_ENDS and (response := get(event, "response")) is not None:
-            reply = read_response(response)
-            if reply.usage is not None or reply.outcome is not None:
-                return reply
+            ended = read_response(response)
+            if ended.usage is not None or ended.outcome is not None:
+                return ended
         if kind == "error" or get(event, "error") is not None:
             error = get(event, "error") or event
         usage = read_usage(get(event, "usage"))
@@ -287,6 +284,8 @@ def _read_events(first: Any, last: Sequence[Any], seen: int) -> Reply:
     deltas = sum(1 for event in last if str(get(event, "type")).endswith(".delta"))
     # created, in_progress, output_item.added and content_part.added open every text answer.
     usage = TokenUsage(output_tokens=max(deltas, seen - 4), source="estimated") if deltas else None
+    if ended is not None:
+        return ended._replace(usage=usage)
     return Reply(
         model=text(get(opening, "model")),
         id=text(get(opening, "id")),

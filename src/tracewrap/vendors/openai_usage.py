@@ -7,7 +7,7 @@ from typing import Any
 
 from tracewrap.records import TokenUsage
 from tracewrap.vendors.adapter import fields, get
-from tracewrap.vendors.checks import count
+from tracewrap.vendors.checks import count, dollars, text
 
 
 def read_usage(usage: Any) -> TokenUsage | None:
@@ -21,7 +21,7 @@ def read_usage(usage: Any) -> TokenUsage | None:
     counts = fields(usage)
     inputs, outputs = counts.get("prompt_tokens"), counts.get("completion_tokens")
     details, more = counts.get("prompt_tokens_details"), counts.get("completion_tokens_details")
-    if inputs is None:
+    if inputs is None and outputs is None:
         inputs, outputs = counts.get("input_tokens"), counts.get("output_tokens")
         details, more = counts.get("input_tokens_details"), counts.get("output_tokens_details")
     inputs, outputs = count(inputs), count(outputs)
@@ -29,7 +29,8 @@ def read_usage(usage: Any) -> TokenUsage | None:
         return None
     total = counts.get("total_tokens")
     if details is None and more is None and (inputs is None or outputs is None or total in (None, inputs + outputs)):
-        return TokenUsage(input_tokens=inputs, output_tokens=outputs, cached_input_tokens=_cached_beside(counts))
+        plain = TokenUsage(input_tokens=inputs, output_tokens=outputs, cached_input_tokens=_cached_beside(counts))
+        return plain if len(counts) <= _PLAIN_FIELDS else _with_fees(plain, counts)
     parts, rest = fields(details), fields(more)
     cached, written = count(parts.get("cached_tokens")), count(parts.get("cache_write_tokens"))
     if cached is None:
@@ -39,7 +40,7 @@ def read_usage(usage: Any) -> TokenUsage | None:
     reasoning = count(rest.get("reasoning_tokens"))
     inputs, outputs = _with_beside(inputs, outputs, count(total), reasoning, (cached or 0) + (written or 0))
     shared = fields(parts.get("cached_tokens_details"))
-    return TokenUsage(
+    found = TokenUsage(
         input_tokens=inputs,
         output_tokens=outputs,
         cached_input_tokens=cached,
@@ -55,6 +56,68 @@ def read_usage(usage: Any) -> TokenUsage | None:
         accepted_prediction_output_tokens=count(rest.get("accepted_prediction_tokens")),
         rejected_prediction_output_tokens=count(rest.get("rejected_prediction_tokens")),
     )
+    return found if len(counts) <= _PLAIN_FIELDS else _with_fees(found, counts)
+
+
+_PLAIN_FIELDS = 5
+"""Two counts, their total and the details of each: no vendor tells a fee beside so few."""
+_FEES = (
+    ("num_search_queries", "web_searches"),
+    ("num_sources_used", "other_charges"),
+    ("num_server_side_tools_used", "other_charges"),
+    ("citation_tokens", "other_charges"),
+)
+"""Perplexity's searches and citations; xAI's sources and tools: each at a price of its own."""
+
+
+def _with_fees(usage: TokenUsage, counts: Mapping[str, Any]) -> TokenUsage:
+    """*usage* with what compatible servers charge apart from tokens; OpenRouter and gateways count searches as Anthropic does."""
+    uses: dict[str, int] = {}
+    for name, field in _FEES:
+        uses[field] = uses.get(field, 0) + (count(counts.get(name)) or 0)
+    uses["web_searches"] += count(get(counts.get("server_tool_use"), "web_search_requests")) or 0
+    charged = {field: number for field, number in uses.items() if number}
+    return usage._replace(**charged) if charged else usage  # type: ignore[arg-type]
+
+
+def reported_cost(counts: Mapping[str, Any]) -> float | None:
+    """US dollars by the provider's own count, as a usage object tells.
+
+    With a key of the caller's own, OpenRouter's cost is its fee alone, and what the model's owner charges comes on top.
+    """
+    cost = counts.get("cost")
+    said = dollars(cost.get("total_cost") if isinstance(cost, Mapping) else cost)
+    upstream = dollars(get(counts.get("cost_details"), "upstream_inference_cost")) if counts.get("is_byok") else None
+    return said if said is None or upstream is None else said + upstream
+
+
+def usage_of(values: Mapping[str, Any]) -> TokenUsage | None:
+    """Usage of a whole answer, wherever its server puts it, with what is charged apart from tokens."""
+    usage = read_usage(values.get("usage"))
+    if values.get("choices"):
+        return with_search(usage_elsewhere(values) if usage is None else usage, text(values.get("model")))
+    if usage is None and values.get("object") == "list":
+        # Of an embedding, which has no output, the total is the input (Voyage).
+        total = count(get(values.get("usage"), "total_tokens"))
+        usage = None if total is None else TokenUsage(input_tokens=total)
+    return _with_tools(usage, values["output"]) if values.get("output") else usage
+
+
+def with_search(usage: TokenUsage | None, model: str | None) -> TokenUsage | None:
+    """*usage* of a model that searches the web in every call, for a fee that its answers do not count."""
+    if usage is None or model is None or "-search-" not in model or usage.web_searches:
+        return usage
+    return usage._replace(web_searches=1)
+
+
+def later(earlier: TokenUsage | None, usage: TokenUsage) -> TokenUsage:
+    """*usage* after the *earlier* one of the same answer: it replaces what it tells, and one that is all zeros tells nothing."""
+    if earlier is None:
+        return usage
+    if not usage.input_tokens and not usage.output_tokens:
+        return earlier
+    counts = (old if new is None else new for old, new in zip(earlier[:-1], usage[:-1], strict=True))
+    return TokenUsage(*counts, source=usage.source)  # type: ignore[arg-type, misc]
 
 
 def _with_beside(
@@ -85,22 +148,26 @@ def _first_count(*places: tuple[Mapping[str, Any], str]) -> int | None:
 
 
 def usage_elsewhere(values: Mapping[str, Any]) -> TokenUsage | None:
-    """Usage where compatible servers put it besides: Groq's ``x_groq``, Moonshot's first choice."""
+    """Usage where compatible servers put it besides: Groq's ``x_groq``, Moonshot's first choice, llama.cpp's timings."""
     choices = values.get("choices") or (None,)
-    return read_usage(get(values.get("x_groq"), "usage") or get(choices[0], "usage"))
+    usage = read_usage(get(values.get("x_groq"), "usage") or get(choices[0], "usage"))
+    return _of_timings(values.get("timings")) if usage is None and "timings" in values else usage
 
 
-def only_input(usage: Any) -> TokenUsage | None:
-    """Of an embedding, which has no output, the total is the input."""
-    total = count(get(usage, "total_tokens"))
-    return None if total is None else TokenUsage(input_tokens=total)
+def _of_timings(timings: Any) -> TokenUsage | None:
+    """llama.cpp: the prompt tokens it evaluated, those it had cached, and the tokens it predicted."""
+    fresh, output = count(get(timings, "prompt_n")), count(get(timings, "predicted_n"))
+    if fresh is None or output is None:
+        return None
+    cached = count(get(timings, "cache_n"))
+    return TokenUsage(fresh + (cached or 0), output, cached)
 
 
 _TOOLS = {"web_search_call": "web_searches", "file_search_call": "file_searches"}
 _CHARGED_APART = frozenset({"code_interpreter_call", "image_generation_call", "shell_call"})
 
 
-def with_tools(usage: TokenUsage | None, output: Any) -> TokenUsage | None:
+def _with_tools(usage: TokenUsage | None, output: Any) -> TokenUsage | None:
     """*usage* with the uses of the vendor's tools that are billed apart from tokens."""
     if usage is None or not isinstance(output, list | tuple):
         return usage
