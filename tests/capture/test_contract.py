@@ -355,7 +355,8 @@ def expected_types(entry: Entry) -> dict[str, type]:
             types["gen_ai.output.type"] = str
         return types | details
     if entry.vendor == "anthropic":
-        types |= COUNTS | ANSWERED | {semconv.RESPONSE_MODEL: str, semconv.CACHE_READ: int, semconv.CACHE_WRITE: int}
+        written = dict.fromkeys((semconv.CACHE_WRITE, semconv.CACHE_WRITE_OLD), int)  # under both names, on spans
+        types |= COUNTS | ANSWERED | {semconv.RESPONSE_MODEL: str, semconv.CACHE_READ: int} | written
         return types | {
             semconv.SERVICE_TIER: str,
             "gen_ai.request.max_tokens": int,

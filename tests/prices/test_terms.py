@@ -168,7 +168,7 @@ def test_a_file_of_ones_own_knows_terms(tmp_path: Path) -> None:
     ],
 )
 def test_whose_price_it_is(provider: str, asked: str, answered: str | None, priced_as: str) -> None:
-    """A release has its model's price, a provider's own prefix is no other model; another model that answered is not priced as the asked one."""
+    """A release has its model's price, a provider's own prefix is no other model; another model that answered has its own price or none."""
     pytest.importorskip("genai_prices")
     day = 1_795_132_800 * 10**9
     found = PriceBook().find(purchase_of(provider, asked, answered, None, None, None), day, day + 1)
