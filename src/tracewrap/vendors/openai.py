@@ -233,9 +233,7 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
     if usage is None:
         usage = TokenUsage(output_tokens=max(0, seen - silent), source="estimated")
     failed = error is not None or "error" in reasons.values()
-    named = next(
-        (chunk for chunk in (first, *last) if get(chunk, "model")), first
-    )  # Azure opens with a chunk without names
+    named = next((chunk for chunk in (first, *last) if get(chunk, "model")), first)  # Azure's first is nameless
     ended = bool(reasons) or (usage.source == "reported" and not _carries_text(last[-1] if last else first))
     model = text(get(named, "model"))
     return Reply(

@@ -29,8 +29,7 @@ def read_usage(usage: Any) -> TokenUsage | None:
         return None
     total = counts.get("total_tokens")
     if details is None and more is None and (inputs is None or outputs is None or total in (None, inputs + outputs)):
-        plain = TokenUsage(input_tokens=inputs, output_tokens=outputs, cached_input_tokens=_cached_beside(counts))
-        return plain if len(counts) <= _PLAIN_FIELDS else _with_fees(plain, counts)
+        return _with_fees(TokenUsage(inputs, outputs, _cached_beside(counts)), counts)
     parts, rest = fields(details), fields(more)
     cached, written = count(parts.get("cached_tokens")), count(parts.get("cache_write_tokens"))
     if cached is None:
@@ -41,10 +40,10 @@ def read_usage(usage: Any) -> TokenUsage | None:
     inputs, outputs = _with_beside(inputs, outputs, count(total), reasoning, (cached or 0) + (written or 0))
     shared = fields(parts.get("cached_tokens_details"))
     found = TokenUsage(
-        input_tokens=inputs,
-        output_tokens=outputs,
-        cached_input_tokens=cached,
-        cache_write_input_tokens=written,
+        inputs,
+        outputs,
+        cached,
+        written,
         cache_write_long_input_tokens=count(get(parts.get("cache_write_tokens_details"), "ttl_12h_tokens")),
         reasoning_output_tokens=reasoning,
         audio_input_tokens=count(parts.get("audio_tokens")),
@@ -56,11 +55,17 @@ def read_usage(usage: Any) -> TokenUsage | None:
         accepted_prediction_output_tokens=count(rest.get("accepted_prediction_tokens")),
         rejected_prediction_output_tokens=count(rest.get("rejected_prediction_tokens")),
     )
-    return found if len(counts) <= _PLAIN_FIELDS else _with_fees(found, counts)
+    return _with_fees(found, counts)
 
 
-_PLAIN_FIELDS = 5
-"""Two counts, their total and the details of each: no vendor tells a fee beside so few."""
+_PLAIN = frozenset(
+    {
+        "total_tokens",
+        *(f"{side}_tokens" for side in ("prompt", "completion", "input", "output")),
+        *(f"{side}_tokens_details" for side in ("prompt", "completion", "input", "output")),
+    }
+)
+"""Fields of a usage object without fees."""
 _FEES = (
     ("num_search_queries", "web_searches"),
     ("num_sources_used", "other_charges"),
@@ -72,6 +77,8 @@ _FEES = (
 
 def _with_fees(usage: TokenUsage, counts: Mapping[str, Any]) -> TokenUsage:
     """*usage* with what compatible servers charge apart from tokens; OpenRouter and gateways count searches as Anthropic does."""
+    if counts.keys() <= _PLAIN:
+        return usage
     uses: dict[str, int] = {}
     for name, field in _FEES:
         uses[field] = uses.get(field, 0) + (count(counts.get(name)) or 0)
