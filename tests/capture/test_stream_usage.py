@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tracewrap import testing, wrap
+from tracewrap.capture.relays import WithoutUsage
 from tracewrap.capture.state import state
 
 openai = pytest.importorskip("openai")
@@ -26,7 +28,8 @@ def _stream(usage: bool) -> httpx2.Response:
     lines: list[Any] = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": f}]} for d, f in deltas]
     lines += [{**head, "choices": [], "usage": USAGE}] if usage else []
     text = "".join(f"data: {json.dumps(line)}\n\n" for line in lines) + "data: [DONE]\n\n"
-    return httpx2.Response(200, text=text, headers={"content-type": "text/event-stream"})
+    body = httpx2.ByteStream(text.encode())
+    return httpx2.Response(200, stream=body, headers={"content-type": "text/event-stream"})
 
 
 def when_asked(body: dict[str, Any]) -> httpx2.Response:
@@ -74,6 +77,23 @@ class Program:
 
         seen = asyncio.run(read()) if self.is_async else list(self.client.chat.completions.create(**{**ASKED, **more}))
         return [(len(chunk.choices), chunk.usage and chunk.usage.total_tokens) for chunk in seen]
+
+    def relayed(self, how: str = "iter_lines") -> bytes:
+        """What a relay sends on of one stream: the SDK's stream is opened, its response is read by the method *how*."""
+
+        def pieces(found: Any) -> bytes:
+            return b"".join(piece if isinstance(piece, bytes) else piece.encode() + b"\n" for piece in found)
+
+        async def read() -> bytes:
+            async with await self.client.chat.completions.create(**ASKED) as stream:
+                if how == "read":
+                    return bytes(await stream.response.aread())
+                return pieces([piece async for piece in getattr(stream.response, f"a{how}")()])
+
+        if self.is_async:
+            return asyncio.run(read())
+        with self.client.chat.completions.create(**ASKED) as stream:
+            return stream.response.read() if how == "read" else pieces(getattr(stream.response, how)())
 
 
 TEXT = [(1, None)] * 3
@@ -155,3 +175,38 @@ def test_a_real_refusal_is_the_programs(recorded: testing.Recording) -> None:
         program.chunks()
     (call,) = recorded()
     assert (call.outcome, call.error_type) == ("error", "BadRequestError")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("how", ["iter_lines", "iter_bytes", "iter_raw", "read"])
+@pytest.mark.parametrize("serve", [when_asked, always, strict(400)], ids=lambda s: s.__qualname__)
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:9/v1", "https://api.openai.com/v1"])
+def test_a_relay_sends_on_what_it_would(
+    base_url: str, serve: Serve, how: str, is_async: bool, recorded: testing.Recording
+) -> None:
+    """A program that reads the bytes of the stream's response itself gets the same bytes each time; tokens are recorded from them."""
+    if serve is always and "openai.com" in base_url:
+        pytest.skip("OpenAI reports when asked, and only then")
+    bare, program = Program(serve, base_url, is_async), Program(serve, base_url, is_async)
+    wrap(program.client)
+    assert [program.relayed(how) for _ in range(3)] == [bare.relayed(how) for _ in range(3)]
+    assert program.chunks() == bare.chunks()
+    found = recorded()
+    assert [(call.outcome, call.usage and call.usage.output_tokens) for call in found] == [("complete", 2)] * 4
+    reported = "estimated" if serve is not when_asked and serve is not always else "reported"
+    assert {call.usage.source for call in found[1:] if call.usage} == {reported}
+
+
+def test_a_relayed_stream_may_be_cut_anywhere() -> None:
+    """Events that arrive in pieces of any size leave as they came, but for the one that was asked for; so does one without an end."""
+    whole = _stream(usage=True).read()
+    expected = _stream(usage=False).read()
+    adapter = importlib.import_module("tracewrap.vendors.openai").ADAPTER
+    for data, right in ((whole, expected), (whole.replace(b"\n", b"\r\n"), expected.replace(b"\n", b"\r\n"))):
+        for size in (1, 2, 3, 7, 64, 10_000):
+            passing = WithoutUsage(adapter)
+            parts = [passing.feed(data[at : at + size]) for at in range(0, len(data), size)]
+            assert b"".join([*parts, passing.close()]) == right
+    passing = WithoutUsage(adapter)
+    endless = b"data: " + b"x" * 200_000
+    assert passing.feed(endless[:100_000]) + passing.feed(endless[100_000:]) + passing.close() == endless

@@ -13,7 +13,7 @@ import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from tracewrap.capture.call import OpenCall
 from tracewrap.capture.clock import perf_counter
@@ -231,8 +231,23 @@ def kind_of(response: Any) -> Kind:
     return "events" if "event-stream" in said or "ndjson" in said or "stream+json" in said else "json"
 
 
-def tee(call: OpenCall, response: Any, *, is_async: bool, kind: Kind | None = None) -> None:
-    """Read the body of *response* as its consumer reads it, decoded or raw; the span ends with the body, or when the response is closed."""
+class Filter(Protocol):
+    """Takes bytes of a body out on their way to the consumer."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What may pass now that *data* came."""
+
+    def close(self) -> bytes:
+        """What may pass of the rest."""
+
+
+def tee(
+    call: OpenCall, response: Any, *, is_async: bool, kind: Kind | None = None, without: Filter | None = None
+) -> None:
+    """Read the body of *response* as its consumer reads it, decoded or raw; the span ends with the body, or when the response is closed.
+
+    *without*: what the consumer does not get to see of it.
+    """
     reader = (AsyncByteReader if is_async else ByteReader)(call, None)
     reader.body, reader.decode = Body(call.adapter, kind=kind or kind_of(response)), None
     passing: Any = _passing_async if is_async else _passing
@@ -243,7 +258,7 @@ def tee(call: OpenCall, response: Any, *, is_async: bool, kind: Kind | None = No
         iterator = bytes_of(*args, **kwargs)
         try:
             reader.iterator = iterator
-            return passing(reader)
+            return passing(reader, without)
         except Exception:
             return iterator
 
@@ -254,7 +269,7 @@ def tee(call: OpenCall, response: Any, *, is_async: bool, kind: Kind | None = No
                 return iterator  # from within iter_bytes, which is read already
             reader.decode = decoder_of(response)
             reader.iterator = iterator
-            return passing(reader)
+            return passing(reader, without)
         except Exception:
             return iterator
 
@@ -277,18 +292,29 @@ def decoder_of(response: Any) -> Callable[[bytes], bytes] | None:
     return decode
 
 
-def _passing(reader: ByteReader) -> Iterator[bytes]:
+def _passing(reader: ByteReader, without: Filter | None) -> Iterator[bytes]:
     """A generator, as ``iter_bytes`` returns; closing it closes the SDK's."""
     try:
-        yield from reader
+        if without is None:
+            yield from reader
+            return
+        for data in reader:
+            if passed := without.feed(data):
+                yield passed
+        if rest := without.close():
+            yield rest
     finally:
         reader.iterator.close()
 
 
-async def _passing_async(reader: AsyncByteReader) -> AsyncIterator[bytes]:
+async def _passing_async(reader: AsyncByteReader, without: Filter | None) -> AsyncIterator[bytes]:
     """An async generator, as ``aiter_bytes`` returns; closing it closes the SDK's."""
     try:
         async for data in reader:
-            yield data
+            passed = data if without is None else without.feed(data)
+            if passed or without is None:
+                yield passed
+        if without is not None and (rest := without.close()):
+            yield rest
     finally:
         await reader.iterator.aclose()

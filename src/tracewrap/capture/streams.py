@@ -75,6 +75,7 @@ class Reader:
         "first",
         "first_at",
         "gaps",
+        "gone",
         "hides",
         "iterator",
         "kept",
@@ -96,8 +97,19 @@ class Reader:
         self.before_first = 0.0
         self.gaps: list[float] | None = [] if state.chunk_gaps else None
         self.reading = False
+        self.gone = False
         self.left = perf_counter()
         _open.add(self)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has begun to read, and this reader is the one to."""
+        return not (self.reading or self.count or self.gone) and bool(self.call.live)
+
+    def give_way(self) -> None:
+        """The answer is read by another reader: nothing that happens here ends the call."""
+        self.gone = True
+        _open.discard(self)
 
     def stopped(self, entered: float, error: BaseException) -> None:
         """The read that began at *entered* raised *error*: the stream is exhausted, cancelled or broken."""
@@ -125,7 +137,7 @@ class Reader:
 
     def end(self, outcome: Outcome, ended: float, error: BaseException | None = None) -> None:
         """Finish the span with what was seen; a second end is ignored."""
-        if not self.call.live:
+        if self.gone or not self.call.live:
             return
         try:
             reply = self.reply()
@@ -164,7 +176,7 @@ class Reader:
 
     def __del__(self) -> None:
         try:
-            if self.call.live:
+            if self.call.live and not self.gone:
                 _end_abandoned(self)
         except Exception:
             return

@@ -295,7 +295,7 @@ def _read_events(first: Any, last: Sequence[Any], seen: int) -> Reply:
 
 def hides_chunk(chunk: Any) -> bool:
     """Whether *chunk* is the usage chunk that ``include_usage`` adds: usage and no choices."""
-    return not chunk.choices and chunk.usage is not None
+    return not get(chunk, "choices") and get(chunk, "usage") is not None
 
 
 def probe_request(model: str, prompt: str, output_tokens: int, stream: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from tracewrap.capture import stream_usage
 from tracewrap.capture.bodies import kind_of, read_json_body, read_paid, tee
 from tracewrap.capture.call import OpenCall, fail, finish, leave, start
 from tracewrap.capture.clock import perf_counter
+from tracewrap.capture.relays import watch_relay
 from tracewrap.capture.seams.vendor_batches import record_later
 from tracewrap.capture.seams.watch import VendorWatch
 from tracewrap.capture.state import drop
@@ -54,6 +55,7 @@ class RequestWatch(VendorWatch):
             hides = call.adapter.hides_chunk if call.asked is not None else None
             reader = (AsyncStreamReader if self.is_async else StreamReader)(call, result._iterator, hides)
             hook_close(result.response, reader)
+            watch_relay(reader, result.response, is_async=self.is_async)
             result._iterator = reader
         elif "http_response" in fields or "_raw_response" in fields:
             _received_raw(call, result.http_response, now, self.is_async)
