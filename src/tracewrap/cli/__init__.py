@@ -24,6 +24,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "whatif": "tracewrap.cli.whatif",
     "check": "tracewrap.cli.check",
     "top": "tracewrap.cli.top",
+    "export": "tracewrap.cli.export",
     "lake": {"compact": "tracewrap.cli.lake_compact"},
     "denoise": "tracewrap.cli.denoise",
     "profile": {
@@ -50,6 +51,7 @@ SUMMARIES: dict[str, str] = {
     "compare": "two periods, sources, providers, models or stacks at equal token counts",
     "whatif": "this traffic on other hardware",
     "top": "live view of the calls that programs write to a span-log folder",
+    "export": "send recorded calls with their estimates to an OTLP receiver: Jaeger, a Collector",
     "lake": "the Parquet lake",
     "lake compact": "append recorded calls to a Parquet lake, once; safe to kill, to repeat, to run twice at once",
     "denoise": "a quiet-day profile from recorded calls or samples",

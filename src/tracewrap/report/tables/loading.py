@@ -106,6 +106,16 @@ def learned_catalog(source: str, now_ns: int | None = None) -> Catalog:
     return with_lessons(options.denoised, _lessons(run, "calls", [source], span, options))
 
 
+def catalog_of(sources: Sequence[str], span: Span | None, options: Options) -> Catalog:
+    """What one call of *sources* is joined with as a report of *span* joins all: the first reference, what was given, what calls tell."""
+    idealized, denoised = next(iter(options.catalogs.values())), options.denoised
+    if options.learn:
+        run, _ = _loaded(sources, span, options, queries.loaded_columns(()), "calls")
+        span = span or _whole(run, "calls", options.timezone)
+        denoised = with_lessons(denoised, _lessons(run, "calls", sources, span, options))
+    return dataclasses.replace(idealized, denoised=denoised.denoised, earlier=denoised.earlier)
+
+
 def _lessons(run: Engine, table: str, sources: Sequence[str], span: Span, options: Options) -> Lessons:
     """What the calls of the period and of the days before tell; a source that is slow to ask is not asked for more days."""
     tables, columns = [table], queries.loaded_columns(())
