@@ -67,13 +67,19 @@ def _reason(asked: Asked, stop: str, tool: str) -> str:
 # OpenAI
 
 
+def _written(asked: Asked) -> dict[str, int]:
+    """Tokens written to the cache, where there are any: older servers know no such count."""
+    written = asked.answer.cache_write_tokens
+    return {"cache_write_tokens": written} if written else {}
+
+
 def openai_usage(asked: Asked) -> dict[str, Any]:
     """Usage of chat completions and completions."""
     return {
         "prompt_tokens": asked.input_tokens,
         "completion_tokens": asked.output_tokens,
         "total_tokens": asked.input_tokens + asked.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": asked.answer.cached_tokens, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": asked.answer.cached_tokens, "audio_tokens": 0, **_written(asked)},
         "completion_tokens_details": {"reasoning_tokens": asked.answer.reasoning_tokens, "audio_tokens": 0},
     }
 
@@ -149,7 +155,7 @@ def openai_response(asked: Asked, status: str = "completed") -> dict[str, Any]:
     message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
     usage = {
         "input_tokens": asked.input_tokens,
-        "input_tokens_details": {"cached_tokens": asked.answer.cached_tokens},
+        "input_tokens_details": {"cached_tokens": asked.answer.cached_tokens, **_written(asked)},
         "output_tokens": asked.output_tokens,
         "output_tokens_details": {"reasoning_tokens": asked.answer.reasoning_tokens},
         "total_tokens": asked.input_tokens + asked.output_tokens,
@@ -227,6 +233,7 @@ def anthropic_usage(asked: Asked, output_tokens: int) -> dict[str, Any]:
         "cache_read_input_tokens": answer.cached_tokens,
         "output_tokens": output_tokens,
         "service_tier": "standard",
+        **({"output_tokens_details": {"thinking_tokens": answer.reasoning_tokens}} if answer.reasoning_tokens else {}),
     }
 
 
@@ -279,7 +286,8 @@ def cohere_counts(asked: Asked) -> dict[str, Any]:
     """``tokens`` (processed) and ``billed_units``: other counts, floats both."""
     billed = {"input_tokens": float(asked.answer.billed_input_tokens), "output_tokens": float(asked.output_tokens - 1)}
     tokens = {"input_tokens": float(asked.input_tokens), "output_tokens": float(asked.output_tokens)}
-    return {"billed_units": billed, "tokens": tokens}
+    cached = asked.answer.cached_tokens
+    return {"billed_units": billed, "tokens": tokens, **({"cached_tokens": cached} if cached else {})}
 
 
 def cohere_v2_chat(asked: Asked) -> dict[str, Any]:

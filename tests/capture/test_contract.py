@@ -19,7 +19,9 @@ import pytest
 from pydantic import BaseModel
 
 from fake_vendor import FakeVendor, Fault
+from fake_wire import Answer
 from tracewrap import semconv, testing, wrap
+from tracewrap.records import TokenUsage
 
 openai = pytest.importorskip("openai")
 anthropic = pytest.importorskip("anthropic")
@@ -305,6 +307,7 @@ def run(
     return asyncio.run(main()) if is_async else prepared().sync().seen
 
 
+GENERATING = ("chat", "text_completion")
 COMMON: dict[str, type] = {
     semconv.OPERATION: str,
     semconv.PROVIDER: str,
@@ -397,6 +400,54 @@ def test_ok(entry: Entry, is_async: bool, vendor: FakeVendor, recorded: testing.
     assert span.name == f"{entry.operation} m"
     if call.usage is not None and call.usage.source == "reported" and entry.operation == "chat":
         assert (call.usage.input_tokens, call.usage.output_tokens) == (3, 8)
+
+
+WHAT_ELSE = {
+    "openai": (TokenUsage(3, 8, 1, 1, None, 2), ("stop",), "m-0001"),
+    "anthropic": (TokenUsage(3, 8, 1, 1, None, 2), ("end_turn",), "m-0001"),
+    "cohere": (TokenUsage(3, 8, 1, billed_input_tokens=1, billed_output_tokens=7), ("COMPLETE",), None),
+}
+"""Of an answer of 8 tokens, 2 of them thoughts, to a prompt of 3, one of them cached and one written: counts, reasons, model."""
+ODD = {
+    ("openai", "raw-stream"): TokenUsage(2, 6, source="estimated"),  # not asked for: the caller would see it
+    ("openai", "streaming-response"): TokenUsage(2, 6, source="estimated"),
+    ("cohere-v1", "generate"): TokenUsage(1, 7),  # billed counts only
+    ("cohere-v1", "generate-stream"): TokenUsage(2, 6, source="estimated"),
+}
+IDS = {"openai": {"chatcmpl-1", "resp_1", "cmpl-1"}, "anthropic": {"msg_1"}, "cohere": {"co-1", "r-1", "gen-0"}}
+
+
+@pytest.mark.parametrize(("entry", "is_async"), [case for case in CASES if case.values[0].operation in GENERATING])
+def test_what_else_the_answer_says(
+    entry: Entry, is_async: bool, vendor: FakeVendor, recorded: testing.Recording
+) -> None:
+    """Cached and written tokens, reasoning, billed counts, reasons, model, ids, tier: the same in every mode of a vendor."""
+    vendor.answer = Answer(cached_tokens=1, cache_write_tokens=1, reasoning_tokens=2)
+    run(entry, vendor, is_async)
+    (call,) = recorded()
+    owner = entry.vendor.partition("-")[0]
+    usage, reasons, model = WHAT_ELSE[owner]
+    assert call.usage is not None
+    found = call.usage._replace(audio_input_tokens=None, audio_output_tokens=None)  # 0, where it is said
+    assert found == ODD.get((entry.vendor, entry.name), usage)
+    assert (call.finish_reasons, call.response_model, call.request_id) == (reasons, model, "req_1")
+    assert call.response_id in IDS[owner]
+    tiers = {"openai": {None, "default"}, "anthropic": {"standard"}, "cohere": {None}}[owner]
+    assert call.service_tier in tiers
+
+
+@pytest.mark.parametrize(("entry", "is_async"), [case for case in CASES if case.values[0].operation == "chat"])
+def test_a_call_of_a_tool(entry: Entry, is_async: bool, vendor: FakeVendor, recorded: testing.Recording) -> None:
+    """An answer that only calls a tool says so, in every mode; its tokens are the answer's."""
+    if entry.vendor == "cohere-v1" or "parse" in entry.name:
+        pytest.skip("the fake calls no tool there")
+    vendor.answer = Answer(tool_call=True)
+    run(entry, vendor, is_async)
+    (call,) = recorded()
+    expected = {"openai": "tool_calls", "anthropic": "tool_use", "cohere": "TOOL_CALL"}[entry.vendor]
+    assert call.finish_reasons == (("stop",) if "responses" in entry.name else (expected,))
+    assert call.usage is not None
+    assert call.usage.source == "estimated" or (call.usage.input_tokens, call.usage.output_tokens) == (3, 8)
 
 
 def _undated(error: BaseException) -> str:
