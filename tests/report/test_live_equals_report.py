@@ -38,7 +38,7 @@ def random_usage(rng: random.Random) -> TokenUsage:
     p, o = rng.choice((0, 7, 5_000, 250_000)), rng.choice((0, 1, 900))
     parts: dict[str, int] = {}
     for field in semconv.DETAILS:
-        if rng.random() < 0.25:
+        if rng.random() < 0.12:
             most = {"input": p, "output": o, None: 3}[field.part_of]
             parts[field.name] = rng.randrange(most + 2)
     if rng.random() < 0.15:
@@ -57,9 +57,9 @@ def random_call(rng: random.Random, number: int) -> Call:
         request_model=rng.choice((model, "alias")),
         response_model=rng.choice((model, model, f"{model}-2099-01-01", None)),
         usage=rng.choice((None, *[random_usage(rng)] * 5)),
-        service_tier=rng.choice((None, None, "default", "flex", "batch", "priority", "PRIORITY", "scale")),
-        speed=rng.choice((None, None, None, "fast")),
-        region=rng.choice((None, None, None, "us", "global", "eu")),
+        service_tier=rng.choice((*[None] * 6, "default", "flex", "batch", "priority", "PRIORITY", "scale")),
+        speed=rng.choice((*[None] * 9, "fast")),
+        region=rng.choice((*[None] * 9, "us", "global", "eu")),
         raw_runtime_s=rng.uniform(0.1, 9.0),
         outcome=rng.choice(("complete", "complete", "complete", "partial", "error", "cancelled")),
         client_pool_s=rng.choice((None, 0.0, 2.0)),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
+from tracewrap.prices.rates import KINDS
 from tracewrap.records import Call, Estimate, JoinedCall, TokenUsage
 from tracewrap.semconv import DETAILS, USAGE_COLUMNS, call_attributes, call_from_attributes, joined_attributes
 from tracewrap.sources.table import CALL_COLUMNS
+from tracewrap.vendors import adapters
 
-DOC = Path(__file__).resolve().parents[2] / "docs" / "answers.md"
+ROOT = Path(__file__).resolve().parents[2]
+DOC, VENDORS = ROOT / "docs" / "answers.md", ROOT / "src" / "tracewrap" / "vendors"
 FULL = TokenUsage(*range(1000, 1000 + len(USAGE_COLUMNS) - 2), 7, 8, source="reported")
 CALL = Call(
     **{
@@ -123,3 +128,64 @@ def test_the_document_knows_every_count() -> None:
         assert f"`{field.attribute}`" in row
         assert row.endswith(f"| `{field.price}` |" if field.price else "| as its total |")
     assert len(rows) == len(DETAILS) + 3  # the head and the two totals
+
+
+_DETAILS = {
+    **dict.fromkeys(("cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens"), 2),
+    "cached_tokens_details": {"audio_tokens": 1, "image_tokens": 1},
+    "cache_write_tokens_details": {"ttl_12h_tokens": 1},
+}
+_OUT = dict.fromkeys(
+    (
+        *("reasoning_tokens", "audio_tokens", "image_tokens"),
+        *("accepted_prediction_tokens", "rejected_prediction_tokens"),
+    ),
+    1,
+)
+_ITEMS = [{"type": "web_search_call"}, {"type": "file_search_call"}, {"type": "shell_call"}]
+EVERYTHING: dict[str, dict[str, Any]] = {
+    "openai": {
+        "usage": {
+            "input_tokens": 50,
+            "output_tokens": 9,
+            "input_tokens_details": _DETAILS,
+            "output_tokens_details": _OUT,
+        },
+        "output": _ITEMS,
+    },
+    "anthropic": {
+        "usage": {
+            **{"input_tokens": 5, "output_tokens": 9, "cache_read_input_tokens": 2, "cache_creation_input_tokens": 2},
+            "cache_creation": {"ephemeral_1h_input_tokens": 1},
+            "output_tokens_details": {"thinking_tokens": 1},
+            "server_tool_use": {"web_search_requests": 1},
+            "iterations": [{"type": "advisor_message"}],
+        }
+    },
+    "cohere": {
+        "usage": {"billed_units": {"input_tokens": 5, "output_tokens": 9, "image_tokens": 1}, "cached_tokens": 2}
+    },
+}
+"""An answer of each vendor that says all that it can."""
+
+
+def test_the_document_says_who_tells_what() -> None:
+    """A vendor's cell is filled just where its reader finds that count, with names that its file reads; a new vendor needs a column."""
+    rows = {
+        cells[0].strip("` "): cells
+        for line in DOC.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `") and (cells := [cell.strip() for cell in line.strip("|").split("|")])
+    }
+    columns = {"openai": 2, "anthropic": 3, "cohere": 4}
+    assert {adapter.provider for adapter in adapters()} == set(columns)
+    for adapter in adapters():
+        usage = adapter.read_response(EVERYTHING[adapter.provider]).usage
+        assert usage is not None
+        found = {name for name, value in usage._asdict().items() if value is not None} - {"source"}
+        cells = {name: row[columns[adapter.provider]] for name, row in rows.items() if name != "TokenUsage"}
+        assert {name for name, cell in cells.items() if cell} == found
+        source = "".join(path.read_text(encoding="utf-8") for path in VENDORS.glob(f"{adapter.provider}*.py"))
+        for name in re.findall(r"`([\w.]+)`", " ".join(cells.values())):
+            assert name.rpartition(".")[2] in source, (adapter.provider, name)
+    for name, row in rows.items():
+        assert name == "TokenUsage" or row[5] == "as its total" or row[5].strip("`") in KINDS
