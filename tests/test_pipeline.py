@@ -281,3 +281,19 @@ def test_switched_off_nothing_is_wrapped_or_written(tmp_path: Path, monkeypatch:
     assert (set_up.flush(), list(tmp_path.iterdir())) == (True, [])
     assert [one.name for one in set(threading.enumerate()) - threads if one.name.startswith("tracewrap")] == []
     plain.close()
+
+
+def test_a_program_that_changes_its_folder_writes_where_it_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative span log is that of the folder where configure() was called; that folder may be gone by then."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path)
+    pipeline = tracewrap.configure(span_log="calls", denoise=False)
+    pipeline.close()
+    assert pipeline.settings.span_log == str(tmp_path / "calls")
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    pipeline = tracewrap.configure(span_log=str(tmp_path / "calls"), denoise=False)
+    pipeline.close()
+    assert pipeline.settings.span_log == str(tmp_path / "calls")

@@ -62,6 +62,10 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("stream_usage", "never", "never"),
         ("queue_size", "50", 50),
         ("exit_timeout_s", "0.5", 0.5),
+        ("span_log_roll_bytes", "1000", 1000),
+        ("span_log_keep_bytes", "0", 0),
+        ("span_log_keep_days", "1.5", 1.5),
+        ("span_log_lake", "lake", "lake"),
     ],
 )
 def test_each_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:
@@ -86,6 +90,8 @@ def test_each_value_of_the_file_is_read() -> None:
     [
         ("TERMINAL", "maybe", "TRACEWRAP_TERMINAL is 'maybe'; set it to true or false"),
         ("QUEUE_SIZE", "many", "TRACEWRAP_QUEUE_SIZE is 'many'; set it to a whole number"),
+        ("SPAN_LOG_KEEP_BYTES", "10GB", "TRACEWRAP_SPAN_LOG_KEEP_BYTES is '10GB'; set it to a whole number"),
+        ("SPAN_LOG_KEEP_DAYS", "-1", "TRACEWRAP_SPAN_LOG_KEEP_DAYS is -1.0; the least is 0"),
         ("QUEUE_SIZE", "0", "TRACEWRAP_QUEUE_SIZE is 0; the least is 1"),
         ("EXIT_TIMEOUT_S", "nan", "TRACEWRAP_EXIT_TIMEOUT_S is nan; the least is 0"),
         ("STAND_INS", "gpt-x", "TRACEWRAP_STAND_INS is 'gpt-x'; write closed-model=open-model, comma between"),

@@ -12,6 +12,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from tracewrap.background.endings import Endings
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tracewrap.background.losses import Losses
     from tracewrap.estimate.catalog import Catalog
     from tracewrap.prices.list_cost import Pricer
+    from tracewrap.sinks.retention import Keep
 
 logger = logging.getLogger("tracewrap")
 Client = TypeVar("Client")
@@ -115,7 +117,7 @@ def configure(*exporters: SpanExporter, **options: Unpack[Options]) -> Pipeline:
 def configured(*exporters: SpanExporter, **options: Unpack[Options]) -> Pipeline:
     """``configure`` without warnings: who calls it shows the pipeline's ``notes``."""
     global _current
-    chosen = settings(**options)
+    chosen = _anchored(settings(**options))
     if not chosen.enabled:
         shutdown()
         _current = Pipeline(chosen, None, None)
@@ -132,6 +134,19 @@ def configured(*exporters: SpanExporter, **options: Unpack[Options]) -> Pipeline
     background, notes = _background(chosen, exporters, load, prices, learner)
     _current = Pipeline(chosen, background, learner, notes)
     return _current
+
+
+def _anchored(chosen: Settings) -> Settings:
+    """*chosen* with whole paths: a program that changes its working folder later writes where it was told to."""
+    try:
+        folders = {
+            name: os.path.abspath(folder)
+            for name in ("span_log", "span_log_lake")
+            if (folder := getattr(chosen, name)) is not None
+        }
+    except OSError:  # the working folder is gone, and there is no whole path to it
+        return chosen
+    return replace(chosen, **folders)  # type: ignore[arg-type]
 
 
 def wrap(client: Client) -> Client:
@@ -228,7 +243,10 @@ def _learner(chosen: Settings) -> Any:
 
     if find_spec("numpy") is None or find_spec("scipy") is None:
         return None
-    from tracewrap.learn.learner import Denoiser
+    try:
+        from tracewrap.learn.learner import Denoiser
+    except ImportError:  # a bundle with a part of them
+        return None
 
     learner = Denoiser(folder=chosen.span_log)
     if chosen.span_log is not None:
@@ -292,7 +310,7 @@ def _sinks(
         sinks.shared, sinks.shared_url = shared
         sinks.exports.append(sinks.shared)
     if chosen.span_log is not None:
-        sinks.span_log = SpanLog(chosen.span_log, own.attributes)
+        sinks.span_log = SpanLog(chosen.span_log, own.attributes, _kept(chosen))
     if chosen.terminal:
         sinks.terminal = Terminal()
     if chosen.metrics:
@@ -301,6 +319,18 @@ def _sinks(
         sinks.metrics = Metrics(naming=chosen.semconv_metrics)
         losses.told = sinks.metrics.lost
     return sinks, tuple(notes)
+
+
+def _kept(chosen: Settings) -> Keep:
+    """How much of the span log *chosen* keeps."""
+    from tracewrap.sinks.retention import Keep
+
+    return Keep(
+        roll_bytes=chosen.span_log_roll_bytes,
+        days=chosen.span_log_keep_days or None,
+        bytes=chosen.span_log_keep_bytes or None,
+        lake=chosen.span_log_lake,
+    )
 
 
 def _otlp(chosen: Settings, losses: Losses, pace: Pace, notes: list[str]) -> tuple[Export, str] | None:

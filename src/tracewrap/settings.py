@@ -33,6 +33,14 @@ class Settings:
     """False: ``configure``, ``wrap`` and ``instrument`` do nothing at all."""
     span_log: str | None = None
     """Folder of the span log."""
+    span_log_roll_bytes: int = field(default=256 * 2**20, metadata={"least": 1})
+    """Size of a span-log file that another follows; so does the first call of another day (UTC)."""
+    span_log_keep_bytes: int = field(default=10 * 2**30, metadata={"least": 0})
+    """What the span log's files may take altogether; the oldest beyond it are removed. 0: no limit."""
+    span_log_keep_days: float = field(default=0.0, metadata={"least": 0})
+    """Files whose last call is so many days older than the newest one's are removed. 0: no limit."""
+    span_log_lake: str | None = None
+    """A Parquet lake that the span log is compacted into: only files whose calls it holds are removed."""
     sampled_only: bool = False
     """Write only calls of sampled traces to the span log; learning, metrics and the terminal still see every call."""
     otlp: str | None = None
@@ -70,6 +78,10 @@ class Options(TypedDict, total=False):
 
     enabled: bool | None
     span_log: str | os.PathLike[str] | None
+    span_log_roll_bytes: int | None
+    span_log_keep_bytes: int | None
+    span_log_keep_days: float | None
+    span_log_lake: str | os.PathLike[str] | None
     sampled_only: bool | None
     otlp: str | None
     terminal: bool | None
@@ -109,8 +121,9 @@ def settings(**options: typing.Unpack[Options]) -> Settings:
             values[name] = _read_text(hints[name], os.environ[variable], variable, one.metadata)
         elif name in file:
             values[name] = _read(hints[name], file[name], f"pyproject.toml: [tool.tracewrap] {name}", one.metadata)
-    if "span_log" in values:
-        check_local(values["span_log"])
+    for name in ("span_log", "span_log_lake"):
+        if name in values:
+            check_local(values[name])
     return Settings(**values)
 
 
@@ -172,7 +185,7 @@ def _read_text(hint: Any, text: str, where: str, metadata: Mapping[Any, Any]) ->
     return _read(hint, text, where, metadata)
 
 
-_WORDS: dict[Any, str] = {int: "whole number", float: "number of seconds", bool: "truth value (true or false)"}
+_WORDS: dict[Any, str] = {int: "whole number", float: "number", bool: "truth value (true or false)"}
 
 
 def _read(hint: Any, value: Any, where: str, metadata: Mapping[Any, Any]) -> Any:

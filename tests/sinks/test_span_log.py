@@ -161,15 +161,6 @@ def test_losses_are_a_record_and_no_call(tmp_path: Path) -> None:
     assert values == {"tracewrap.lost.calls": "7", "tracewrap.lost.place": "otlp", "tracewrap.lost.reason": "http_503"}
 
 
-def test_a_file_that_has_grown_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file grows for ever; nothing is written twice or lost at the change."""
-    monkeypatch.setattr("tracewrap.sinks.span_log.ROLL_BYTES", 100)
-    log = SpanLog(tmp_path)
-    _write(log, 4)
-    assert len(list(tmp_path.glob("*.jsonl"))) == 2
-    assert len(list(read_calls(str(tmp_path)))) == 4
-
-
 def test_short_write_leaves_no_part_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fills up in the middle of a line leaves the file as it was."""
     log = SpanLog(tmp_path)

@@ -202,6 +202,7 @@ def _sinks(timeout_s: float) -> Iterator[Finding]:
         yield Finding("settings", "fail", "TRACEWRAP_ENABLED=false: nothing is recorded; unset it to record calls")
     if chosen.span_log is not None:
         yield from _span_log(chosen.span_log)
+        yield Finding("span log", "note", doctor_checks.kept(chosen))
     to = target(chosen.otlp)
     for note in () if to is None else to.notes:
         yield Finding("exporter", "warn", note)

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from tracewrap import semconv
+from tracewrap import semconv, words
 from tracewrap.errors import ConfigurationError
 from tracewrap.settings import Settings, settings, unknown_variables
+from tracewrap.sinks.retention import log_files
 
 UNRECORDED = {
     "mistralai": "Mistral",
@@ -55,6 +56,25 @@ def misspelt() -> Iterator[str]:
     """Variables that look like a setting and are none."""
     for name, meant in unknown_variables():
         yield f"{name} is no setting; {meant} was probably meant"
+
+
+def kept(chosen: Settings) -> str:
+    """How large the span log of *chosen* is, and what is removed from it."""
+    try:
+        files = log_files(Path(chosen.span_log or "."))
+    except OSError:
+        files = []
+    size = words.counted(len(files), "file") + f" of {_mib(sum(file.size for file in files))}"
+    limits = [f"{chosen.span_log_keep_days:g} days"] if chosen.span_log_keep_days else []
+    limits += [_mib(chosen.span_log_keep_bytes)] if chosen.span_log_keep_bytes else []
+    if not limits:
+        return f"{size}; nothing is removed: set TRACEWRAP_SPAN_LOG_KEEP_BYTES or _KEEP_DAYS to bound it"
+    held = f", once {chosen.span_log_lake} holds it" if chosen.span_log_lake else ""
+    return f"{size}; what is older than the newest {' and '.join(limits)} is removed{held} (TRACEWRAP_SPAN_LOG_KEEP_BYTES, _KEEP_DAYS)"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB" if size < 2**30 else f"{size / 2**30:,.1f} GiB"
 
 
 def unrecorded_sdks() -> Iterator[str]:

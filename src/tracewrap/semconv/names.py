@@ -191,6 +191,8 @@ LOST_PLACE = "tracewrap.lost.place"
 """The place that they did not reach."""
 LOST_REASON = "tracewrap.lost.reason"
 """Why."""
+LAKE_READ = ".read.json"
+"""Name of the file in which a lake says how many bytes of which span-log files it holds."""
 
 GENERATION_OPERATIONS = frozenset({"chat", "text_completion", "generate_content"})
 """Operations whose runtime a profile T(p, o) describes."""

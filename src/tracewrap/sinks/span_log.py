@@ -1,12 +1,14 @@
 """SpanLog: OTLP-JSON lines in a folder, one file a process: the OpenTelemetry Collector's file format.
 
 Each write appends whole lines at once, so that any process can be killed at any moment and every line written stays readable; a torn
-last line is the reader's to skip. A forked child starts a file of its own, and so does a file that has grown to ``ROLL_BYTES``.
-Folder and files are private to their user (0700, 0600). A folder that is removed is made again.
+last line is the reader's to skip. A forked child starts a file of its own; another file follows one that has grown too large, and one
+of an earlier day (UTC). With each new file the oldest ones beyond what is kept are removed (``retention``). Folder and files are private
+to their user (0700, 0600). A folder that is removed is made again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -22,29 +24,32 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tracewrap import semconv, systems
 from tracewrap.errors import check_local
-from tracewrap.records import CallRecord
+from tracewrap.records import DAY_NS, CallRecord
 from tracewrap.sinks import otlp_text
-
-ROLL_BYTES = 256 * 1024 * 1024
+from tracewrap.sinks.retention import Keep, prune
 
 
 class SpanLog(SpanExporter):
-    """Appends to ``FOLDER/spans-<start>-<pid>-<random>.jsonl``. The folder and the file are made when there is something to write.
+    """Appends to ``FOLDER/spans-<start>-<pid>-<random>-<number>.jsonl``; in the order of their names a process's files are in the order of
+    its calls. The folder and the file are made when there is something to write.
 
     The pipeline hands it recorded calls; as an exporter of OpenTelemetry's it takes the spans of a pipeline of your own.
     Raises ConfigurationError when *folder* is a URL.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], resource: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], resource: Mapping[str, Any] | None = None, keep: Keep | None = None
+    ) -> None:
         check_local(folder)
         self.folder = Path(folder)
+        self._keep = keep or Keep()
         self.path: Path | None = None
         self.dropped = 0
         """Spans that ``export`` could not write (disk full, folder not writable)."""
         self._resource = resource or {}
         self._texts: dict[int, tuple[object, str]] = {}
         self._scope = otlp_text.scope_text(semconv.SCOPE, semconv.scope_version())
-        self._pid = 0
+        self._pid, self._token, self._number, self._day = 0, "", 0, 0
         self._lock = threading.RLock()
 
     def encoded(self, record: CallRecord, attributes: Mapping[str, Any]) -> tuple[str, str]:
@@ -101,7 +106,10 @@ class SpanLog(SpanExporter):
     def _append(self, data: bytes) -> None:
         if self._pid != os.getpid():  # a forked child: its parent's lock may be held for ever
             self._pid, self._lock, self.path = os.getpid(), threading.RLock(), None
+            self._token, self._number = secrets.token_hex(6), 0
         with self._lock:
+            if time.time_ns() // DAY_NS > self._day:  # a clock that is set back rolls nothing
+                self.path = None
             try:
                 handle = self._opened()
             except FileNotFoundError:  # the folder is gone, or not there yet
@@ -114,16 +122,19 @@ class SpanLog(SpanExporter):
                     raise OSError(errno.ENOSPC, "no space left for a whole line")
             finally:
                 os.close(handle)
-            if size > ROLL_BYTES:
+            if size + len(data) > self._keep.file_bytes:
                 self.path = None
 
     def _opened(self) -> int:
         if self.path is not None:
             return os.open(self.path, systems.WRITE_BYTES | os.O_APPEND | os.O_CREAT, 0o600)
         start = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        path = self.folder / f"spans-{start}-{self._pid}-{secrets.token_hex(6)}.jsonl"
+        self._number += 1
+        path = self.folder / f"spans-{start}-{self._pid}-{self._token}-{self._number:04}.jsonl"
         handle = os.open(path, systems.WRITE_BYTES | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        self.path = path
+        self.path, self._day = path, time.time_ns() // DAY_NS
+        with contextlib.suppress(OSError):
+            prune(self.folder, self._keep, path)
         return handle
 
     def shutdown(self) -> None:

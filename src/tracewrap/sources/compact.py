@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracewrap import systems
+from tracewrap import semconv, systems
 from tracewrap.errors import SourceError, check_local
 from tracewrap.records import DAY_NS
 from tracewrap.sources.lake import MARK, VERSION, parquet_files, relation
 from tracewrap.sources.opening import load_all, open_source
-from tracewrap.sources.table import CALL_COLUMNS, EVER, ReadStatus, connect, day_text, quoted, scalar
+from tracewrap.sources.otlp_json import OtlpJsonSource, otlp_files
+from tracewrap.sources.table import CALL_COLUMNS, EVER, ReadStatus, Source, connect, day_text, quoted, scalar
 
 if TYPE_CHECKING:
     import duckdb
+
+
+MAX_READ = 100_000
+"""Files that a lake remembers to have read, the newest ones by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ def compact(
         with _turn(root, wait_s), connect() as connection:
             for leftover in root.glob("day=*/.part-*.tmp"):
                 leftover.unlink(missing_ok=True)
+            whole = _sizes(sources) if (since_ns, until_ns) == EVER else {}
             statuses = load_all(
                 connection, sources, "log_calls", since_ns, until_ns, {name: name for name in CALL_COLUMNS}
             )
@@ -67,6 +74,7 @@ def compact(
             ]
             added = {day_text(number * DAY_NS): _append_day(connection, root, number) for number in numbers}
             calls = scalar(connection, "SELECT count(*) FROM log_days")
+            _note_read(root, whole)
     except OSError as error:
         raise SourceError(f"{root}: cannot be written ({error.strerror}); nothing half written was left") from None
     except duckdb.Error as error:
@@ -104,6 +112,29 @@ def _append_day(connection: duckdb.DuckDBPyConnection, root: Path, number: int) 
         raise
     systems.sync_folder(folder)
     return count
+
+
+def _sizes(sources: Sequence[Source]) -> dict[str, int]:
+    """Bytes of the span-log files of *sources*, by name, before they are read. A name is never used twice."""
+    files = [
+        file for source in sources if isinstance(source, OtlpJsonSource) for file in otlp_files(Path(source.location))
+    ]
+    return {file.name: file.stat().st_size for file in files}
+
+
+def _note_read(root: Path, read: Mapping[str, int]) -> None:
+    """Leave word in the lake which span-log files it holds, for those who would remove them; of files that are gone it needs none."""
+    path = root / semconv.LAKE_READ
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, LookupError, TypeError):
+        known = {}
+    files = dict(sorted({**known, **read}.items())[-MAX_READ:])
+    if not read or files == known:
+        return
+    temporary = root / f"{semconv.LAKE_READ}.tmp"
+    temporary.write_text(json.dumps({"schema": "tracewrap.read/1", "files": files}), encoding="utf-8")
+    systems.replace(temporary, path)
 
 
 @contextlib.contextmanager
