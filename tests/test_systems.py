@@ -202,3 +202,29 @@ def test_a_bundle_without_vendor_files_says_so(
     assert vendors.adapters.__wrapped__() == ()
     (line,) = caplog.messages
     assert "--collect-all tracewrap" in line
+
+
+def test_frozen_programs_get_what_is_imported_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyInstaller's hook names every vendor file and the home of every public name, and brings profiles and metadata."""
+    import runpy
+    from importlib import metadata
+
+    import tracewrap
+    from tracewrap import vendors
+
+    (entry,) = metadata.entry_points(group="pyinstaller40", name="hook-dirs")
+    (folder,) = entry.load()()
+    collected: list[str] = []
+    hooks = types.ModuleType("PyInstaller.utils.hooks")
+    hooks.__dict__["collect_submodules"] = lambda name: collected.append(name) or [name]
+    hooks.__dict__["copy_metadata"] = lambda name: [(f"{name}.dist-info", ".")]
+    for name in ("PyInstaller", "PyInstaller.utils"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "PyInstaller.utils.hooks", hooks)
+    said = runpy.run_path(str(Path(folder) / "hook-tracewrap.py"))
+    assert collected == [vendors.__name__]
+    assert {f"tracewrap.{home}" for home in tracewrap._HOMES.values()} < set(said["hiddenimports"])
+    (profiles, inside), *_ = said["datas"]
+    assert (Path(profiles) / "gpus.toml").is_file()
+    assert inside == "tracewrap/reference_profiles"
+    assert ("tracewrap.dist-info", ".") in said["datas"]

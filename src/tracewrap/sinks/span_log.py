@@ -129,10 +129,9 @@ class SpanLog(SpanExporter):
         if self.path is not None:
             return os.open(self.path, systems.WRITE_BYTES | os.O_APPEND | os.O_CREAT, 0o600)
         start = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        self._number += 1
-        path = self.folder / f"spans-{start}-{self._pid}-{self._token}-{self._number:04}.jsonl"
+        path = self.folder / f"spans-{start}-{self._pid}-{self._token}-{self._number + 1:04}.jsonl"
         handle = os.open(path, systems.WRITE_BYTES | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        self.path, self._day = path, time.time_ns() // DAY_NS
+        self.path, self._day, self._number = path, time.time_ns() // DAY_NS, self._number + 1
         with contextlib.suppress(OSError):
             prune(self.folder, self._keep, path)
         return handle
