@@ -207,13 +207,15 @@ def test_a_bundle_without_vendor_files_says_so(
 def test_frozen_programs_get_what_is_imported_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyInstaller's hook names every vendor file and the home of every public name, and brings profiles and metadata."""
     import runpy
-    from importlib import metadata
+    import tomllib
+    from importlib.metadata import EntryPoint
 
     import tracewrap
     from tracewrap import vendors
 
-    (entry,) = metadata.entry_points(group="pyinstaller40", name="hook-dirs")
-    (folder,) = entry.load()()
+    project = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    declared = project["project"]["entry-points"]["pyinstaller40"]["hook-dirs"]
+    (folder,) = EntryPoint("hook-dirs", declared, "pyinstaller40").load()()
     collected: list[str] = []
     hooks = types.ModuleType("PyInstaller.utils.hooks")
     hooks.__dict__["collect_submodules"] = lambda name: collected.append(name) or [name]
