@@ -146,7 +146,7 @@ def _anchored(chosen: Settings) -> Settings:
         }
     except OSError:  # the working folder is gone, and there is no whole path to it
         return chosen
-    return replace(chosen, **folders)  # type: ignore[arg-type]
+    return replace(chosen, **folders)
 
 
 def wrap(client: Client) -> Client:
