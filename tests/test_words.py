@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from decimal import Context
+
 import pytest
 
 from tracewrap import words
@@ -30,6 +33,27 @@ from tracewrap import words
 def test_times_have_three_digits_and_a_unit(value: float | None, text: str) -> None:
     """Milliseconds below one second, minutes from two, hours from two; rounding decides the side; never an exponent."""
     assert words.seconds(value) == text
+
+
+def test_three_digits_are_the_nearest_ones() -> None:
+    """Of any size, rounded once from the exact value: what the decimal module makes of it."""
+    dice = random.Random(0)
+    values = [10.0 ** dice.uniform(-9, 9) for _ in range(2000)] + [
+        9.995,
+        99.95,
+        999.5,
+        0.09995,
+        1e-5,
+        1e3,
+        100.0,
+        2.675,
+        0.1,
+    ]
+    for value in (*values, *(-value for value in values)):
+        rounded = float(Context(prec=3).create_decimal(value))
+        text = words.three(value)
+        assert float(text.replace(",", "")) == rounded
+        assert len(text.replace(",", "").lstrip("-0.").replace(".", "")) == max(3, len(f"{abs(rounded):.0f}"))
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,19 @@ _BETWEEN_WORDS = re.compile(r" (?!(?<=\d )(?:ms|s|min|h|[kM]?J|kWh)\b)")
 
 def three(value: float) -> str:
     """*value* with three significant digits, without exponent: ``0.0123``, ``12.3``, ``1,230``."""
+    size = abs(value)
+    if 1.0 <= size < 999.5:  # most values; the bounds leave rounding no digit to add
+        if size >= 100.0:
+            return f"{value:.0f}"
+        if 10.0 <= size < 99.95:
+            return f"{value:.1f}"
+        if size < 9.995:
+            return f"{value:.2f}"
     if value == 0:
         return "0"
-    for _ in range(2):  # rounding may add a digit: 9.996 becomes 10.0
-        digits = 2 - math.floor(math.log10(abs(value)))
-        value = round(value, digits)
-    return f"{value:,.{max(digits, 0)}f}"
+    rounded = f"{value:.2e}"
+    digits = 2 - int(rounded.rpartition("e")[2])
+    return f"{value:.{digits}f}" if digits >= 0 else f"{float(rounded):,.0f}"
 
 
 def short(value: float) -> str:

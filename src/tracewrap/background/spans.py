@@ -12,7 +12,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from tracewrap import semconv
-from tracewrap.estimate.exporter import attributes_of, with_attributes
+from tracewrap.estimate.presenting import attributes_of, with_attributes
 from tracewrap.records import Call, CallRecord
 
 _INT64 = 2**63

@@ -12,7 +12,7 @@ from opentelemetry.trace import StatusCode
 from tracewrap import semconv
 from tracewrap.estimate.catalog import Catalog, load_catalog
 from tracewrap.estimate.live_join import Learner, LiveJoin
-from tracewrap.estimate.presenting import shown
+from tracewrap.estimate.presenting import attributes_of, presented_with, shown, with_attributes
 from tracewrap.prices.list_cost import Pricer, load_pricer
 from tracewrap.records import Call
 
@@ -44,7 +44,7 @@ class JoiningExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Join and pass on; what the inner exporter answers is the answer."""
-        return self._exporter.export([shown(joined_span(span, self._join), short=False) for span in spans])
+        return self._exporter.export([joined_span(span, self._join) for span in spans])
 
     def shutdown(self) -> None:
         """Shut the inner exporter down."""
@@ -56,23 +56,25 @@ class JoiningExporter(SpanExporter):
 
 
 def joined_span(span: ReadableSpan, join: LiveJoin) -> ReadableSpan:
-    """A copy of *span* with the estimates that *join* knows; *span* itself where there is nothing to add."""
+    """A copy of *span* with the estimates that *join* knows, as people see them; *span* itself where it is no call, or nothing to add."""
     attributes = attributes_of(span)
-    if attributes.get(semconv.OPERATION) in (None, *semconv.OTHER_OPERATIONS):
-        return span
+    if attributes.get(semconv.OPERATION) in _NO_CALLS:
+        return shown(span, short=False)
     old = semconv.PROVIDER not in attributes and semconv.PROVIDER_OLD in attributes
     if old:  # the join reads the new name; the span keeps its own
         attributes[semconv.PROVIDER] = semconv.provider_of(attributes)
     joined = join.joined(attributes, span.start_time or 0, lambda: call_of(span, attributes))
-    if joined is not None and old:
+    if joined is None:
+        return shown(span, short=False)
+    if old:
         del joined[semconv.PROVIDER]
-    return span if joined is None else with_attributes(span, joined)
+    try:
+        return presented_with(span, joined, short=False)
+    except Exception:  # noqa: BLE001 - telemetry never changes the program
+        return with_attributes(span, joined)
 
 
-def attributes_of(span: ReadableSpan) -> dict[str, Any]:
-    """A copy of the span's attributes. Its own mapping is slow to read item by item: where there is a plain dict inside, that is copied."""
-    inner = getattr(getattr(span, "_attributes", None), "_dict", None)
-    return dict(inner) if isinstance(inner, dict) else dict(span.attributes or {})
+_NO_CALLS = (None, *semconv.OTHER_OPERATIONS)
 
 
 def call_of(span: ReadableSpan, attributes: Mapping[str, Any] | None = None) -> Call | None:
@@ -100,21 +102,3 @@ def call_of(span: ReadableSpan, attributes: Mapping[str, Any] | None = None) -> 
 def _service_name(span: ReadableSpan) -> str | None:
     name = span.resource.attributes.get(semconv.SERVICE_NAME)
     return name if isinstance(name, str) else None
-
-
-def with_attributes(span: ReadableSpan, attributes: Mapping[str, Any]) -> ReadableSpan:
-    """A copy of *span* with *attributes* in place of its own."""
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=attributes,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )

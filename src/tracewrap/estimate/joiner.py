@@ -137,7 +137,7 @@ def estimate(facts: Facts, catalog: Catalog) -> Estimates:
         status.append("no_idealized_profile" if known else "unknown_model")
     else:
         runtime = found[1].estimate(p, o)
-        cached = found[1].cached_estimate(p, o, min(c, p)) if c else None
+        cached = found[1].cached_estimate(p, o, min(c, p), runtime) if c else None
         cost, energy = cost_and_energy(runtime, found[0], found[1].n_gpus or 1)
     if facts.outcome == "partial":
         status.append("partial")

@@ -37,16 +37,39 @@ _NO_ESTIMATE = ("not_generation", "failed", "no_usage")
 
 def presented(span: ReadableSpan, *, short: bool = True) -> ReadableSpan:
     """A copy of the joined *span* as people see it; other spans as they are. *short*: with few digits."""
-    attributes = span.attributes or {}
-    if semconv.JOIN_STATUS not in attributes:
-        return span
+    attributes = attributes_of(span)
+    return presented_with(span, attributes, short=short) if semconv.JOIN_STATUS in attributes else span
+
+
+def presented_with(span: ReadableSpan, attributes: dict[str, Any], *, short: bool) -> ReadableSpan:
+    """A copy of *span* with the *attributes* of its joined call in place of its own, as people see them."""
+    shown = presented_attributes(attributes, short=short)
+    if span.status.description is not None:
+        shown = _status_code(span.status.description) | shown
+    ends = () if semconv.JOIN_DENOISED in attributes else _ends(span, attributes)
+    return with_attributes(span, shown, ends)
+
+
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
+    """A copy of the span's attributes. Its own mapping is slow to read item by item: where there is a plain dict inside, that is copied."""
+    inner = getattr(getattr(span, "_attributes", None), "_dict", None)
+    return dict(inner) if isinstance(inner, dict) else dict(span.attributes or {})
+
+
+def with_attributes(span: ReadableSpan, attributes: Mapping[str, Any], events: Sequence[Event] = ()) -> ReadableSpan:
+    """A copy of *span* with *attributes* in place of its own, and *events* beside its own."""
+    fields = vars(span)
+    if type(span) is ReadableSpan and "_attributes" in fields and not events:  # five times as quick as making one
+        made = ReadableSpan.__new__(ReadableSpan)
+        vars(made).update(fields, _attributes=attributes)
+        return made
     return ReadableSpan(
         name=span.name,
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=_status_code(span.status.description) | presented_attributes(attributes, short=short),
-        events=span.events if semconv.JOIN_DENOISED in attributes else [*span.events, *_ends(span, attributes)],
+        attributes=attributes,
+        events=[*span.events, *events] if events else span.events,
         links=span.links,
         kind=span.kind,
         status=span.status,
@@ -58,7 +81,7 @@ def presented(span: ReadableSpan, *, short: bool = True) -> ReadableSpan:
 
 def presented_attributes(attributes: Mapping[str, Any], *, short: bool = True) -> dict[str, Any]:
     """*attributes* of a joined call as people see them; those that were presented before are only made *short*."""
-    out = {name: _rounded(name, value) if short else value for name, value in attributes.items()}
+    out = {name: _rounded(name, value) for name, value in attributes.items()} if short else dict(attributes)
     if semconv.JOIN_DENOISED in attributes:
         return out
     if semconv.CACHE_WRITE in attributes:
@@ -73,9 +96,9 @@ def presented_attributes(attributes: Mapping[str, Any], *, short: bool = True) -
     return out
 
 
-def _status_code(description: str | None) -> dict[str, int]:
+def _status_code(description: str) -> dict[str, int]:
     """The HTTP status that our description of a failure ends with, as an attribute that can be searched."""
-    found = re.fullmatch(r"\w+ ([45]\d\d)", description or "", re.ASCII)
+    found = re.fullmatch(r"\w+ ([45]\d\d)", description, re.ASCII)
     return {semconv.HTTP_STATUS: int(found[1])} if found else {}
 
 

@@ -31,7 +31,7 @@ class Pricer:
 
     def __init__(self, book: PriceBook) -> None:
         self._book = book
-        self._known: dict[tuple[Purchase, int], ListPrice] = {}
+        self._known: dict[tuple[Any, ...], ListPrice] = {}
 
     def cost(self, attributes: Mapping[str, Any], start_ns: int) -> ListCost | None:
         """The list cost of a call whose span began at *start_ns* (Unix time) with these *attributes*; None: unknown.
@@ -43,7 +43,8 @@ class Pricer:
         operation = read(semconv.OPERATION)
         if inputs is None or (outputs is None and operation in semconv.GENERATION_OPERATIONS):
             return None
-        purchase = purchase_of(
+        price = self._price(
+            start_ns,
             semconv.provider_of(attributes) or "",
             read(semconv.REQUEST_MODEL),
             read(semconv.RESPONSE_MODEL),
@@ -51,21 +52,21 @@ class Pricer:
             read(semconv.SPEED),
             read(semconv.REGION),
         )
-        price = self._price(purchase, start_ns)
         rate = price.rate_at(start_ns, inputs)
         if rate is None:
             return None
         usd = tokens_usd(rate.usd, lambda name: _detail(read, name), inputs, outputs or 0)
         return None if usd is None else ListCost(rate.usd_request + usd, price.source)
 
-    def _price(self, purchase: Purchase, start_ns: int) -> ListPrice:
+    def _price(self, start_ns: int, *kind: Any) -> ListPrice:
+        """The price on the day of *start_ns* of a *kind* of call, the arguments of ``purchase_of``."""
         day = start_ns // DAY_NS
-        key = (purchase, day)
+        key = (day, *kind)
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            found = self._book.find(purchase, day * DAY_NS, (day + 1) * DAY_NS)
+            found = self._book.find(purchase_of(*kind), day * DAY_NS, (day + 1) * DAY_NS)
             self._known[key] = found
         return found
 

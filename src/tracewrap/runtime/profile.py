@@ -102,7 +102,7 @@ class RuntimeProfile:
         x, knots = self.effective_prompt(p), self.prompt_knots
         if len(knots) == 1 or x <= knots[0][0]:
             return knots[0][1]
-        i = min(bisect_right(knots, x, key=_first), len(knots) - 1)
+        i = min(bisect_right(knots, (x, math.inf)), len(knots) - 1)
         (x0, y0), (x1, y1) = knots[i - 1], knots[i]
         return y0 + (x - x0) * ((y1 - y0) / (x1 - x0))
 
@@ -168,10 +168,13 @@ class RuntimeProfile:
         outside = beyond > 1.0 or (self.region is None and p > self.prompt_knots[-1][0])
         return Estimate(value, value / factor, value * factor, self.provenance, self.id, outside, self.verdict)
 
-    def cached_estimate(self, p: float, o: float, c: float) -> Estimate:
-        """What a reference stack would take had it *c* of the p input tokens in a cache: prompt_time(p) - prompt_time(c) in its place."""
-        whole = self.estimate(p, o)
-        saved = min(self.prompt_time(c), self.prompt_time(p)) if c > 0 else 0.0
+    def cached_estimate(self, p: float, o: float, c: float, whole: Estimate | None = None) -> Estimate:
+        """What a reference stack would take had it *c* of the p input tokens in a cache: prompt_time(p) - prompt_time(c) in its place.
+
+        *whole*: ``estimate(p, o)``, where it is known already.
+        """
+        whole = self.estimate(p, o) if whole is None else whole
+        saved = self.prompt_time(min(c, p)) if c > 0 else 0.0
         return whole.scaled((whole.value - saved) / whole.value) if whole.value > 0.0 else whole
 
     def predict(
@@ -311,10 +314,6 @@ class RuntimeProfile:
             raise ProfileFormatError(f"{where}: key {error.args[0]!r} is missing") from None
         except (TypeError, ValueError) as error:
             raise ProfileFormatError(f"{where}: {error}") from None
-
-
-def _first(knot: tuple[float, float]) -> float:
-    return knot[0]
 
 
 def _number(value: Any) -> float:

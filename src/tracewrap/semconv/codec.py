@@ -284,9 +284,14 @@ def estimate_attributes(found: HasEstimates, last_attempt_s: float | None, promp
 
 
 def _put_estimate(attributes: dict[str, Any], name: str, estimate: Estimate) -> None:
-    attributes[name] = estimate.value
-    attributes[f"{name}.low"] = estimate.low
-    attributes[f"{name}.high"] = estimate.high
+    low, high = _BOUNDS[name]
+    attributes[name], attributes[low], attributes[high] = estimate[:3]
+
+
+_BOUNDS = {
+    name: (f"{name}.low", f"{name}.high")
+    for name in (RUNTIME_DENOISED, RUNTIME_IDEALIZED, RUNTIME_IDEALIZED_CACHED, COST_IDEALIZED, ENERGY_IDEALIZED)
+}
 
 
 def _put(attributes: dict[str, Any], name: str, value: Any) -> None:
