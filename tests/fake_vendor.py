@@ -1,4 +1,4 @@
-"""A vendor on loopback: one HTTP server that speaks OpenAI's, Anthropic's and Cohere's wire formats, JSON and event streams.
+"""A vendor on loopback: one HTTP server that speaks OpenAI's, Anthropic's, Cohere's and Google's wire formats, JSON and event streams.
 
 It takes exactly T(p, o) = overhead + p * prompt_s_per_token + (o - 1) * d0 + d1 * (o - 1) * (p + o / 2) seconds (plus ``noise``) to
 answer p input and o output tokens, so whatever measures it knows the truth. Faults are asked for one request at a time
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import fake_google as google
 import fake_wire as wire
 from fake_wire import Answer, Asked
 
@@ -143,6 +144,10 @@ _PLAIN: dict[tuple[str, str], Callable[[Asked], dict[str, Any]]] = {
     ("cohere", "/v2/embed"): wire.cohere_embed,
     ("cohere", "/v1/rerank"): wire.cohere_rerank,
     ("cohere", "/v2/rerank"): wire.cohere_rerank,
+    ("google", ":generateContent"): google.generate,
+    ("google", ":streamGenerateContent"): google.generate,
+    ("google", ":batchEmbedContents"): google.embeddings,
+    ("google", ":predict"): google.predictions,
 }
 _STREAMED: dict[tuple[str, str], Callable[[Asked], Events]] = {
     ("openai", "/chat/completions"): wire.openai_chat_events,
@@ -152,12 +157,20 @@ _STREAMED: dict[tuple[str, str], Callable[[Asked], Events]] = {
     ("cohere", "/v2/chat"): wire.cohere_v2_events,
     ("cohere", "/v1/chat"): wire.cohere_v1_events,
     ("cohere", "/v1/generate"): wire.cohere_generate_events,
+    ("google", ":streamGenerateContent"): google.generate_events,
 }
 _HEADERS = {
     "openai": {"x-request-id": "req_1", "openai-processing-ms": "7", "x-ratelimit-remaining-requests": "99"},
     "anthropic": {"request-id": "req_1", "anthropic-ratelimit-requests-remaining": "99"},
     "cohere": {"x-debug-trace-id": "req_1", "x-envoy-upstream-service-time": "7", "num_tokens": "9"},
+    "google": {"server-timing": "gfet4t7; dur=7"},
 }
+_NO_OUTPUT = frozenset(
+    {
+        *("/embeddings", "/v1/embed", "/v2/embed", "/v1/rerank", "/v2/rerank", "/messages/count_tokens"),
+        *(":batchEmbedContents", ":predict"),
+    }
+)
 _MAXIMUMS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 
@@ -176,13 +189,29 @@ def route(path: str) -> tuple[str, str] | None:
 
 def understand(where: tuple[str, str], path: str, body: Mapping[str, Any], answer: Answer) -> Asked:
     """The request in the fake's own words."""
-    prompt = ("messages", "prompt", "input", "instructions", "system", "message", "chat_history", "texts", "query")
+    prompt = (
+        "messages",
+        "prompt",
+        "input",
+        "instructions",
+        "system",
+        "message",
+        "chat_history",
+        "texts",
+        "query",
+        "contents",
+    )
     given = sum(wire.words_in(body[name]) for name in prompt if name in body)
-    allowed = next((body[name] for name in _MAXIMUMS if isinstance(body.get(name), int)), wire.DEFAULT_OUTPUT_TOKENS)
+    given += sum(wire.words_in(one.get("content")) for one in body.get("requests", []))
+    limits = {**body, "max_tokens": body.get("generationConfig", {}).get("maxOutputTokens", body.get("max_tokens"))}
+    allowed = next(
+        (limits[name] for name in _MAXIMUMS if isinstance(limits.get(name), int)), wire.DEFAULT_OUTPUT_TOKENS
+    )
     tokens = allowed if answer.output_tokens is None else answer.output_tokens
-    if where[1] in ("/embeddings", "/v1/embed", "/v2/embed", "/v1/rerank", "/v2/rerank", "/messages/count_tokens"):
+    if where[1] in _NO_OUTPUT:
         tokens = 0
-    model = body.get("model") or path.partition("/model/")[2].partition("/")[0] or "fake"
+    named = path.partition("/model/")[2].partition("/")[0] or path.partition("/models/")[2].partition(":")[0]
+    model = body.get("model") or named or "fake"
     stream = body.get("stream") is True or "stream" in path.rpartition("/")[2]
     return Asked(where[0], str(model), given, tokens, stream, body, answer)
 
@@ -297,6 +326,8 @@ def _error(vendor: str, status: int) -> dict[str, Any]:
     kind = "rate_limit_error" if status == 429 else "invalid_request_error" if status < 500 else "api_error"
     if vendor == "anthropic":
         return {"type": "error", "error": {"type": kind, "message": "asked to fail"}}
+    if vendor == "google":
+        return google.error(status)
     if vendor == "cohere":
         return {"message": "asked to fail", "id": "co-err"}
     return {"error": {"message": "asked to fail", "type": kind, "code": None, "param": None}}

@@ -27,6 +27,7 @@ openai = pytest.importorskip("openai")
 anthropic = pytest.importorskip("anthropic")
 cohere = pytest.importorskip("cohere")
 httpx = pytest.importorskip("httpx")
+genai = pytest.importorskip("google.genai")
 
 
 pytestmark = [  # abandoned clients and streams are the point here: their sockets are closed when they are collected
@@ -45,6 +46,7 @@ class Name(BaseModel):
 HELLO = [{"role": "user", "content": "a b c"}]
 Q: dict[str, Any] = {"model": "m", "messages": HELLO}
 QR: dict[str, Any] = {"model": "m", "input": "a b c"}
+QG: dict[str, Any] = {"model": "m", "contents": "a b c"}
 QA: dict[str, Any] = {"model": "m", "messages": HELLO, "max_tokens": 8}
 
 
@@ -173,6 +175,11 @@ ENTRIES = [
         lambda c, **h: c.rerank(model="m", query="a", documents=["b"], **h),
         operation="rerank",
     ),
+    Entry("google", "plain", False, lambda c, **h: c.models.generate_content(**QG, **h)),
+    Entry("google", "stream", True, lambda c, **h: c.models.generate_content_stream(**QG, **h)),
+    Entry("google", "chat", False, lambda c, **h: c.chats.create(model="m").send_message("a b c", **h)),
+    Entry("google", "chat-stream", True, lambda c, **h: c.chats.create(model="m").send_message_stream("a b c", **h)),
+    Entry("google", "embed", False, lambda c, **h: c.models.embed_content(**QG, **h), operation="embeddings"),
 ]
 CASES = [
     pytest.param(entry, is_async, id=f"{entry.vendor}-{entry.name}-{'async' if is_async else 'sync'}")
@@ -190,6 +197,13 @@ def make_client(name: str, vendor: FakeVendor, is_async: bool) -> Any:
         plain, asynchronous = ("OpenAI", "AsyncOpenAI") if name == "openai" else ("Anthropic", "AsyncAnthropic")
         cls = getattr(sdk, asynchronous if is_async else plain)
         return cls(api_key="k", base_url=url, max_retries=0, http_client=http)
+    if name == "google":
+        options: dict[str, Any] = {"base_url": vendor.url}
+        options["client_args"] = options["async_client_args"] = {"verify": False}
+        google = genai.Client(api_key="k", http_options=options)
+        if is_async:
+            google.aio.owner = google  # which closes both when it is collected
+        return google.aio if is_async else google
     client = (httpx.AsyncClient if is_async else httpx.Client)(verify=False)
     suffix = "V2" if name == "cohere" else ""
     cls = getattr(cohere, ("AsyncClient" if is_async else "Client") + suffix)
@@ -202,6 +216,8 @@ def _headers(entry: Entry, fault: Fault | None) -> dict[str, Any]:
     headers = {"x-fault": json.dumps(asdict(fault))}
     if entry.vendor.startswith("cohere"):
         return {"request_options": {"additional_headers": headers, "max_retries": 0}}
+    if entry.vendor == "google":
+        return {"config": {"http_options": {"headers": headers}}}
     return {"extra_headers": headers}
 
 
@@ -366,6 +382,12 @@ def expected_types(entry: Entry) -> dict[str, type]:
             "tracewrap.anthropic_ratelimit_requests_remaining": str,
             **({"gen_ai.output.type": str} if entry.name == "parse" else {}),
         }
+    if entry.vendor == "google":
+        del types[semconv.REQUEST_ID]
+        types |= COUNTS | {semconv.SERVER_PROCESSING: float}
+        if entry.operation == "embeddings":
+            return {name: kind for name, kind in types.items() if name != semconv.OUTPUT_TOKENS}
+        return types | ANSWERED | {semconv.RESPONSE_MODEL: str}
     types |= {semconv.SERVER_PROCESSING: float, semconv.RESPONSE_ID: str}
     if entry.operation == "rerank":
         return types
@@ -465,7 +487,7 @@ def test_api_error(entry: Entry, is_async: bool, vendor: FakeVendor, recorded: t
         run(entry, vendor, is_async, fault)
     assert _undated(caught.value) == _undated(bare.value)
     (call,) = recorded()
-    assert (call.outcome, call.error_type) == ("error", "BadRequestError")
+    assert (call.outcome, call.error_type) == ("error", type(bare.value).__name__)
     assert recorded.spans[0].status.status_code.name == "ERROR"
 
 

@@ -173,8 +173,9 @@ def test_uninstrument_restores_everything() -> None:
     uninstrument()
     before = [dict(vars(cls)) for cls in classes]
     finders = list(sys.meta_path)
-    for order in (["openai", "cohere", "anthropic"], ["cohere", "anthropic", "openai"]):
-        instrument()
+    vendors = ("openai", "cohere", "anthropic")
+    for order in (vendors, vendors[1:] + vendors[:1]):
+        instrument(*vendors)
         assert [dict(vars(cls)) for cls in classes] != before
         for vendor in order:
             uninstrument(vendor)

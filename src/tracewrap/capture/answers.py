@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tracewrap import semconv
 from tracewrap.capture.counting import with_counted_input
 from tracewrap.vendors import merged
 from tracewrap.vendors.adapter import Adapter, Reply, Request
-from tracewrap.vendors.checks import milliseconds, text
+from tracewrap.vendors.checks import milliseconds, server_timing, text, whole_number
 from tracewrap.vendors.providers import Endpoint
 
-_HEADER_ATTRIBUTES = {"request_id": semconv.REQUEST_ID, "processing_ms": semconv.SERVER_PROCESSING}
-_headers: dict[bytes, str | None] = {}
-"""Header as it was spelled -> the attribute it fills, None for none; learned as they are seen."""
+_Read = Callable[[str], Any]
+_HEADER_ATTRIBUTES: Mapping[str, tuple[str, _Read]] = {
+    "request_id": (semconv.REQUEST_ID, text),
+    "processing_ms": (semconv.SERVER_PROCESSING, milliseconds),
+    "server_timing": (semconv.SERVER_PROCESSING, server_timing),
+    "input_tokens": (semconv.INPUT_TOKENS, whole_number),
+    "output_tokens": (semconv.OUTPUT_TOKENS, whole_number),
+}
+_headers: dict[bytes | str, tuple[str, _Read] | None] = {}
+"""Header as it was spelled -> the attribute it fills and how it is read, None for none; learned as they are seen."""
 _MAX_KNOWN_HEADERS = 1024
 
 
@@ -52,25 +59,31 @@ def put_reply(
 
 
 def put_headers(attributes: dict[str, Any], response: Any) -> None:
-    """Request id, provider timing and remaining rate limits from the headers of an httpx or httpx2 *response*."""
-    for key, value in response.headers.raw:
-        name = _headers[key] if key in _headers else _learn_header(key)
-        if name is not None:
-            _put_header(attributes, name, value.decode("latin-1"))
+    """Request id, provider timing and remaining rate limits from the headers of *response*: an httpx or httpx2 one, or any with a
+    mapping of headers."""
+    headers = response.headers
+    raw = getattr(headers, "raw", None)
+    for key, value in headers.items() if raw is None else raw:
+        known = _headers[key] if key in _headers else _learn_header(key)
+        if known is not None:
+            name, read = known
+            found = read(value.decode("latin-1") if isinstance(value, bytes) else value)
+            if found is None:
+                continue
+            if read is not whole_number:
+                attributes[name] = found
+            elif name not in attributes:  # the answer itself tells more: cached tokens
+                attributes[name] = found
+                attributes[semconv.USAGE_SOURCE] = "reported"
 
 
-def _learn_header(key: bytes) -> str | None:
-    """The attribute that a header spelled *key* fills, remembered so that the next call only looks it up."""
-    lower = key.decode("latin-1").lower()
-    name = _HEADER_ATTRIBUTES.get(merged("headers").get(lower, ""))
-    if name is None and "ratelimit-" in lower and "remaining" in lower:
+def _learn_header(key: bytes | str) -> tuple[str, _Read] | None:
+    """What a header spelled *key* fills, remembered so that the next call only looks it up."""
+    lower = (key.decode("latin-1") if isinstance(key, bytes) else key).lower()
+    known = _HEADER_ATTRIBUTES.get(merged("headers").get(lower, ""))
+    if known is None and "ratelimit-" in lower and "remaining" in lower:
         name = text("tracewrap." + lower.removeprefix("x-").replace("-", "_"))
+        known = None if name is None else (name, text)
     if len(_headers) < _MAX_KNOWN_HEADERS:
-        _headers[key] = name
-    return name
-
-
-def _put_header(attributes: dict[str, Any], name: str, value: str) -> None:
-    found = milliseconds(value) if name is semconv.SERVER_PROCESSING else text(value)
-    if found is not None:
-        attributes[name] = found
+        _headers[key] = known
+    return known

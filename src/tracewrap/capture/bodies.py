@@ -141,8 +141,10 @@ def _choice(reason: str) -> dict[str, Any]:
 
 
 def read_json_body(adapter: Adapter, content: bytes) -> Reply:
-    """The Reply in a whole JSON body; empty when it is none."""
+    """The Reply in a whole JSON body, or in one that lists the chunks of a stream; empty when it is neither."""
     value = parsed(content)
+    if isinstance(value, list) and value:
+        return adapter.read_stream(value[0], value, len(value))
     return adapter.read_response(value) if isinstance(value, dict) and value else Reply()
 
 
@@ -250,7 +252,7 @@ def tee(
     """
     reader = (AsyncByteReader if is_async else ByteReader)(call, None)
     reader.body, reader.decode = Body(call.adapter, kind=kind or kind_of(response)), None
-    passing: Any = _passing_async if is_async else _passing
+    handed_on: Any = passing_async if is_async else passing
     prefix = "a" if is_async else ""
     bytes_of, raw_of = getattr(response, f"{prefix}iter_bytes"), getattr(response, f"{prefix}iter_raw", None)
 
@@ -258,7 +260,7 @@ def tee(
         iterator = bytes_of(*args, **kwargs)
         try:
             reader.iterator = iterator
-            return passing(reader, without)
+            return handed_on(reader, without)
         except Exception:
             return iterator
 
@@ -269,7 +271,7 @@ def tee(
                 return iterator  # from within iter_bytes, which is read already
             reader.decode = decoder_of(response)
             reader.iterator = iterator
-            return passing(reader, without)
+            return handed_on(reader, without)
         except Exception:
             return iterator
 
@@ -292,8 +294,8 @@ def decoder_of(response: Any) -> Callable[[bytes], bytes] | None:
     return decode
 
 
-def _passing(reader: ByteReader, without: Filter | None) -> Iterator[bytes]:
-    """A generator, as ``iter_bytes`` returns; closing it closes the SDK's."""
+def passing(reader: StreamReader, without: Filter | None = None) -> Iterator[Any]:
+    """A generator of what *reader* reads, where the SDK expects one; closing it closes the SDK's."""
     try:
         if without is None:
             yield from reader
@@ -307,8 +309,8 @@ def _passing(reader: ByteReader, without: Filter | None) -> Iterator[bytes]:
         reader.iterator.close()
 
 
-async def _passing_async(reader: AsyncByteReader, without: Filter | None) -> AsyncIterator[bytes]:
-    """An async generator, as ``aiter_bytes`` returns; closing it closes the SDK's."""
+async def passing_async(reader: AsyncStreamReader, without: Filter | None = None) -> AsyncIterator[Any]:
+    """An async generator of what *reader* reads, where the SDK expects one; closing it closes the SDK's."""
     try:
         async for data in reader:
             passed = data if without is None else without.feed(data)
@@ -317,4 +319,4 @@ async def _passing_async(reader: AsyncByteReader, without: Filter | None) -> Asy
         if without is not None and (rest := without.close()):
             yield rest
     finally:
-        await reader.iterator.aclose()
+        await reader.aclose()

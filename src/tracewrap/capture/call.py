@@ -9,6 +9,7 @@ import asyncio
 import weakref
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
+from dataclasses import replace
 from time import time_ns
 from typing import Any
 
@@ -56,6 +57,7 @@ class OpenCall:
         "started",
         "started_ns",
         "token",
+        "tries",
     )
 
     def __init__(
@@ -79,6 +81,7 @@ class OpenCall:
         self.live = [True]
         self.attempts = 1
         self.sent = 0
+        self.tries = 0
         self.sending_request: object = None
         self.response: Any = None
         self.asked: tuple[Any, Any] | None = None
@@ -101,6 +104,12 @@ class OpenCall:
         """Another HTTP attempt begins now; earlier time was lost to retries."""
         self.attempts += 1
         self.attempt_started = perf_counter()
+
+    def trying(self) -> None:
+        """The SDK makes another try, the first one included."""
+        self.tries += 1
+        if self.tries > self.attempts:
+            self.attempt()
 
     def answered(self, response: Any) -> None:
         """The answer of this attempt, or the head of it, is here."""
@@ -151,6 +160,8 @@ def start(adapter: Adapter, client: object, path: str, body: Any, options: objec
     if stands_aside and state.record is None:
         return None
     endpoint = endpoint_of_client(adapter, client)
+    if request.provider is not None and endpoint.provider == adapter.provider != request.provider:
+        endpoint = replace(endpoint, provider=request.provider)
     attributes = _known_before(request, endpoint)
     name = request.operation if request.model is None else f"{request.operation} {request.model}"
     call = OpenCall(adapter, client, endpoint, request, body, name, attributes)
@@ -181,17 +192,23 @@ def records_now() -> bool:
 
 def endpoint_of_client(adapter: Adapter, client: object) -> Endpoint:
     """Provider, address and port of *client*, remembered for as long as its base URL is the same object."""
-    mark = getattr(client, "_base_url", None)  # identity is enough, and the public property is slow in openai 3
-    if mark is None:
-        mark = getattr(client, "base_url", None)
+    if adapter.base_url_of is not None:
+        mark = url = adapter.base_url_of(client)
+    else:
+        mark = getattr(client, "_base_url", None)  # identity is enough, and the public property is slow in openai 3
+        if mark is None:
+            mark = getattr(client, "base_url", None)
+        url = None
     key = id(client)
     known = _endpoints.get(key)
     if known is not None and known[1] is mark and mark is not None and known[0]() is client:
         return known[2]
-    url = getattr(client, "base_url", None)
+    url = getattr(client, "base_url", None) if url is None else url
     url = url() if callable(url) else url
     names = adapter.providers_by_class
     provider = next((names[c.__name__] for c in type(client).__mro__ if c.__name__ in names), None)
+    if adapter.provider_of is not None:
+        provider = adapter.provider_of(client)
     region = adapter.region_of(client) if adapter.region_of is not None else None
     endpoint = endpoint_of(adapter.provider, None if url is None else str(url), provider, region)
     _endpoints[key] = (weakref.ref(client, lambda _: _endpoints.pop(key, None)), mark, endpoint)
@@ -284,7 +301,7 @@ def describe(error: BaseException | None) -> tuple[str, str]:
     if error is None:
         return "_OTHER", ""
     kind = type(error).__qualname__
-    status = getattr(error, "status_code", None)
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
     return kind, f"{kind} {status}" if isinstance(status, int) else kind
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from tracewrap.records import TokenUsage
 
 _BYTES_PER_TOKEN = 4
+_NO_TEXT = frozenset({"role", "type", "image_url", "input_audio", "inlineData", "inline_data", "fileData", "file_data"})
 
 
 def with_counted_input(usage: TokenUsage, body: Mapping[str, Any], prompt_fields: Sequence[str]) -> TokenUsage:
@@ -27,8 +28,7 @@ def _text_bytes(value: Any) -> int:
     if isinstance(value, str):
         return len(value.encode("utf-8", "ignore"))
     if isinstance(value, Mapping):
-        kept = (inner for key, inner in value.items() if key not in ("role", "type", "image_url", "input_audio"))
-        return sum(_text_bytes(inner) for inner in kept)
+        return sum(_text_bytes(inner) for key, inner in value.items() if key not in _NO_TEXT)
     if isinstance(value, list | tuple):
         if value and all(type(item) is int for item in value):
             return _BYTES_PER_TOKEN * len(value)

@@ -19,7 +19,9 @@ from tracewrap.capture import import_hook, other_instrumentors, patches
 from tracewrap.capture.patches import MARK, Make, Switch, mark, patch
 from tracewrap.capture.seams.attempts import steps
 from tracewrap.capture.seams.http import ResponseWatch, managed
+from tracewrap.capture.seams.operations import OperationWatch
 from tracewrap.capture.seams.sdk import RequestWatch
+from tracewrap.capture.seams.segments import SegmentsWatch, tries
 from tracewrap.capture.seams.split_calls import SplitWatch
 from tracewrap.capture.seams.transports import TransportWatch, senders_of
 from tracewrap.capture.seams.watch import Watch, watched
@@ -55,7 +57,7 @@ def instrument(*vendors: str) -> None:
     """
     try:
         for adapter, seam in _seams():
-            if adapter.provider not in vendors if vendors else _is_disabled(adapter.provider):
+            if adapter.name not in vendors if vendors else _is_disabled(adapter.name):
                 continue
             module = seam.target.partition(":")[0]
             import_hook.after_import(module, seam, functools.partial(_patch_class, adapter, seam))
@@ -72,7 +74,7 @@ def _is_disabled(vendor: str) -> bool:
 
 def uninstrument(*vendors: str) -> None:
     """Undo ``instrument``: every class attribute is again what it was. Clients wrapped one by one stay wrapped."""
-    mine = [seam for adapter, seam in _seams() if not vendors or adapter.provider in vendors]
+    mine = [seam for adapter, seam in _seams() if not vendors or adapter.name in vendors]
     import_hook.forget({seam.target.partition(":")[0] for seam in mine})
     other_instrumentors.remove(vendors)
     patches.switch_off(vendors)
@@ -89,7 +91,7 @@ def _wrap_known(client: object) -> bool:
     for adapter, seam in known:
         _note_unrecorded(adapter)
         owner = operator.attrgetter(seam.via)(client) if seam.via and seam.client else client
-        _wrap_owner(owner, adapter.provider, _replacements(adapter, seam))
+        _wrap_owner(owner, adapter.name, _replacements(adapter, seam))
     senders = [] if known else senders_of(client)
     for method, is_async in senders:
         _wrap_owner(client, "", [(method, _watching(TransportWatch(is_async)))])
@@ -141,9 +143,9 @@ def _seams() -> Iterator[tuple[Adapter, Seam]]:
 
 def _note_unrecorded(adapter: Adapter) -> None:
     """Say once a process what of *adapter*'s SDK is not recorded."""
-    if adapter.unrecorded and adapter.provider not in _noted:
-        _noted.add(adapter.provider)
-        logger.info("%s: recorded, but never %s", adapter.provider, adapter.unrecorded)
+    if adapter.unrecorded and adapter.name not in _noted:
+        _noted.add(adapter.name)
+        logger.info("%s: recorded, but never %s", adapter.name, adapter.unrecorded)
 
 
 def _resolve(target: str) -> type | None:
@@ -164,7 +166,7 @@ def _patch_class(adapter: Adapter, seam: Seam) -> None:
         return
     _note_unrecorded(adapter)
     for name, make in _replacements(adapter, seam):
-        patch(cls, name, make, adapter.provider, everyone=True)
+        patch(cls, name, make, adapter.name, everyone=True)
 
 
 def _replacements(adapter: Adapter, seam: Seam) -> Iterator[tuple[str, Make]]:
@@ -177,6 +179,11 @@ def _replacements(adapter: Adapter, seam: Seam) -> Iterator[tuple[str, Make]]:
         yield seam.method, _watching(SplitWatch(adapter, seam.is_async, seam.via))
     elif seam.kind == "managed":
         yield seam.method, managed(adapter, seam.is_async)
+    elif seam.kind == "operation":
+        yield seam.method, _watching(OperationWatch(adapter, seam.is_async))
+    elif seam.kind == "segments":
+        yield seam.method, _watching(SegmentsWatch(adapter, seam.is_async))
+        yield tries(seam.is_async)
     else:
         yield seam.method, _watching(ResponseWatch(adapter, seam.is_async))
 

@@ -83,7 +83,7 @@ def _vendors() -> Iterator[Finding]:
     from tracewrap.vendors import adapters
 
     for adapter in adapters():
-        package = adapter.seams[0].target.partition(":")[0].partition(".")[0]
+        package = adapter.package
         version = version_of(package)
         if version is None:
             yield Finding(package, "note", "not installed")
@@ -122,7 +122,7 @@ def _others() -> Iterator[Finding]:
     """Other instrumentors of the same SDKs, and Anthropic's own spans."""
     from tracewrap.vendors import adapters
 
-    vendors = [adapter.provider for adapter in adapters()]
+    vendors = [adapter.name for adapter in adapters()]
     disabled = {name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
     for entry in metadata.entry_points(group="opentelemetry_instrumentor"):
         if entry.name.startswith("tracewrap") or not any(name in entry.name for name in vendors):

@@ -19,10 +19,8 @@ from tracewrap.sinks.retention import log_files
 
 UNRECORDED = {
     "mistralai": "Mistral",
-    "google-genai": "Gemini",
     "google-generativeai": "Gemini",
     "google-cloud-aiplatform": "Vertex AI",
-    "boto3": "Bedrock",
     "groq": "Groq",
     "together": "Together",
     "fireworks-ai": "Fireworks",

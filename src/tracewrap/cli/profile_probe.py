@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from tracewrap.profiler.probe.calling import Probe
     from tracewrap.profiler.probe.probe import Expected, Probed, ProbePlan
     from tracewrap.profiler.sample_file import SampleFile
+    from tracewrap.vendors.adapter import Adapter
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument(
-        "--client", choices=tuple(_clients()), default="openai", help="SDK to call with (default %(default)s)"
+        "--client", choices=tuple(_probed()), default="openai", help="SDK to call with (default %(default)s)"
     )
     parser.add_argument("--model", required=True, help="the model's name at the provider")
     parser.add_argument(
@@ -104,13 +105,15 @@ def _client(args: argparse.Namespace) -> Any:
     """A client of the SDK asked for, with the key its environment variable holds."""
     import importlib
 
-    target, _, name = _clients()[args.client].partition(":")
+    adapter = _probed()[args.client]
+    target, _, name = adapter.probe_client.partition(":")
     try:
         module = importlib.import_module(target)
     except ImportError:
         raise missing_extra(f"profile probe --client {args.client}", args.client) from None
     try:
-        return getattr(module, name)(**({"base_url": args.base_url} if args.base_url else {}))
+        where = {"base_url": args.base_url} if args.base_url else {}
+        return getattr(module, name)(**({"http_options": where} if adapter.base_url_in_options and where else where))
     except Exception as error:  # noqa: BLE001 - each SDK raises its own for a key that is missing
         raise ConfigurationError(f"{args.client} client cannot be made: {' '.join(str(error).split())[:160]}") from None
 
@@ -139,11 +142,11 @@ def _price(args: argparse.Namespace, provider: str) -> CallPrice | None:
     return None if args.base_url else list_price(args.model, provider)
 
 
-def _clients() -> dict[str, str]:
-    """Vendor -> ``module:Class`` of the client that probes are made with."""
+def _probed() -> dict[str, Adapter]:
+    """Vendors that can be probed, by name."""
     from tracewrap.vendors import adapters
 
-    return {adapter.provider: adapter.probe_client for adapter in adapters() if adapter.probe_client}
+    return {adapter.name: adapter for adapter in adapters() if adapter.probe_client}
 
 
 def _agreed(args: argparse.Namespace, plan: ProbePlan, expected: Expected, price: CallPrice | None) -> bool:

@@ -89,6 +89,12 @@ class CohereInstrumentor(_Instrumentor):
     vendor, package = "cohere", "cohere >= 5"
 
 
+class GoogleGenAIInstrumentor(_Instrumentor):
+    """``tracewrap-google-genai``."""
+
+    vendor, package = "google-genai", "google-genai >= 2"
+
+
 class JoinedOTLPExporter(JoiningExporter):
     """``OTEL_TRACES_EXPORTER=tracewrap_otlp``: OTLP as OTEL_EXPORTER_OTLP_* say, gRPC too, with estimates added to every LLM span."""
 

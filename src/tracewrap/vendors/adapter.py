@@ -19,6 +19,9 @@ from tracewrap.records import Outcome, TokenUsage
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+HeaderKind = Literal["request_id", "processing_ms", "server_timing", "input_tokens", "output_tokens"]
+
+
 def _nothing() -> Mapping[str, Any]:
     return NOTHING
 
@@ -37,7 +40,10 @@ class Seam:
     ``target``: ``module:Class``. ``kind`` says what the method is:
         ``options``  ``request(cast_to, options, ...)`` of the openai and anthropic SDKs; options carry path and body;
         ``http``     returns the HTTP response, read; ``Adapter.sdk_arguments`` finds path and body;
+        ``segments`` returns an object that holds the answer's text (``response_stream``), or gives its parsed chunks (``segments()``,
+                     ``async_segments()``), as google-genai does; path and body as for ``http``;
         ``managed``  returns a context manager of the HTTP response, yet to be read;
+        ``operation`` botocore's ``_make_api_call(name, parameters)``; returns the parsed answer, whose body may be read later;
         ``batched``  one call of the user's that may send several requests, from threads of its own; returns the SDK's answer.
     ``client``: the class users hold, where it is not ``target``. ``via``: dotted attribute of the user's client that holds the object
     requests are sent by, which is the target's instance where ``client`` is given.
@@ -46,7 +52,7 @@ class Seam:
     target: str
     method: str
     is_async: bool = False
-    kind: Literal["options", "http", "managed", "batched"] = "options"
+    kind: Literal["options", "http", "segments", "operation", "managed", "batched"] = "options"
     client: str | None = None
     via: str | None = None
 
@@ -65,6 +71,8 @@ class Request(NamedTuple):
     asks_usage: Mapping[str, Any] | None = None
     region: str | None = None
     """Where the caller wants it run, as far as path or model name tell."""
+    provider: str | None = None
+    """Who serves such a path, whatever host it is at."""
 
 
 class Reply(NamedTuple):
@@ -109,6 +117,10 @@ class Adapter:
     read_response: Callable[[Any], Reply]
     read_stream: Callable[[Any, Sequence[Any], int], Reply]
     probe_request: Callable[[str, str, int, bool], dict[str, Any]]
+    name: str = ""
+    """What users call the vendor: ``instrument(name)``, ``tracewrap-name``; "": as ``provider``."""
+    package: str = ""
+    """What the SDK is installed as; "": the first part of its modules' names."""
     is_notable: Callable[[Any], bool] = _always
     marks: re.Pattern[bytes] = _MARKS
     """What the bytes of a notable event hold; an event that holds it need not be notable."""
@@ -124,7 +136,13 @@ class Adapter:
     sdk_arguments: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[str, Any] | None] | None = None
     """Positional (client first) and keyword arguments of an ``http`` or ``managed`` seam -> path and body; None: not a call."""
     sender: str | None = None
-    """Attribute of the object of an ``http`` or ``managed`` seam that holds its httpx client."""
+    """Attribute of the object of an ``http``, ``managed``, ``segments`` or ``operation`` seam that holds what sends its requests."""
+    async_sender: str | None = None
+    """The same of async seams, where it has another name."""
+    base_url_of: Callable[[Any], Any] | None = None
+    """Object of a seam -> its base URL, where that is no ``base_url`` of it."""
+    provider_of: Callable[[Any], str | None] | None = None
+    """Object of a seam -> provider, where it says so itself; None: by class and address."""
     batch_of: Callable[[Mapping[str, Any]], tuple[str, Any, Sequence[Any]] | None] | None = None
     """Keyword arguments of a ``batched`` seam -> path, body and items; each request below it begins with one of the items."""
     owns_span: Callable[[Any, Any, Any], bool] | None = None
@@ -137,7 +155,7 @@ class Adapter:
     """Classes of the SDK that read result lines."""
     errors_by_status: Mapping[int, str] = field(default_factory=dict)
     """HTTP status -> name of the exception the SDK raises for it, where the seam sees the status but not the exception."""
-    headers: Mapping[str, Literal["request_id", "processing_ms"]] = field(default_factory=_nothing)
+    headers: Mapping[str, HeaderKind] = field(default_factory=_nothing)
     """Response header, in small letters -> what it says."""
     prompt_fields: tuple[str, ...] = ()
     """Body fields that hold what the model is asked: their text is counted where nobody reports it."""
@@ -168,10 +186,18 @@ class Adapter:
     """First release of the SDK's previous major that is tested."""
     probe_client: str = ""
     """``module:Class`` of the synchronous client that probes call, made without arguments or with ``base_url``."""
+    base_url_in_options: bool = False
+    """That client takes ``http_options={"base_url": ...}`` in place of ``base_url``."""
     probe_methods: tuple[str, str] = ("", "")
     """Dotted methods of that client that ``probe_request`` makes arguments for: plain and streamed."""
     probe_arguments: Mapping[str, Any] = field(default_factory=_nothing)
     """Further arguments of those methods: no retries, where ``with_options(max_retries=0)`` does not exist."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.provider)
+        if not self.package:
+            object.__setattr__(self, "package", self.seams[0].target.partition(":")[0].partition(".")[0])
 
 
 def fields(thing: Any) -> Mapping[str, Any]:

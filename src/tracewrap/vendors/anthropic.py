@@ -49,10 +49,18 @@ def read_request(path: str, body: Mapping[str, Any]) -> Request | None:
     if isinstance(effort, str):
         attributes["gen_ai.request.reasoning.level"] = effort
     name = text(model)
-    return Request("chat", name, stream, attributes or NOTHING, region=_asked_region(bare, name))
+    region = _asked_region(bare, name)
+    return Request("chat", name, stream, attributes or NOTHING, region=region, provider=_provider_of(bare))
 
 
 _BEDROCK_REGION = re.compile(r"(?:^|[/:])(global|us-gov|us|eu|apac|jp|au)\.anthropic\.")
+
+
+def _provider_of(path: str) -> str | None:
+    """Whose path it is, where it is not Anthropic's own."""
+    if path.endswith("/messages"):
+        return None
+    return "aws.bedrock" if "/model/" in path else "gcp.vertex_ai"
 
 
 def _asked_region(path: str, model: str | None) -> str | None:

@@ -43,3 +43,17 @@ def milliseconds(value: str) -> float | None:
     """Seconds of a header that says milliseconds; None for anything but a plain decimal number."""
     plain = value.isascii() and len(value) < 16 and value.replace(".", "", 1).isdigit()
     return float(value) / 1000.0 if plain else None
+
+
+def whole_number(value: str) -> int | None:
+    """A count that a header says; None for anything but plain digits."""
+    return count(int(value)) if value.isascii() and value.isdigit() and len(value) < 20 else None
+
+
+def server_timing(value: str) -> float | None:
+    """Seconds of the first duration in a ``Server-Timing`` header, which says milliseconds; None where there is none."""
+    for part in value.partition(",")[0].split(";")[1:]:
+        name, _, number = part.strip().partition("=")
+        if name == "dur":
+            return milliseconds(number.strip())
+    return None

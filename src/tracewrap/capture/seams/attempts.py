@@ -24,10 +24,16 @@ def steps(is_async: bool) -> tuple[tuple[str, Make], ...]:
     )
 
 
-def before(step: Step) -> Make:
-    """Maker of a replacement that tells *step* of each run before it."""
+def before(step: Step, is_async: bool = False) -> Make:
+    """Maker of a replacement that tells *step* of each run before it. *is_async*: SDKs look whether the method is a coroutine function."""
 
     def make(original: Any, switch: Switch) -> Any:
+        @functools.wraps(original)
+        async def told_async(*args: Any, **kwargs: Any) -> Any:
+            with suppress(Exception):
+                _tell(step, args, kwargs)
+            return await original(*args, **kwargs)
+
         @functools.wraps(original)
         def told(*args: Any, **kwargs: Any) -> Any:
             try:
@@ -36,7 +42,7 @@ def before(step: Step) -> Make:
                 pass
             return original(*args, **kwargs)
 
-        return told
+        return told_async if is_async else told
 
     return make
 

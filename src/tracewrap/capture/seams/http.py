@@ -35,7 +35,7 @@ def managed(adapter: Adapter, is_async: bool) -> Make:
             manager = original(*args, **kwargs)
             with suppress(Exception):
                 if switch.admits(args[0]):
-                    watch = BlockWatch(adapter, is_async, functools.partial(_enter, adapter, args, kwargs))
+                    watch = BlockWatch(adapter, is_async, functools.partial(enter, adapter, args, kwargs, is_async))
                     manager.gen = (AsyncBlock if is_async else Block)(manager.gen, watch)
             return manager
 
@@ -49,7 +49,7 @@ class ResponseWatch(VendorWatch):
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
         """Begin recording; None: pass it through."""
-        return _enter(self.adapter, args, kwargs)
+        return enter(self.adapter, args, kwargs, self.is_async)
 
     def received(self, call: OpenCall, result: Any) -> None:
         """The response has arrived, whole."""
@@ -68,7 +68,7 @@ class ResponseWatch(VendorWatch):
         note_part(self.adapter, args, kwargs, result)
 
 
-def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenCall | None:
+def enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any], is_async: bool) -> OpenCall | None:
     """Begin recording; None: pass it through. A call within itself is its next attempt."""
     current = CURRENT.get()
     if current is not None and current.client is args[0]:
@@ -79,18 +79,22 @@ def _enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> O
     if found is None or batch_call(adapter, args[0], found[1]) is not None:
         return None
     call = start(adapter, args[0], *found)
-    if call is not None and adapter.sender is not None:
-        sender = type(getattr(args[0], adapter.sender))
-        is_async = inspect.iscoroutinefunction(sender.send)
-        patch(sender, "send", before(_SENDING[is_async]), adapter.provider, everyone=True, purpose="attend")
+    sender = getattr(args[0], _sender_of(adapter, is_async), None)
+    if call is not None and sender is not None:
+        step = _SENDING[inspect.iscoroutinefunction(type(sender).send)]
+        patch(type(sender), "send", before(step), adapter.name, everyone=True, purpose="attend")
     return call
+
+
+def _sender_of(adapter: Adapter, is_async: bool) -> str:
+    return (adapter.async_sender if is_async else None) or adapter.sender or ""
 
 
 def _sending(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, is_async: bool) -> None:
     """The SDK's HTTP client sends a request: it builds it itself, so this is where it passes."""
     if call.sent < 0:
         return  # one of several requests, side by side
-    if call.adapter.sender is not None and getattr(call.client, call.adapter.sender, None) is args[0]:
+    if getattr(call.client, _sender_of(call.adapter, is_async), None) is args[0]:
         attend(call, args[1] if len(args) > 1 else kwargs["request"], is_async, args[0])
 
 
