@@ -190,8 +190,19 @@ def records_now() -> bool:
     return CURRENT.get() is None
 
 
+class Server:
+    """Stands in for the client of a request without an SDK: nothing is known but the URL it goes to."""
+
+    __slots__ = ("__weakref__", "url")
+
+    def __init__(self, url: object):
+        self.url = url
+
+
 def endpoint_of_client(adapter: Adapter, client: object) -> Endpoint:
     """Provider, address and port of *client*, remembered for as long as its base URL is the same object."""
+    if type(client) is Server:
+        return endpoint_of(adapter.provider, str(client.url))
     if adapter.base_url_of is not None:
         mark = url = adapter.base_url_of(client)
     else:

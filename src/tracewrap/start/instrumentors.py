@@ -95,6 +95,12 @@ class GoogleGenAIInstrumentor(_Instrumentor):
     vendor, package = "google-genai", "google-genai >= 2"
 
 
+class BedrockInstrumentor(_Instrumentor):
+    """``tracewrap-bedrock``: boto3 and botocore, where they call Bedrock."""
+
+    vendor, package = "bedrock", "botocore >= 1.38"
+
+
 class JoinedOTLPExporter(JoiningExporter):
     """``OTEL_TRACES_EXPORTER=tracewrap_otlp``: OTLP as OTEL_EXPORTER_OTLP_* say, gRPC too, with estimates added to every LLM span."""
 

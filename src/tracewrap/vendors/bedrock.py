@@ -184,7 +184,9 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
     else:
         reply = _read_events(last, seen)
     counted = _metrics_usage(metrics)
-    if counted is not None and (reply.usage is None or reply.usage.source == "estimated"):
+    if counted is not None and (
+        reply.usage is None or reply.usage.input_tokens is None or reply.usage.source == "estimated"
+    ):
         reply = reply._replace(usage=counted)
     if error is not None:
         reply = reply._replace(outcome="error", error_type=text(get(error, "type")) or "_OTHER")
@@ -273,5 +275,6 @@ ADAPTER = Adapter(
     marker_fields=("messages", "prompt", "inputText", "message", "texts", "inputs", "inputImage"),
     models_in_path=("/model/",),
     hosts={"amazonaws.com": "aws.bedrock"},
+    oldest=(1, 38),
     unrecorded="agents, knowledge bases, batch and asynchronous invocations, streams in both directions (Sonic); aiobotocore",
 )

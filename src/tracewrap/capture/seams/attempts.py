@@ -30,8 +30,10 @@ def before(step: Step, is_async: bool = False) -> Make:
     def make(original: Any, switch: Switch) -> Any:
         @functools.wraps(original)
         async def told_async(*args: Any, **kwargs: Any) -> Any:
-            with suppress(Exception):
+            try:
                 _tell(step, args, kwargs)
+            except Exception:
+                pass
             return await original(*args, **kwargs)
 
         @functools.wraps(original)

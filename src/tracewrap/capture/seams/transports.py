@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracewrap.capture.bodies import Body, kind_of, tee
-from tracewrap.capture.call import CURRENT, OpenCall, finish, leave, start
+from tracewrap.capture.call import CURRENT, OpenCall, Server, finish, leave, start
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.http import refused
@@ -65,7 +65,7 @@ def begin_request(owner: object, request: Any) -> OpenCall | None:
 
 def _start(known: list[Adapter], owner: object, request: Any, body: Any) -> OpenCall | None:
     for adapter in known:
-        call = start(adapter, _Server(request.url), request.url.path, body)
+        call = start(adapter, Server(request.url), request.url.path, body)
         if call is not None:
             call.client = owner
             return call
@@ -78,15 +78,6 @@ def _asks(adapter: Adapter, path: str, body: Mapping[str, Any]) -> bool:
         return False
     named = "model" in body or any(part in path for part in adapter.models_in_path)
     return named or path.endswith(adapter.modelless_endpoints)
-
-
-class _Server:
-    """What ``start`` reads of a client: where it sends."""
-
-    __slots__ = ("__weakref__", "base_url")
-
-    def __init__(self, url: Any):
-        self.base_url = url
 
 
 def _body_of(request: Any) -> dict[str, Any] | None:
