@@ -84,13 +84,14 @@ class Pipeline:
 
     def _finish(self) -> None:
         """Deliver what is queued; calls made after it are still taken, and worked on at once."""
+        until = time.monotonic() + self.settings.exit_timeout_s
         if self._background is not None:
-            self._background.close(time.monotonic() + self.settings.exit_timeout_s)
+            self._background.close(until)
         learner, self._learner = self._learner, None
         if learner is None:
             return
         try:
-            learner.stop()
+            learner.stop(max(0.0, until - time.monotonic()))
             if self.settings.span_log is not None:
                 learner.save(self.settings.span_log)
         except Exception:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -27,6 +28,7 @@ from tracewrap.estimate.catalog import Catalog
 from tracewrap.estimate.live_join import LiveJoin
 from tracewrap.records import CallRecord
 from tracewrap.sinks import SpanLog
+from tracewrap.sinks.metrics import Metrics
 from tracewrap.sinks.otlp import Delivery, ExporterSender, HttpSender
 from tracewrap.sinks.otlp_target import Target
 from tracewrap.sources import read_calls
@@ -331,3 +333,34 @@ def test_http_says_what_became_of_a_batch() -> None:
     assert (found.reason, found.again) == ("not_http", True)
     found = HttpSender(Target(f"http://127.0.0.1:{port}/v1/traces")).send([span])
     assert (found.reason, found.again, found.lost) == ("unreachable", True, 1)
+
+
+class HangingProvider:
+    """A provider of metrics whose receiver does not answer, which keeps to a timeout of its own."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def get_meter(self, *_: Any) -> Any:
+        """Nothing is recorded."""
+        return None
+
+    def shutdown(self, timeout_millis: float = 0.0) -> None:
+        """Hang."""
+        self.released.wait(30)
+
+    force_flush = shutdown
+
+
+def test_metrics_keep_the_bound(tmp_path: Path) -> None:
+    """A receiver of metrics that hangs delays neither a flush nor the end by more than what they may take."""
+    metrics, hanging = Metrics(MeterProvider()), HangingProvider()
+    metrics._own = hanging  # type: ignore[assignment]
+    made = Made(tmp_path, metrics=metrics)
+    made.put(5)
+    began = time.monotonic()
+    made.background.flush(began + 0.5)
+    assert time.monotonic() - began < 10
+    assert made.end(0.5) < 10
+    hanging.released.set()
+    assert made.logged() == 5

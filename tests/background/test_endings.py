@@ -47,6 +47,18 @@ STREAM = """
     stream = sdk.chat.completions.create(model="m", messages=[], stream=True)
     next(iter(stream))
     """
+RAW = """
+    class Endless(httpx.SyncByteStream):
+        def __iter__(self):
+            while True: yield b'data: {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "x"}}]}\\n\\n'
+    sse = httpx.MockTransport(lambda r: httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Endless()))
+    raw = tracewrap.wrap(httpx.Client(transport=sse))
+    def opened():
+        asked = raw.build_request("POST", "http://127.0.0.1:9/v1/chat/completions", json={"model": "m", "messages": [], "stream": True})
+        return raw.send(asked, stream=True)
+    read, unread = opened(), opened()
+    next(lines := read.iter_lines())
+    """
 WAYS = {
     "end": ("ask()", 1, 0),
     "sys.exit": ("ask(); sys.exit(3)", 1, 3),
@@ -62,6 +74,8 @@ WAYS = {
     "stream open at sys.exit": (STREAM + "sys.exit(3)", 1, 3),
     "stream open at SIGTERM": (STREAM + "os.kill(os.getpid(), 15); time.sleep(9)", 1, -15),
     "stream open at a fork": (STREAM + "pid = os.fork(); pid or sys.exit(0); os.waitpid(pid, 0)", 1, 0),
+    "raw streams open at the end": (RAW, 2, 0),
+    "raw streams open at SIGTERM": (RAW + "os.kill(os.getpid(), 15); time.sleep(9)", 2, -15),
     "os.fork": ("ask(); pid = os.fork(); ask(); pid or os._exit(0); os.waitpid(pid, 0)", 3, 0),
     "Process": ("ask(); one = fork.Process(target=ask); one.start(); one.join(); ask()", 3, 0),
     "terminated workers": ("with fork.Pool(2) as pool: pool.map(ask, range(6))", 6, 0),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -279,3 +281,21 @@ def test_a_forked_child_starts_its_thread_with_its_first_call() -> None:
     learner.observe(_call(100, 10, 1.0))
     assert learner._thread is not None
     learner.stop()
+
+
+def test_stopping_waits_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit under way at the end of the program is left behind when the time is up."""
+    begun, released = threading.Event(), threading.Event()
+
+    def refit(_: Denoiser) -> None:
+        begun.set()
+        released.wait(30)
+
+    monkeypatch.setattr(Denoiser, "refit", refit)
+    learner = Denoiser(interval_s=0.01)
+    learner.start()
+    assert begun.wait(10)
+    began = time.monotonic()
+    learner.stop(0.1)
+    assert time.monotonic() - began < 10
+    released.set()

@@ -132,7 +132,7 @@ class Background:
         if left:
             self.losses.add("span_log", "program_ended", len(left))
         if self._sinks.metrics is not None:
-            self._sinks.metrics.shutdown()
+            self._sinks.metrics.shutdown(max(0.0, until - time.monotonic()))
         self._note_losses(now=True)
 
     def _targets(self, program_span: bool) -> Sequence[Export]:

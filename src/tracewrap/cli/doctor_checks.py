@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,10 +11,11 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from tracewrap import semconv, words
+from tracewrap import words
 from tracewrap.errors import ConfigurationError
 from tracewrap.settings import Settings, settings, unknown_variables
 from tracewrap.sinks.retention import log_files
+from tracewrap.sources.losses import MARK, losses_in_line
 
 UNRECORDED = {
     "mistralai": "Mistral",
@@ -119,25 +119,9 @@ def losses_in(folder: Path) -> Counter[tuple[str, str]]:
         try:
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-                lines = [line for line in file if f'"{semconv.LOSSES}"'.encode() in line]
+                lines = [line for line in file if MARK.encode() in line]
         except OSError:
             continue
-        for line in lines:
-            lost.update(_losses(line))
+        for loss in (loss for line in lines for loss in losses_in_line(line)):
+            lost[loss.place, loss.reason] += loss.calls
     return lost
-
-
-def _losses(line: bytes) -> Counter[tuple[str, str]]:
-    found: Counter[tuple[str, str]] = Counter()
-    try:
-        for resource in json.loads(line)["resourceSpans"]:
-            for scope in resource["scopeSpans"]:
-                for span in scope["spans"]:
-                    if span["name"] != semconv.LOSSES:
-                        continue
-                    values = {pair["key"]: next(iter(pair["value"].values())) for pair in span["attributes"]}
-                    key = (str(values[semconv.LOST_PLACE]), str(values[semconv.LOST_REASON]))
-                    found[key] += int(values[semconv.LOST_CALLS])
-    except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
-        return found
-    return found

@@ -208,12 +208,12 @@ class Denoiser:
         self._thread = threading.Thread(target=self._work, name="tracewrap-denoiser", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the background thread; what was learned stays in the snapshot."""
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the background thread, for which it waits *timeout_s* at most; what was learned stays in the snapshot."""
         self._stopped = True
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
+            self._thread.join(timeout_s)
         self._thread = None
 
     def save(self, folder: str | os.PathLike[str]) -> None:

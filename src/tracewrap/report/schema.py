@@ -54,6 +54,8 @@ class SourceStatus(TypedDict):
     """Spans that are no LLM request. Skipped."""
     duplicates: int
     """Second and later copies of one (trace id, span id) inside the period. Skipped."""
+    lost: dict[str, dict[str, int]]
+    """Calls that did not reach a place (``span_log``, ``otlp``, ...), by reason, as the program wrote down itself; of span logs only."""
     notes: list[str]
     trace_url: str | None
     """A page for each trace, with ``{trace_id}`` in it, where the source has one (Jaeger)."""
@@ -95,6 +97,8 @@ class Coverage(TypedDict):
     denoised_share: float | None
     idealized_share: dict[str, float | None]
     usage_share: float | None
+    lost_calls: int
+    """Calls that could not be written to the source: in no other count."""
     dropped_spans: int
     """Lines torn or foreign and duplicates, of all sources."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import context as otel_context
@@ -139,14 +140,16 @@ class Metrics(SpanExporter):
             "tracewrap.client.lost", "{call}", count, {semconv.LOST_PLACE: place, semconv.LOST_REASON: reason}
         )
 
-    def shutdown(self) -> None:
-        """Export what is left, if the provider is ours."""
+    def shutdown(self, timeout_s: float = 5.0) -> None:
+        """Export what is left, if the provider is ours; waits *timeout_s* at most, whatever the receiver does."""
         if self._own is not None:
-            self._own.shutdown()
+            own = self._own
+            _within(timeout_s, lambda: own.shutdown(max(1.0, timeout_s * 1000)))
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Export now, if the provider is ours."""
-        return self._own is None or self._own.force_flush(timeout_millis)
+        """Export now, if the provider is ours; waits so long at most, whatever the receiver does."""
+        own = self._own
+        return own is None or _within(timeout_millis / 1000, lambda: own.force_flush(timeout_millis))
 
     def _record(self, read: Mapping[str, Any], duration_s: float, chunk_gaps_s: Sequence[float]) -> None:
         known = {name: read[name] for name in _DIMENSIONS if name in read}
@@ -235,6 +238,29 @@ class Metrics(SpanExporter):
         if found is None:
             found = self._instruments[name] = self._meter.create_counter(name, unit, _described(name))
         found.add(value, labels)
+
+
+def _within(timeout_s: float, work: Callable[[], object]) -> bool:
+    """Do *work* on a thread of its own and wait for it *timeout_s* at most: OpenTelemetry's exporter keeps to its own timeout, not to ours.
+
+    Returns whether it was done by then, without an error and without saying that it failed.
+    """
+    done: list[bool] = []
+
+    def run() -> None:
+        try:
+            done.append(work() is not False)
+        except Exception:
+            logger.debug("metrics were not exported", exc_info=True)
+
+    thread = threading.Thread(target=run, name="tracewrap-metrics", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is ending: no new threads
+        run()
+    else:
+        thread.join(max(0.0, timeout_s))
+    return done == [True]
 
 
 def _described(name: str) -> str:

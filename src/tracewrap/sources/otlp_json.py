@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from tracewrap.errors import SourceError
 from tracewrap.records import DAY_NS
 from tracewrap.sources.lines import batches, in_threads
+from tracewrap.sources.losses import MARK, by_place, losses_in_line
 from tracewrap.sources.spans import IS_CALL, PAIRS_MAP, calls_select
-from tracewrap.sources.table import EVER, ReadStatus, drop_duplicates
+from tracewrap.sources.table import EVER, ReadStatus, drop_duplicates, quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -127,8 +128,9 @@ def load_batches(
         connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {kept} FROM ({select})")
         threads = int(connection.execute("SELECT current_setting('threads')").fetchall()[0][0])
         threads = min(threads, most_threads or threads)
-        found = in_threads(lambda batch: _insert(connection, table, select, kept, batch), lines_of, threads)
-        lines, torn, foreign, spans, foreign_spans, bad = (sum(column) for column in zip((0,) * 6, *found, strict=True))
+        found = list(in_threads(lambda batch: _insert(connection, table, select, kept, batch), lines_of, threads))
+        counts = zip((0,) * 6, *(row for row, _ in found), strict=True)
+        lines, torn, foreign, spans, foreign_spans, bad = (sum(column) for column in counts)
     except duckdb.Error as error:
         raise SourceError(f"{status.location}: cannot be read ({str(error).splitlines()[0]})") from None
     status.lines, status.torn_lines, status.foreign_lines, status.spans, status.foreign_spans = (
@@ -140,13 +142,18 @@ def load_batches(
     )
     if bad:
         status.notes.append(f"{bad} LLM spans without a trace id, a span id or a start time were skipped")
+    losses = [loss for _, held in found for line in held for loss in losses_in_line(line)]
+    status.lost = by_place(loss for loss in losses if since_ns <= loss.start_ns < until_ns)
     status.duplicates = drop_duplicates(connection, table)
 
 
 def _insert(
     connection: duckdb.DuckDBPyConnection, table: str, select: str, kept: str, batch: list[str]
-) -> tuple[int, ...]:
-    """Append the calls of *batch*; (lines, torn lines, foreign lines, spans, spans that are no call, calls without identity)."""
+) -> tuple[tuple[int, ...], list[str]]:
+    """Append the calls of *batch*; (lines, torn lines, foreign lines, spans, spans that are no call, calls without identity).
+
+    Beside them the lines that hold records of losses.
+    """
     with connection.cursor() as own:
         own.execute(
             "CREATE OR REPLACE TEMP TABLE otlp_lines AS SELECT TRY_CAST(line AS JSON) AS json FROM (SELECT unnest(?) AS line)",
@@ -156,12 +163,15 @@ def _insert(
         lines = own.execute(
             f"SELECT count(*), count(*) - count(json), count(*) FILTER (json IS NOT NULL AND ({ours}) IS NOT TRUE) FROM otlp_lines"
         ).fetchall()[0]
+        lossy = own.execute(
+            f"SELECT json::VARCHAR FROM otlp_lines WHERE contains(json::VARCHAR, {quoted(MARK)})"
+        ).fetchall()
         own.execute(f"CREATE OR REPLACE TEMP TABLE otlp_spans AS {select}")
         spans = own.execute(
             "SELECT count(*), count(*) FILTER (is_call IS NOT TRUE), count(*) FILTER (bad_span AND is_call) FROM otlp_spans"
         ).fetchall()[0]
         own.execute(f"INSERT INTO {table} SELECT {kept} FROM otlp_spans WHERE is_call AND in_period")
-    return (*lines, *spans)
+    return (*lines, *spans), [line for (line,) in lossy]
 
 
 def _select(since_ns: int, until_ns: int, columns: Mapping[str, str]) -> str:

@@ -74,6 +74,8 @@ class ReadStatus:
     spans: int | None = None
     foreign_spans: int | None = None
     duplicates: int = 0
+    lost: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Calls that did not reach a place, by place and reason, as the records of the source say."""
     notes: list[str] = field(default_factory=list)
     trace_url: str | None = None
     """Where a trace can be looked at: a URL with ``{trace_id}`` in it, of sources that have such pages."""

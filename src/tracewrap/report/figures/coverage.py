@@ -50,6 +50,7 @@ def coverage(joined: Joined, totals: Group) -> Coverage:
         "denoised_share": _share(totals["denoised"]["n"], answered),
         "idealized_share": {name: _share(n, answered) for name, n in idealized.items()},
         "usage_share": _share(answered - count["answered_uncounted"], answered),
+        "lost_calls": sum(sum(status.lost.get("span_log", {}).values()) for status in joined.statuses),
         "dropped_spans": sum(status.dropped for status in joined.statuses),
     }
 
@@ -82,7 +83,19 @@ def _source_notes(status: ReadStatus) -> list[str]:
         (status.duplicates, "repeated span", "repeated spans", "left out"),
     )
     out += [f"{where}: {words.counted(n, one, many)} {done}" for n, one, many, done in skipped if n]
-    return out + [words.printable(note) for note in status.notes]
+    return out + _lost_notes(where, status) + [words.printable(note) for note in status.notes]
+
+
+def _lost_notes(where: str, status: ReadStatus) -> list[str]:
+    out = []
+    for place, reasons in status.lost.items():
+        why = ", ".join(f"{words.clean(reason)} {words.count(n)}" for reason, n in reasons.items())
+        calls = words.counted(sum(reasons.values()), "call")
+        if place == "span_log":
+            out.append(f"{where}: {calls} could not be written to it ({why}): not counted, totals are too low")
+        else:
+            out.append(f"{where}: {calls} did not reach {words.clean(place)} ({why}); counted here")
+    return out
 
 
 def _call_notes(cover: Coverage) -> list[str]:

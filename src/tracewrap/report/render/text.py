@@ -51,6 +51,8 @@ def coverage_lines(report: Report) -> list[str]:
     dropped = (
         f"; {counted(c['dropped_spans'], 'line or copy', 'lines or copies')} dropped" if c["dropped_spans"] else ""
     )
+    if c["lost_calls"]:
+        dropped += f"; {counted(c['lost_calls'], 'call')} lost before they were logged"
     if c["failed_calls"] == c["calls"]:
         return [f"{counts}{dropped}"]
     usage = f"usage of {share(c['usage_share'])} known"
