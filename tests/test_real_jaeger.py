@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +124,26 @@ def test_a_report_is_the_span_logs(filled: RealJaeger, tmp_path: Path) -> None:
             {key: value for key, value in found.items() if key not in left_out},
             {key: value for key, value in expected.items() if key not in left_out},
         ) == []  # fmt: skip
+
+
+def test_an_export_is_the_span_log(tmp_path: Path) -> None:
+    """A span log sent to an empty Jaeger by ``tracewrap export``: every figure of a report is the span log's, to 1e-9."""
+    needed("jaeger")
+    write_log(tmp_path / "log" / "a.jsonl", made_day())
+    options: dict[str, Any] = {"day": "2026-11-20", "group_by": ("model", "service"), "now_ns": DAY_END_NS}
+    expected = report.build(str(tmp_path / "log"), **options)
+    (tmp_path / "jaeger").mkdir()
+    with RealJaeger(tmp_path / "jaeger") as server:
+        command = [sys.executable, "-m", "tracewrap", "export", str(tmp_path / "log"), "--otlp", server.otlp]
+        sent = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert sent.returncode == 0, sent.stderr
+        server.wait_for_services("shop", "search")
+        found = report.build(server.source, **options)
+    left_out = ("sources", "notes", "generated_at")
+    assert differences(
+        {key: value for key, value in found.items() if key not in left_out},
+        {key: value for key, value in expected.items() if key not in left_out},
+    ) == []  # fmt: skip
 
 
 def test_calls_are_the_span_logs(filled: RealJaeger, tmp_path: Path) -> None:

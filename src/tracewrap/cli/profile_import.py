@@ -1,4 +1,4 @@
-"""``tracewrap profile import helm``: HELM's runtime table as tracewrap profiles."""
+"""``tracewrap profile import``: HELM's runtime table as profiles; a load generator's result as samples."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from pathlib import Path
 
 from tracewrap.errors import ProfileNotFoundError
 from tracewrap.formats.helm import profile_from_helm, read_helm
+from tracewrap.formats.load_tests import read_load_test, write_samples
 from tracewrap.runtime.files import save_profile, to_json
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack, save_stack
-from tracewrap.words import table
+from tracewrap.words import counted, table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
-    parser.add_argument("format", choices=["helm"], help="HELM's inference_*_runtimes.json")
-    parser.add_argument("file", metavar="FILE", help="the table")
+    parser.add_argument(
+        "format",
+        choices=["helm", "load-test"],
+        help="helm: HELM's inference_*_runtimes.json, to profiles; load-test: the JSON of vllm bench serve (--save-detailed), of"
+        " sglang's bench_serving (--output-details) or of guidellm, to samples",
+    )
+    parser.add_argument("file", metavar="FILE", help="the table or result")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write; without it only a summary is printed")
     parser.add_argument("--model", help="one model of the table; written as a profile file, else all as a stack file")
     parser.add_argument("--id", help="id of the stack or profile (default: from the file name)")
@@ -27,6 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, print a summary, write when asked to."""
+    if args.format == "load-test":
+        return _load_test(args)
     profiles = _profiles(args)
     stack = _stack(args, profiles)
     if args.output:
@@ -45,6 +53,27 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(table(rows)))
     if args.output:
         print(f"{len(profiles)} profiles written to {args.output}" if not args.model else f"written to {args.output}")
+    return 0
+
+
+def _load_test(args: argparse.Namespace) -> int:
+    found = read_load_test(args.file)
+    if args.output:
+        write_samples(found.rows, args.output)
+    if args.json:
+        print(to_json({"samples": len(found.rows), "failed": found.failed, "at_once": found.at_once}), end="")
+        return 0
+    left_out = f"; {counted(found.failed, 'request')} left out: failed, or without counts" if found.failed else ""
+    print(f"{counted(len(found.rows), 'sample')}{' in ' + args.output if args.output else ''}{left_out}")
+    samples = args.output or "SAMPLES.csv"
+    if found.at_once == 1:
+        print(f"one request at a time: tracewrap profile fit {samples} -o PROFILE.json")
+    else:
+        crowd = "an unknown number of" if found.at_once is None else f"up to {found.at_once}"
+        print(
+            f"{crowd} requests at once, so these runtimes hold contention: tracewrap denoise {samples} -o PROFILE.json;"
+            " for fitting, run the generator with one at a time"
+        )
     return 0
 
 
