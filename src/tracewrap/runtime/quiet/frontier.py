@@ -45,6 +45,8 @@ SIGMAS = (0.008, 0.025, 0.06, 0.12)
 """Starts of the search for the noise."""
 TURNS = 30
 START_TURNS = 6
+START_CALLS = 120
+"""Calls, evenly from the fastest to the slowest, among which starts are compared."""
 SETTLED = 0.02
 """Gain in log likelihood of a turn below which, twice, the search ends."""
 SCALES_DIFFER = 0.05
@@ -121,39 +123,36 @@ def fit_frontier(design: Array, y: Array, beta: Array, turns: int = TURNS) -> Fr
     Where noise is large it matters whether it is symmetric in seconds or in their logarithm: the likelier of the two is taken.
     """
     edge = quantile_fit(design, y, EDGE_QUANTILE, rounds=12)
-    plain = _Fit(design, y, False).fit(edge, turns, _sharp)
-    other = _Fit(design, y, False).fit(beta, turns, _starts)
-    if other.likelihood > plain.likelihood + SHARP * min(1.0, SHARP_CALLS / len(y)) ** 2:
+    plain = _Fit(design, y, False).search(edge, turns, _sharp)
+    other = _Fit(design, y, False).search(beta, turns, _starts)
+    if other.best > plain.best + SHARP * min(1.0, SHARP_CALLS / len(y)) ** 2:
         plain = other
-    alone = _noise_fits(design, y, plain, turns // 2)
-    if plain.state.sigma < SCALES_DIFFER and not alone:
-        return plain
-
-    def near(z: Array) -> list[State]:
-        return [plain.state, _starts(z)[-1]]
-
-    found = [plain, *alone]
+    found = [(plain.best, plain), *_noise_fits(design, y, plain.best, turns // 2)]
     if plain.state.sigma >= SCALES_DIFFER:
-        found.append(_Fit(design, y, True).fit(plain.beta, turns // 2, near))
-    best = max(found, key=lambda fit: fit.likelihood)
+
+        def near(z: Array) -> list[State]:
+            return [plain.state, _starts(z)[-1]]
+
+        logarithmic = _Fit(design, y, True).search(plain.beta, turns // 2, near)
+        found.append((logarithmic.best, logarithmic))
+    most, best = max(found, key=lambda one: one[0])
     # What is nearly as likely may be true, and so may its level.
-    rivals = [fit for fit in found if best.likelihood - fit.likelihood < CLEAR]
+    rivals = [fit for likelihood, fit in found if most - likelihood < CLEAR]
     apart = max(abs(float(np.median(np.log(fit.fitted / best.fitted)))) for fit in rivals)
-    return dataclasses.replace(best, level_error=float(np.hypot(best.level_error, apart)))
+    fit = best.finish()
+    return dataclasses.replace(fit, level_error=float(np.hypot(fit.level_error, apart)))
 
 
-def _noise_fits(design: Array, y: Array, plain: Frontier, turns: int) -> list[Frontier]:
-    """Fits of noise alone, on either scale, their likelihood raised by what contention must gain; none where that is far from *plain*."""
+def _noise_fits(design: Array, y: Array, likelihood: float, turns: int) -> list[tuple[float, _Fit]]:
+    """Fits of noise alone, on either scale, with their likelihood raised by what contention must gain; none where that is hopeless."""
     middle = quantile_fit(design, y, 0.5, rounds=12)
     bonus = NOISE_ALONE * min(1.0, max(0.0, (len(y) - FEW) / (MANY - FEW)))
     bonus += MORE_ALONE * max(0.0, float(np.log(len(y) / MANY)))
     found = []
     for logarithmic in (False, True):
-        begun = _Fit(design, y, logarithmic, rounds=0)
-        simple = begun.fit(middle, 1, lambda z: [noise_alone(z)])
-        if simple.likelihood > plain.likelihood - HOPELESS:
-            simple = begun.fit(middle, turns, lambda z: [noise_alone(z)])
-            found.append(dataclasses.replace(simple, likelihood=simple.likelihood + bonus))
+        fit = _Fit(design, y, logarithmic, rounds=0).search(middle, 1, lambda z: [noise_alone(z)])
+        if fit.best > likelihood - HOPELESS:
+            found.append((fit.improve(turns).best + bonus, fit))
     return found
 
 
@@ -171,9 +170,13 @@ class _Fit:
         fitted = np.maximum(self.design @ beta, 1e-9)
         return fitted, scale(self.y / fitted, self.logarithmic), means_for(fitted)
 
-    def fit(self, beta: Array, turns: int, starts: Callable[[Array], list[State]]) -> Frontier:
-        """From the coefficients *beta*, at most *turns* turns."""
+    def search(self, beta: Array, turns: int, starts: Callable[[Array], list[State]]) -> _Fit:
+        """Itself, after at most *turns* turns from the coefficients *beta*."""
         self._begin(beta, starts)
+        return self.improve(turns)
+
+    def improve(self, turns: int) -> _Fit:
+        """Itself, after at most *turns* more turns."""
         still = 0
         for _ in range(turns):
             before = self.best
@@ -181,11 +184,13 @@ class _Fit:
             still = still + 1 if self.best - before < SETTLED else 0
             if still == 2:
                 break
-        return self._finish()
+        return self
 
     def _begin(self, beta: Array, starts: Callable[[Array], list[State]]) -> None:
         """The most likely of several starts, and its level. Weights settle before the level moves, or it runs away from its start."""
         _, z, means = self._at(beta)
+        some = np.argsort(z)[:: max(1, len(z) // START_CALLS)]
+        z, means = z[some], means[some]
         found: list[tuple[float, State]] = []
         for state in starts(z):
             likelihood, weights = _likelihood(z, means, state, self.rounds * 2)
@@ -193,9 +198,9 @@ class _Fit:
         found.sort(key=lambda one: -one[0])
         likely = []
         for _, state in found[:3]:
-            for _ in range(START_TURNS):
+            for _ in range(START_TURNS if self.rounds else 0):
                 state, seen = step(z, means, state, self.rounds)
-            likely.append((seen.likelihood, state))
+            likely.append((_likelihood(z, means, state, 0)[0], state))
         _, state = max(likely, key=lambda one: one[0])
         self.trial = beta * float(unscale(np.array(state.mu), self.logarithmic))
         self.state = State(0.0, state.sigma, state.weights)
@@ -231,7 +236,7 @@ class _Fit:
         reach = float(np.quantile(change, 0.95))
         return np.asarray(self.beta + (beta - self.beta) * min(1.0, MOST_MOVE / max(reach, 1e-12)))
 
-    def _finish(self) -> Frontier:
+    def finish(self) -> Frontier:
         """The level at its most likely, and how sure all is."""
         fitted, z, means = self._at(self.beta)
         state, level_error = polish(z, means, self.state, 3 * self.rounds)
@@ -292,12 +297,15 @@ def polish(z: Array, means: Array, state: State, rounds: int) -> tuple[State, fl
     order = np.argsort(np.abs(levels), kind="stable")
     for i in order:
         near = states[i - 1] if levels[i] > 0 else states[i + 1] if levels[i] < 0 else state
-        best = -np.inf
-        for ratio in (0.85, 1.0, 1.18):
+        best, gained = -np.inf, 0
+        for ratio in (1.0, 1.18, 0.85):
+            if gained == 2:  # more noise is likelier: less is not
+                break
             trial = State(float(levels[i]) + state.mu, max(LEAST_SIGMA, near.sigma * ratio), near.weights)
             value, weights = _likelihood(z, means, trial, rounds)
             if value > best:
                 best, states[i] = value, State(trial.mu, trial.sigma, weights)
+                gained += 1
         found[i] = best
     top = int(np.argmax(found))
     drop = found.max() - found
