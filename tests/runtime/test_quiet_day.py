@@ -52,10 +52,35 @@ def test_symmetric_noise_is_no_contention(quiet_day: ModuleType) -> None:
     assert many["half_width"] < few["half_width"]
 
 
-@pytest.mark.parametrize("family", ["hidden_thinking", "fast_replicas", "half_thinking", "paced"])
-def test_what_calls_do_not_tell_is_said(quiet_day: ModuleType, family: str) -> None:
-    """Thinking that is not counted and replicas of two speeds are never called ok."""
-    assert _told(quiet_day, [family], 1000)[family]["ok"] == 0.0
+@pytest.mark.parametrize("calls", [200, 1000])
+@pytest.mark.parametrize(
+    "family", ["half_thinking", "hidden_cache", "office_hours", "paced", "peak_prompts", "replicas"]
+)
+def test_what_calls_do_not_tell_is_said(quiet_day: ModuleType, family: str, calls: int) -> None:
+    """Work not counted, two speeds, calls or long prompts in busy hours only: not ok; of few calls with hidden caching one in three."""
+    most = 34.0 if (family, calls) == ("hidden_cache", 200) else 0.0
+    assert _told(quiet_day, [family], calls)[family]["ok"] <= most
+
+
+@pytest.mark.parametrize(
+    ("family", "says"),
+    [
+        ("hidden_cache", "the prompt of"),
+        ("paced", "the output of"),
+        ("replicas", "two speeds: "),
+        ("never_quiet", "no quiet moments"),
+        ("peak_prompts", "long prompts come in few hours"),
+    ],
+)
+def test_the_reason_is_named(quiet_day: ModuleType, family: str, says: str) -> None:
+    """The sentence with the profile names what the calls look like."""
+    from made_traffic import made
+
+    said = []
+    for seed in range(8):
+        calls = [seen for seen in quiet_day.observations(made(family, 200, seed)) if seen is not None]
+        said += quiet_day.denoise(calls, id="k", model="m").messages
+    assert any(sentence.startswith(says) for sentence in said)
 
 
 def test_limits_are_those_of_the_help_text(quiet_day: ModuleType) -> None:

@@ -33,8 +33,8 @@ APART = 1.3
 """Half-width for what the lower edge moved the level, in units of that."""
 MODEL_ERROR = 0.006
 """Half-width that no number of calls removes: the form of T itself."""
-TOUCHED_ERROR = 1.0
-"""Half-width by what noise hides: contention smaller than it, in its deviations, where every call met some or calls are few."""
+TOUCHED_ERROR, ALL_TOUCHED = 1.5, 0.8
+"""Half-width by what noise hides, contention smaller than it, in its deviations: where calls are few, or (so much of it) all were touched."""
 CAUTION, CAUTIOUS_CALLS = 0.5, 150.0
 """How far below the likeliest level few calls put it, in deviations of the noise where every call met contention; less beyond so many."""
 FEW_CALLS = 40.0
@@ -44,6 +44,8 @@ MOST_TOUCHED = 0.2
 MOST_SLOWED = 0.75
 """Share of calls that are all slowed by about as much from which the few fast ones are no level."""
 MIN_HOURS = 12
+LONGEST_CALLS, LONGEST_SHARE, HOURS_SHARE = 30, 0.1, 0.5
+"""How many calls, at least and of all, have the longest prompts, and over which share of the others' hours they must be spread."""
 DAY_S, HOUR_S = 86_400.0, 3_600.0
 EXTRAPOLATION = 0.3
 SATURATED_HALF_WIDTH = 1.0
@@ -105,6 +107,7 @@ class _Found:
         self.calls, self.columns, self.fit, self.scaled = calls, columns, fit, scaled
         self.quiet = fit.seen.parts[:, 0]
         self.speeds: signs.Speeds | None = None
+        self.parts: dict[str, signs.Speeds] = {}
         self.weight = edge_weight(len(self.quiet), 1.0 - float(self.quiet.mean()))
         self.edge = edge_fit(scaled, calls.y) if self.weight else np.zeros_like(fit.beta)
 
@@ -119,6 +122,7 @@ class _Found:
             return "saturated", messages
         if self.speeds is not None:
             messages.append(f"{self.speeds}; replicas, hidden thinking, hidden caching or tiers that are not said")
+        messages += self._slower_parts()
         heavy = signs.heavy_share(self.fit)
         if heavy > signs.MOST_HEAVY:
             messages.append(
@@ -132,6 +136,9 @@ class _Found:
             messages.append(
                 f"quiet calls only in {len(hours)} of 24 hours of the day (UTC {_listed(hours)}); other hours may be quieter"
             )
+            return "few_hours", messages
+        if self._long_at_few_hours():
+            messages.append("long prompts come in few hours of the day only: in other hours they may be faster")
             return "few_hours", messages
         return "ok", messages
 
@@ -157,10 +164,25 @@ class _Found:
         some = prompt >= np.quantile(prompt, 2 / 3)
         return signs.two_speeds(fit, fit.fitted, some)
 
+    def _slower_parts(self) -> list[str]:
+        """A sentence for the prompt, and one for the output, where it takes much longer in some calls than in others."""
+        prompt = self.scaled[:, 1 : self.columns.prompt_part] @ self.fit.beta[1 : self.columns.prompt_part]
+        output = self.scaled[:, self.columns.prompt_part :] @ self.fit.beta[self.columns.prompt_part :]
+        found = []
+        for seconds, what, why in (
+            (prompt, "the prompt", "caching or other work that is not reported"),
+            (output, "the output", "pacing, speculation or thinking that is not reported"),
+        ):
+            slower = signs.slower_part(self.fit, seconds / self.fit.fitted)
+            if slower is not None:
+                self.parts[what] = slower
+                found.append(f"{what} of {slower.share:.0%} of the calls takes {slower.ratio:.1f} times as long: {why}")
+        return found
+
     def _saturated(self) -> bool:
         """Whether the calls show no quiet level: noise beyond all noise, or noise and contention that cannot be told apart."""
         sigma, touched = self.fit.state.sigma, 1.0 - float(self.quiet.mean())
-        if signs.slowed_share(self.fit) > MOST_SLOWED:
+        if signs.slowed_share(self.fit) > MOST_SLOWED or signs.hump(self.fit):
             return True
         return sigma > signs.MOST_NOISE or (
             sigma > signs.NOISY and touched > MOST_TOUCHED and signs.gain_over_noise(self.fit) > signs.MIN_GAIN
@@ -173,6 +195,22 @@ class _Found:
         hour = (self.calls.start_s // HOUR_S % 24).astype(int)
         return [int(h) for h in np.flatnonzero(np.bincount(hour, self.quiet, 24) >= 0.5)]
 
+    def _long_at_few_hours(self) -> bool:
+        """Whether the longest prompts are crowded into few hours of the day, where all calls are not."""
+        starts, fresh = self.calls.start_s, self.calls.fresh
+        count = max(LONGEST_CALLS, int(LONGEST_SHARE * len(starts)))
+        if np.isnan(starts).any() or len(starts) < 3 * count or not spread(fresh):
+            return False
+
+        def hours_used(seconds: Array) -> float:
+            """The exponential of the entropy: 24 where calls are spread evenly over the day."""
+            share = np.bincount((seconds // HOUR_S % 24).astype(int), minlength=24) / len(seconds)
+            share = share[share > 0]
+            return float(np.exp(-np.sum(share * np.log(share))))
+
+        longest = starts[np.argsort(fresh)[-count:]]
+        return hours_used(longest) < HOURS_SHARE * hours_used(starts)
+
     def interval(self, verdict: Verdict) -> Interval:
         """Half-widths: of the coefficients by the likelihood, of the level by its profile, of what noise hides, of the form itself."""
         fit, n = self.fit, len(self.calls.y)
@@ -183,7 +221,7 @@ class _Found:
         parts, _ = nnls(np.column_stack([np.ones_like(decode), (1.0 - decode) ** 2, decode**2]), variance)
         small = (1.0 + FEW_CALLS / n) ** 2 * Z90**2
         met = 1.0 - float(self.quiet.mean())
-        touched = TOUCHED_ERROR * fit.state.sigma * met * max(met * met, min(1.0, CAUTIOUS_CALLS / n))
+        touched = TOUCHED_ERROR * fit.state.sigma * met * max(ALL_TOUCHED * met * met, min(1.0, CAUTIOUS_CALLS / n))
         base = small * parts[0] + max(0.0, fit.level_error**2 - Z90**2 * level) + touched**2 + MODEL_ERROR**2
         if self.weight:
             base += (
@@ -193,10 +231,11 @@ class _Found:
             base += float(np.log(self.speeds.ratio)) ** 2
         if verdict == "saturated":
             base = max(base, SATURATED_HALF_WIDTH**2)
+        more = {what: float(np.log(slower.ratio)) for what, slower in self.parts.items()}
         return Interval(
             base=float(np.sqrt(base)),
-            prompt=float(np.sqrt(small * parts[1])),
-            decode=float(np.sqrt(small * parts[2])),
+            prompt=float(np.hypot(np.sqrt(small * parts[1]), more.get("the prompt", 0.0))),
+            decode=float(np.hypot(np.sqrt(small * parts[2]), more.get("the output", 0.0))),
             extrapolation=EXTRAPOLATION,
         )
 

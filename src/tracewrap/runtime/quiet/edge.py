@@ -13,7 +13,7 @@ from tracewrap.runtime.quiet.basis import Array, quantile_fit
 
 QUANTILES = (0.05, 0.1, 0.15)
 EDGE_CALLS = 150.0
-"""Calls up to which the edge alone may be the estimate; beyond, it counts less and less."""
+"""Calls up to which the edge alone may be the estimate; beyond, it soon counts for nothing."""
 UNTOUCHED, TOUCHED_SPAN, TOUCHED_CALLS = 0.4, 0.25, 150.0
 """Share of touched calls from which the edge counts, and the span over which it comes to count in full; of fewer calls, a lower share."""
 
@@ -26,4 +26,4 @@ def edge_fit(design: Array, y: Array, rounds: int = 12) -> Array:
 def edge_weight(calls: int, touched: float) -> float:
     """How much the edge counts beside the likelihood's fit, 0 to 1; *touched*: share of the calls that met contention."""
     least = UNTOUCHED * min(1.0, calls / TOUCHED_CALLS)
-    return min(1.0, EDGE_CALLS / calls) ** 2 * float(np.clip((touched - least) / TOUCHED_SPAN, 0.0, 1.0))
+    return min(1.0, EDGE_CALLS / calls) ** 4 * float(np.clip((touched - least) / TOUCHED_SPAN, 0.0, 1.0))

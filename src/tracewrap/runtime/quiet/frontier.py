@@ -199,7 +199,7 @@ class _Fit:
         likely = []
         for _, state in found[:3]:
             for _ in range(START_TURNS if self.rounds else 0):
-                state, seen = step(z, means, state, self.rounds)
+                state, _ = step(z, means, state, self.rounds)
             likely.append((_likelihood(z, means, state, 0)[0], state))
         _, state = max(likely, key=lambda one: one[0])
         self.trial = beta * float(unscale(np.array(state.mu), self.logarithmic))

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from tracewrap.runtime.quiet.basis import Array
 from tracewrap.runtime.quiet.frontier import Frontier
-from tracewrap.runtime.quiet.mixture import BUMPS, densities, means_for, reweighted, unscale
+from tracewrap.runtime.quiet.mixture import BUMP_WIDTH, BUMPS, densities, means_for, reweighted, scale, unscale
 
-SECOND_SPEED = 0.38
+SECOND_SPEED = 0.45
 """Least difference, a share, of what is called another speed; calls slowed by less count as contention."""
 MIN_GAIN = 14.0
 """Twice the gain in log likelihood from which a second speed is believed."""
@@ -20,10 +20,19 @@ GAIN_A_CALL = 0.035
 MIN_WEIGHT = 0.06
 VALLEY = 0.12
 """Half the width of the window in which calls are counted, as a share of the second speed's distance from the first."""
-STANDS_OUT = 1.5
+STANDS_OUT = 2.0
 """By how many standard deviations of the difference a second speed holds more calls than the valley before it."""
 LARGE_WEIGHT = 0.3
 """A second speed of so many calls needs half the gain."""
+SLOWER_PARTS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""By how many times its quiet seconds more a part of the call, its prompt or its output, may take in some calls."""
+MIN_PART_GAIN, PART_GAIN_A_CALL = 10.0, 0.01
+"""Twice the gain in log likelihood from which a slower part is believed, and so much more for each call beyond 200."""
+HUMP_WIDTH = 0.03
+MOST_AT_LEVEL, HUMP, LOW_HUMP = 0.8, 2.0, 1.0
+"""A hump of calls above the quiet level: how many there are at the level, at most, as a share of those in the hump; by how many standard
+deviations the hump holds more; and how many are enough where ``HUMP_SLOWED`` of the calls seem slowed by much."""
+HUMP_SLOWED = 0.54
 HEAVY = 2.5
 MOST_HEAVY = 0.2
 """Share of the calls that may take over ``HEAVY`` times the quiet seconds; where more do, it is work not counted, or no quiet day."""
@@ -60,7 +69,7 @@ def two_speeds(fit: Frontier, fitted: Array, some: NDArray[np.bool_] | None = No
     certain = gain >= needed or (gain >= needed / 2 and share >= LARGE_WEIGHT)
     if not certain or share < MIN_WEIGHT:
         return None
-    middle = float(np.sum(bumps * np.array(BUMPS)) / share)
+    middle = BUMPS[int(np.argmax(bumps))]
     if not _stands_out(z, middle):
         return None
     return Speeds(share, float(unscale(np.array(middle), fit.logarithmic)))
@@ -87,6 +96,38 @@ def _spread(weights: Array) -> Array:
     return mixed
 
 
+def slower_part(fit: Frontier, share: Array) -> Speeds | None:
+    """A part of the call that takes much longer in some calls than in others. *share*: the part's, of each call's quiet seconds."""
+    z, sigma = fit.residual, fit.state.sigma
+    density, _, _ = densities(z, means_for(fit.fitted), 0.0, sigma)
+    middle = scale(1.0 + np.array(SLOWER_PARTS) * share[:, None], fit.logarithmic)
+    width = np.hypot(sigma, BUMP_WIDTH * middle)
+    slower = np.exp(-0.5 * ((z[:, None] - middle) / width) ** 2) / (width * np.sqrt(2.0 * np.pi))
+    start = _spread(fit.state.weights)
+    _, plain = reweighted(density, start, 30)
+    more = np.full(len(SLOWER_PARTS), 0.02)
+    weights, total = reweighted(np.hstack([density, slower]), np.concatenate([start * (1.0 - more.sum()), more]), 30)
+    gain = 2.0 * float(np.sum(np.log(total)) - np.sum(np.log(plain)))
+    found = weights[-len(more) :]
+    if gain < MIN_PART_GAIN + PART_GAIN_A_CALL * max(0, len(z) - 200) or found.sum() < MIN_WEIGHT:
+        return None
+    return Speeds(float(found.sum()), 1.0 + float(found @ np.array(SLOWER_PARTS) / found.sum()))
+
+
+def hump(fit: Frontier) -> bool:
+    """Whether most calls lie in a hump well above the quiet level, and few at it: then nobody was untouched, and the level is a guess."""
+    ordered, width = np.sort(fit.residual), max(fit.state.sigma, HUMP_WIDTH)
+
+    def near(at: Array) -> int:
+        return int(np.max(np.searchsorted(ordered, at + width) - np.searchsorted(ordered, at - width)))
+
+    level, most = near(np.linspace(-0.5, 0.5, 5) * width), near(np.linspace(0.0, np.quantile(ordered, 0.8), 60))
+    above = (most - level) / np.sqrt(most + level)
+    if above >= LOW_HUMP and slowed_share(fit) > HUMP_SLOWED:
+        return True
+    return bool(above >= HUMP and level <= MOST_AT_LEVEL * most)
+
+
 def slowed_share(fit: Frontier) -> float:
     """Share of the calls that contention seems to have slowed by much, none by little."""
     return float(fit.state.weights[-len(BUMPS) :].sum())
@@ -107,4 +148,4 @@ def gain_over_noise(fit: Frontier) -> float:
     return 2.0 * (fit.seen.likelihood - float(np.sum(alone)))
 
 
-__all__ = ["Speeds", "gain_over_noise", "heavy_share", "slowed_share", "two_speeds"]
+__all__ = ["Speeds", "gain_over_noise", "heavy_share", "hump", "slowed_share", "slower_part", "two_speeds"]
