@@ -11,11 +11,13 @@ from tracewrap.runtime.quiet.usable import Row
 MAX_CALLS = 350
 """Calls kept per deployment: 17 kB, so that 10,000 deployments stay under 500 MB."""
 DRAWS = 6
-"""Calls drawn when the set is full; the most replaceable of them gives way."""
+"""Calls looked at when the set is full, from a random one on; the most replaceable of them gives way."""
+_STRIDE = 61
 _HOUR_S = 3600.0
 _HOURS = 168
 _WIDTH = 6
 _CELLS = 16
+_CELL_COUNT = _CELLS * _CELLS
 
 
 class Reservoir:
@@ -25,7 +27,7 @@ class Reservoir:
     counts (powers of two) are the most frequent. So a busy hour cannot push the quiet ones out: each hour seen keeps its share.
     """
 
-    __slots__ = ("_cells", "_hours", "_values", "model", "news", "seen")
+    __slots__ = ("_cells", "_crowds", "_hours", "_values", "model", "news", "seen")
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -34,42 +36,44 @@ class Reservoir:
         self.news = 0
         """Calls taken in since the last refit."""
         self._values = array("d")
-        self._hours = array("H", bytes(2 * _HOURS))
-        self._cells = array("H", bytes(2 * _CELLS * _CELLS))
+        self._crowds = array("H")
+        """Of each call held, its hour of the week and its cell, in one number: hour * cells + cell."""
+        self._hours = [0] * _HOURS
+        self._cells = [0] * _CELL_COUNT
 
     def __len__(self) -> int:
-        return len(self._values) // _WIDTH
+        return len(self._crowds)
 
     def add(self, row: Row, dice: random.Random) -> None:
         """Take *row* in."""
         self.seen += 1
         self.news += 1
-        values = self._values
         start_s, p, o, seconds, first, cached = row
-        hour, cell = int(start_s // _HOUR_S) % _HOURS, _cell(p, o)
+        # tokens by powers of four and of two
+        cell = min(p.bit_length() >> 1, _CELLS - 1) * _CELLS + min(o.bit_length(), _CELLS - 1)
+        hour = int(start_s // _HOUR_S) % _HOURS
+        hours, cells, crowds = self._hours, self._cells, self._crowds
         numbers = array("d", (start_s, p, o, seconds, -1.0 if first is None else first, cached))
-        if len(values) < _WIDTH * MAX_CALLS:
-            values.extend(numbers)
+        if len(crowds) < MAX_CALLS:
+            self._values.extend(numbers)
+            crowds.append(hour * _CELL_COUNT + cell)
         else:
-            at = self._victim(dice, self._hours[hour] * 1024 + self._cells[cell])
-            if at < 0:
+            most, at = hours[hour] * 1024 + cells[cell], -1
+            drawn = int(dice.random() * MAX_CALLS)
+            for drawn in range(drawn, drawn + DRAWS * _STRIDE, _STRIDE):
+                its = crowds[drawn % MAX_CALLS]
+                crowd = hours[its // _CELL_COUNT] * 1024 + cells[its % _CELL_COUNT]
+                if crowd >= most:
+                    most, at = crowd, drawn % MAX_CALLS
+            if at < 0:  # the newcomer is itself the most replaceable
                 return
-            self._hours[int(values[at] // _HOUR_S) % _HOURS] -= 1
-            self._cells[_cell(int(values[at + 1]), int(values[at + 2]))] -= 1
-            values[at : at + _WIDTH] = numbers
-        self._hours[hour] += 1
-        self._cells[cell] += 1
-
-    def _victim(self, dice: random.Random, most: int) -> int:
-        """Where the most replaceable of the calls drawn stands; -1 where the newcomer, of crowd *most*, is itself the most replaceable."""
-        values, hours, cells, found = self._values, self._hours, self._cells, -1
-        for _ in range(DRAWS):
-            at = int(dice.random() * MAX_CALLS) * _WIDTH
-            cell = _cell(int(values[at + 1]), int(values[at + 2]))
-            crowd = hours[int(values[at] // _HOUR_S) % _HOURS] * 1024 + cells[cell]
-            if crowd >= most:
-                most, found = crowd, at
-        return found
+            its = crowds[at]
+            hours[its // _CELL_COUNT] -= 1
+            cells[its % _CELL_COUNT] -= 1
+            self._values[at * _WIDTH : (at + 1) * _WIDTH] = numbers
+            crowds[at] = hour * _CELL_COUNT + cell
+        hours[hour] += 1
+        cells[cell] += 1
 
     def rows(self) -> Iterator[Row]:
         """The calls held, in no order."""
@@ -78,6 +82,3 @@ class Reservoir:
             start_s, p, o, seconds, first, cached = values[at : at + _WIDTH]
             yield Row(start_s, int(p), int(o), seconds, None if first < 0 else first, int(cached))
 
-
-def _cell(p: int, o: int) -> int:
-    return min(p.bit_length() >> 1, _CELLS - 1) * _CELLS + min(o.bit_length(), _CELLS - 1)

@@ -34,7 +34,7 @@ APART = 1.3
 MODEL_ERROR = 0.011
 """Half-width that no number of calls removes: the form of T itself, and noise of a percent that only ever adds."""
 TOUCHED_ERROR, ALL_TOUCHED = 1.5, 0.8
-"""Half-width by what noise hides, in its deviations: contention smaller than it. Of few calls; or, so much of it, where all were touched."""
+"""Half-width by what noise hides, in its deviations: contention smaller than it. Of few calls; or, so much, where all were touched."""
 CAUTION, CAUTIOUS_CALLS = 0.5, 150.0
 """How far below the likeliest level few calls put it, in deviations of the noise where every call met contention; less beyond so many."""
 FEW_CALLS = 40.0
