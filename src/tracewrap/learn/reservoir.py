@@ -59,8 +59,8 @@ class Reservoir:
             crowds.append(hour * _CELL_COUNT + cell)
         else:
             most, at = hours[hour] * 1024 + cells[cell], -1
-            drawn = int(dice.random() * MAX_CALLS)
-            for drawn in range(drawn, drawn + DRAWS * _STRIDE, _STRIDE):
+            first_drawn = int(dice.random() * MAX_CALLS)
+            for drawn in range(first_drawn, first_drawn + DRAWS * _STRIDE, _STRIDE):
                 its = crowds[drawn % MAX_CALLS]
                 crowd = hours[its // _CELL_COUNT] * 1024 + cells[its % _CELL_COUNT]
                 if crowd >= most:
@@ -81,4 +81,3 @@ class Reservoir:
         for at in range(0, len(values), _WIDTH):
             start_s, p, o, seconds, first, cached = values[at : at + _WIDTH]
             yield Row(start_s, int(p), int(o), seconds, None if first < 0 else first, int(cached))
-
