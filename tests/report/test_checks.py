@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -89,3 +93,63 @@ def test_wrong_limits_are_one_line(calls: Path, text: str, says: str, capsys: py
     said = capsys.readouterr()
     assert says in said.err
     assert said.err.count("\n") == 1
+
+
+class _Chat(BaseHTTPRequestHandler):
+    """A chat's webhook; ``taken`` holds what was posted, ``status`` what it answers."""
+
+    taken: ClassVar[list[dict[str, str]]] = []
+    status: ClassVar[int] = 200
+
+    def do_POST(self) -> None:
+        """Take a message."""
+        self.taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def chat() -> Iterator[str]:
+    """The address of a webhook on loopback."""
+    _Chat.taken, _Chat.status = [], 200
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Chat)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/services/secret"
+    server.shutdown()
+    server.server_close()
+
+
+def test_webhook_is_told_what_did_not_hold(calls: Path, chat: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message with the period and the limits that broke, not those that held; none where all held; named by the variable too."""
+    limits = "[limits]\nraw_p50_s = 3.5\nmin_usage_share = 1.0\ncontention_share = 0.9\n"
+    assert _check(calls, limits, "--webhook", chat) == 1
+    (message,) = _Chat.taken
+    assert "raw_p50_s <= 3.5  found 4" in message["text"]
+    assert "contention_share <= 0.9  found unknown" in message["text"]
+    assert "min_usage_share" not in message["text"]
+    monkeypatch.setenv("TRACEWRAP_WEBHOOK", chat)
+    assert _check(calls, "[limits]\nraw_p50_s = 4.0\n") == 0
+    assert len(_Chat.taken) == 1
+    assert _check(calls, "[limits]\nraw_p50_s = 3.5\n") == 1
+    assert len(_Chat.taken) == 2
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_webhook_that_refuses_is_named_without_its_secret(
+    status: int, calls: Path, chat: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The breach keeps its exit code; the line has the host and what it said."""
+    _Chat.status = status
+    assert _check(calls, "[limits]\nraw_p50_s = 3.5\n", "--webhook", chat) == 1
+    said = capsys.readouterr().err
+    assert f"127.0.0.1 did not take the message: {status}" in said
+    assert "secret" not in said
+
+
+def test_a_webhook_of_another_kind_is_refused_at_once(calls: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file is no webhook, and is not opened."""
+    assert _check(calls, "[limits]\nraw_p50_s = 3.5\n", "--webhook", "file:///etc/hosts") == 2
+    assert "--webhook" in capsys.readouterr().err

@@ -156,3 +156,19 @@ def test_contention_that_falls_away_is_no_second_speed(seed: int) -> None:
     assert (found.verdict, found.messages) == ("ok", ())
     assert found.profile is not None
     assert found.profile.runtime(3000, 200) == pytest.approx(TRUTH.runtime(3000, 200), rel=0.02)
+
+
+@pytest.mark.parametrize("count", [20, 40, 1000])
+@pytest.mark.parametrize("sizes", [1, 3])
+@pytest.mark.parametrize("digits", [None, 1])
+def test_calls_without_any_noise_are_learned(count: int, sizes: int, digits: int | None) -> None:
+    """Calls that take exactly what their tokens say, or a clock of tenths: as of fakes, replays and frozen clocks."""
+    seconds = [1.0 + 0.5 * (n % sizes) for n in range(count)]
+    seen = [
+        Observation(100, 10 + 50 * (n % sizes), s if digits is None else round(s, digits))
+        for n, s in enumerate(seconds)
+    ]
+    found = denoise(seen, id="d", model="m")
+    assert found.profile is not None
+    for n in range(sizes):
+        assert found.profile.runtime(100, 10 + 50 * n) == pytest.approx(1.0 + 0.5 * n, rel=0.02)

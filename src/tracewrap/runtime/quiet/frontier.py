@@ -228,6 +228,8 @@ class _Fit:
     def _scored(self) -> Array:
         rows = self.design / self.fitted[:, None] * self.score[:, None]
         gram = rows.T @ rows
+        if not np.trace(gram) > 0.0:  # calls that the fit meets exactly: nothing says that it should move
+            return self.beta
         gram[np.diag_indices_from(gram)] += 1e-8 * np.trace(gram) / len(gram)
         factor = np.linalg.cholesky(gram)
         target = np.linalg.solve(factor, rows.sum(axis=0)) + factor.T @ self.beta
