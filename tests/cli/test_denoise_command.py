@@ -12,7 +12,8 @@ from made_days import DAY_NS, call, write_log
 from tracewrap import load_catalog, report
 from tracewrap.cli import main
 from tracewrap.records import Call, TokenUsage
-from tracewrap.runtime.files import load_profile
+from tracewrap.runtime.files import load_profile, save_profiles
+from tracewrap.runtime.profile import RuntimeProfile
 
 KEY = "openai|api.openai.com:443|m-a|chat|plain"
 
@@ -171,3 +172,22 @@ def test_samples_of_two_tiers_make_one_file(tmp_path: Path) -> None:
     assert float(rows[1][5]) == pytest.approx(2 * (truth(2000, 60) + 0.4), rel=0.05)
     assert {row[8] for row in rows} == {"false"}
     assert rows[0][9] == "ok"
+
+
+def test_a_file_of_several_tiers_is_a_profile_wherever_one_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The catalog takes each tier's profile for its deployment; ``profile show`` finds one by its id and, asked for none, names them."""
+    both = [
+        RuntimeProfile(id=key, model="m-a", prompt_knots=((1.0, 0.2), (1000.0, 0.4)), d0=d0, stack={"deployment": key})
+        for key, d0 in ((KEY, 0.01), (f"{KEY}|flex", 0.03))
+    ]
+    path = tmp_path / "tiers.json"
+    save_profiles(both, path)
+    assert load_catalog(path, shipped=False).denoised == {profile.id: profile for profile in both}
+    assert main(["profile", "show", str(path), "--model", f"{KEY}|flex", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["d0"] == 0.03
+    assert main(["profile", "list", str(path)]) == 0
+    capsys.readouterr()
+    assert main(["profile", "show", str(path)]) == 2
+    assert f"choose one with --model; it holds {KEY}, {KEY}|flex" in capsys.readouterr().err

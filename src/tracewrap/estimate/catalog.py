@@ -18,7 +18,7 @@ from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotF
 from tracewrap.records import Deployment
 from tracewrap.runtime import profile as profile_module
 from tracewrap.runtime import stack as stack_module
-from tracewrap.runtime.files import files_in, located, read_json, reference_folder
+from tracewrap.runtime.files import PROFILES_SCHEMA, files_in, located, profiles_in, read_json, reference_folder
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
 
@@ -171,18 +171,18 @@ def _json_files(path: Traversable) -> list[Traversable]:
 
 
 def _take(file: Traversable, stacks: list[ReferenceStack], denoised: dict[str, list[RuntimeProfile]]) -> None:
-    """Add what *file* holds: a stack, a denoised profile (its stack names a deployment), or a profile of a stack."""
+    """Add what *file* holds: a stack, or profiles, each denoised (its stack names a deployment) or of a stack."""
     data = read_json(file)
     schema = data.get("schema")
     if schema == stack_module.SCHEMA:
         stacks.append(_priced(ReferenceStack.from_dict(data, str(file))))
-    elif schema == profile_module.SCHEMA:
-        profile = RuntimeProfile.from_dict(data, str(file))
-        deployment = profile.stack.get("deployment")
-        if isinstance(deployment, str):
-            denoised.setdefault(deployment, []).append(profile)
-        else:
-            stacks.append(_priced(_stack_of(profile)))
+    elif schema in (profile_module.SCHEMA, PROFILES_SCHEMA):
+        for profile in profiles_in(data, str(file)):
+            deployment = profile.stack.get("deployment")
+            if isinstance(deployment, str):
+                denoised.setdefault(deployment, []).append(profile)
+            else:
+                stacks.append(_priced(_stack_of(profile)))
     elif isinstance(schema, str) and schema.startswith("tracewrap."):
         return
     else:

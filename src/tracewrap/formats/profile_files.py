@@ -9,7 +9,7 @@ from pathlib import Path
 from tracewrap.errors import ProfileFormatError, ProfileNotFoundError
 from tracewrap.runtime import profile as profile_module
 from tracewrap.runtime import stack as stack_module
-from tracewrap.runtime.files import files_in, read_json, reference_folder
+from tracewrap.runtime.files import PROFILES_SCHEMA, files_in, profiles_in, read_json, reference_folder
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.roofline.architectures import resolve_model
 from tracewrap.runtime.stack import ReferenceStack
@@ -31,7 +31,7 @@ def shipped_stack_files() -> dict[str, Traversable]:
 
 
 def read_profiles(path: Traversable) -> list[Shelved]:
-    """The profiles of a ``tracewrap.profile/1`` or ``tracewrap.stack/1`` file, in its order.
+    """The profiles of a ``tracewrap.profile/1``, ``tracewrap.profiles/1`` or ``tracewrap.stack/1`` file, in its order.
 
     Raises ProfileNotFoundError or ProfileFormatError in one line that names the file.
     """
@@ -40,8 +40,8 @@ def read_profiles(path: Traversable) -> list[Shelved]:
     if schema == stack_module.SCHEMA:
         stack = ReferenceStack.from_dict(data, str(path))
         return [Shelved(profile, stack, path) for profile in stack.profiles.values()]
-    if schema == profile_module.SCHEMA:
-        return [Shelved(RuntimeProfile.from_dict(data, str(path)), None, path)]
+    if schema in (profile_module.SCHEMA, PROFILES_SCHEMA):
+        return [Shelved(profile, None, path) for profile in profiles_in(data, str(path))]
     known = f"{profile_module.SCHEMA!r} or {stack_module.SCHEMA!r}"
     raise ProfileFormatError(f"{path}: schema is {schema!r}, expected {known}")
 
@@ -67,18 +67,24 @@ def find_profiles(name: str) -> list[Shelved]:
 
 
 def is_called(shelved: Shelved, model: str) -> bool:
-    """Whether *model* is a name of the profile's model."""
+    """Whether *model* is a name of the profile's model, or the profile's id."""
     own = shelved.profile.model
-    return own.lower() == model.lower() or (resolve_model(model) or model) == (resolve_model(own) or own)
+    return (
+        shelved.profile.id == model
+        or own.lower() == model.lower()
+        or (resolve_model(model) or model) == (resolve_model(own) or own)
+    )
 
 
 def pick(found: list[Shelved], model: str | None, name: str) -> Shelved:
     """The one profile of *found* that *model* names; ProfileNotFoundError lists the models when it is not clear."""
     chosen = found if model is None else [s for s in found if is_called(s, model)]
+    chosen = [s for s in chosen if s.profile.id == model] or chosen
     if len(chosen) == 1:
         return chosen[0]
     if chosen and model is not None:  # several stacks have it: the first shipped one
         return chosen[0]
-    models = ", ".join(s.profile.model for s in found)
+    alike = len({s.profile.model for s in found}) < len(found)
+    models = ", ".join(s.profile.id if alike else s.profile.model for s in found)
     wanted = "choose one with --model" if model is None else f"has no model {model!r}"
     raise ProfileNotFoundError(f"{name}: {wanted}; it holds {models}")

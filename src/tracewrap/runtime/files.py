@@ -108,10 +108,14 @@ def save_profiles(profiles: Sequence[RuntimeProfile], path: str | os.PathLike[st
 
 def load_profiles(path: str | os.PathLike[str]) -> list[RuntimeProfile]:
     """The profiles in a file of one or of several."""
-    data = read_json(path)
+    return profiles_in(read_json(path), str(path))
+
+
+def profiles_in(data: Mapping[str, Any], where: str) -> list[RuntimeProfile]:
+    """The profiles in the content of a file of one or of several; *where* names the file in error messages."""
     if data.get("schema") != PROFILES_SCHEMA:
-        return [RuntimeProfile.from_dict(data, where=str(path))]
+        return [RuntimeProfile.from_dict(data, where=where)]
     found = data.get("profiles")
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
-        raise ProfileFormatError(f"{path}: key 'profiles' must be a list of profiles")
-    return [RuntimeProfile.from_dict(one, where=str(path)) for one in found]
+        raise ProfileFormatError(f"{where}: key 'profiles' must be a list of profiles")
+    return [RuntimeProfile.from_dict(one, where=where) for one in found]

@@ -90,20 +90,16 @@ def usable_row(
     """The row that a complete call with reported usage makes, or None when by rule it makes none."""
     if operation not in GENERATION or raw_s is None:
         return None
-    if not (_count(input_tokens, 0) and _count(output_tokens, 1)):
+    if type(input_tokens) is not int or type(output_tokens) is not int:
         return None
-    assert input_tokens is not None
-    assert output_tokens is not None
+    if not (0 <= input_tokens < MOST_TOKENS and 1 <= output_tokens < MOST_TOKENS):
+        return None
     lost = retry_s or 0.0
     seconds = raw_s - lost
     if not 0.0 < seconds < 1e9 or (consumer_s or 0.0) > seconds:
         return None
     if predicted_tokens and predicted_tokens > MOST_PREDICTED * output_tokens:
         return None
-    cached = cached_input_tokens if cached_input_tokens and _count(cached_input_tokens, 1) else 0
+    cached = cached_input_tokens if isinstance(cached_input_tokens, int) and cached_input_tokens > 0 else 0
     first = None if first_chunk_s is None else max(0.0, first_chunk_s - lost)
     return Row(start_time_ns / 1e9, input_tokens, output_tokens, seconds, first, min(cached, input_tokens))
-
-
-def _count(value: object, least: int) -> bool:
-    return isinstance(value, int) and least <= value < MOST_TOKENS
