@@ -3,12 +3,14 @@
     python benchmarks/report.py [--calls 1000000] [--lake-calls 10000000] [--folder DIR] [--json FILE]
 
 Every run is a fresh process with two threads, start-up included; peak memory is the process's. ``bare``: the same three groupings, with
-counts, sums and the 50%, 90%, 99% quantiles of raw runtime, no join, no estimates, no prices.
+counts, sums and the 50%, 90%, 99% quantiles of raw runtime, no join, no estimates, no prices. ``models``: the small lake with
+10,000 models in place of four, as fine-tunes and many hosts make them, and with the given denoised profiles alone (``--no-learn``).
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import resource
@@ -21,9 +23,11 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 MEMORY = "3GB"
+MODELS = 2500
+"""Variants of each model in the lake of many models."""
 
 
-def run_report(source: str, profiles: str) -> dict[str, Any]:
+def run_report(source: str, profiles: str, learn: bool | None = None) -> dict[str, Any]:
     """One report in this process: calls and a figure to show that it was made."""
     from tracewrap import report
 
@@ -35,6 +39,7 @@ def run_report(source: str, profiles: str) -> dict[str, Any]:
         threads=2,
         memory_limit=MEMORY,
         now_ns=2**62,
+        learn=learn,
     )
     return {"calls": built["totals"]["calls"], "denoised_calls": built["totals"]["denoised"]["n"]}
 
@@ -68,7 +73,8 @@ def measure(kind: str, source: str, profiles: str) -> dict[str, Any]:
 
 def child(kind: str, source: str, profiles: str) -> None:
     """Run and print one JSON line."""
-    found = {"report": run_report, "bare": run_bare}[kind](source, profiles)
+    kinds = {"report": run_report, "models": functools.partial(run_report, learn=False), "bare": run_bare}
+    found = kinds[kind](source, profiles)
     print(json.dumps(found | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
@@ -106,7 +112,10 @@ def benchmark(folder: Path, calls: int, lake_calls: int) -> list[dict[str, Any]]
     for lake in lakes:
         if not lake.exists():
             report_day.write_lake(lake, int(lake.name.split("-")[1]))
-    cases = [("report", log), *((kind, lake) for lake in lakes for kind in ("report", "bare"))]
+    many = folder / f"models-{calls}"
+    if not many.exists():
+        report_day.write_lake(many, calls, models=MODELS)
+    cases = [("report", log), ("models", many), *((kind, lake) for lake in lakes for kind in ("report", "bare"))]
     out = []
     for kind, source in cases:
         out.append({"what": kind, "source": source.name.split("-")[0]} | measure(kind, str(source), str(profiles)))

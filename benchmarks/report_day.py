@@ -179,8 +179,8 @@ def _span(day: dict[str, list], i: int) -> str:  # type: ignore[type-arg]
     )
 
 
-def write_lake(folder: Path, n: int, seed: int = 1, chunk: int = 1_000_000) -> int:
-    """A lake of *n* calls in *folder*, as ``tracewrap lake compact`` would leave it; bytes written."""
+def write_lake(folder: Path, n: int, seed: int = 1, chunk: int = 1_000_000, models: int = 1) -> int:
+    """A lake of *n* calls in *folder*, as ``tracewrap lake compact`` would leave it; bytes written. *models*: variants of each model."""
     target = folder / f"day={DAY:%Y-%m-%d}"
     target.mkdir(parents=True, exist_ok=True)
     total = 0
@@ -194,14 +194,16 @@ def write_lake(folder: Path, n: int, seed: int = 1, chunk: int = 1_000_000) -> i
         with connect() as connection:
             connection.register("arrays", arrays)
             connection.execute(
-                f"COPY ({_lake_select()} ORDER BY start_time_ns) TO '{path}' (FORMAT parquet, COMPRESSION zstd,"
+                f"COPY ({_lake_select(models)} ORDER BY start_time_ns) TO '{path}' (FORMAT parquet, COMPRESSION zstd,"
                 f" ROW_GROUP_SIZE 100000, KV_METADATA {{'{MARK}': '{VERSION}'}})"
             )
         total += path.stat().st_size
     return total
 
 
-def _lake_select() -> str:
+def _lake_select(models: int) -> str:
+    variant = f" || CASE WHEN b % {models} = 0 THEN '' ELSE '-' || b % {models} END"
+
     def choose(values: list[str], index: str) -> str:
         return f"[{', '.join(repr(value) for value in values)}][{index} + 1]"
 
@@ -214,8 +216,8 @@ def _lake_select() -> str:
         "operation": "'chat'",
         "service_name": choose(list(SERVICES), "service"),
         "scope_name": "'tracewrap'",
-        "request_model": choose([d[2] for d in DEPLOYMENTS], "which"),
-        "response_model": choose([d[2] for d in DEPLOYMENTS], "which"),
+        "request_model": choose([d[2] for d in DEPLOYMENTS], "which") + variant,
+        "response_model": choose([d[2] for d in DEPLOYMENTS], "which") + variant,
         "server_address": choose([d[1] for d in DEPLOYMENTS], "which"),
         "server_port": "443",
         "stream": f"which IN ({', '.join(str(i) for i, d in enumerate(DEPLOYMENTS) if d[3])})",

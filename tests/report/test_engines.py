@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from made_days import DAY_NS, call, write_log
 from tracewrap import report
+from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import TokenUsage
-from tracewrap.report.tables.engines import transpile
+from tracewrap.report.tables.engines import ChdbEngine, DuckDBEngine, transpile
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack
 from tracewrap.sources.compact import compact
@@ -51,6 +54,43 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     log = write_log(folder / "log.jsonl", calls)
     compact([str(log)], folder / "lake")
     return str(folder / "lake")
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "clickhouse"])
+def test_a_table_of_thousands_of_wide_rows_holds_every_value(engine: str, tmp_path: Path) -> None:
+    """As many models as fine-tunes and hosts make: each with its profiles' 70 columns, names of any kind, absent values absent."""
+    if engine == "clickhouse":
+        pytest.importorskip("chdb")
+    dice = random.Random(0)
+    kinds = {"dim": "INTEGER", "name": "VARCHAR", "until_ns": "BIGINT", "generation": "BOOLEAN"} | {
+        f"c{i}": "DOUBLE" for i in range(66)
+    }
+    rows = [
+        (
+            i,
+            dice.choice((f'it\'s "{i}" é\\n', "", None)),
+            dice.choice((1 << 62, -1, None)),
+            i % 2 == 0,
+            *(dice.choice((dice.gauss(0.0, 1e6), 1e-12, None)) for _ in range(66)),
+        )
+        for i in range(3000)
+    ]
+    made = DuckDBEngine() if engine == "duckdb" else ChdbEngine(tmp_path)
+    try:
+        made.table("given", kinds, rows)
+        held = made.rows("SELECT * FROM given ORDER BY dim")
+        assert [row[:4] for row in held] == [row[:4] for row in rows]
+        pairs = [pair for got, given in zip(held, rows, strict=True) for pair in zip(got[4:], given[4:], strict=True)]
+        assert all(got == given or math.isclose(got, given, rel_tol=1e-15) for got, given in pairs)
+    finally:
+        if isinstance(made, ChdbEngine):
+            made.close()
+
+
+def test_a_number_that_is_none_is_no_coefficient() -> None:
+    """Not a number, infinite: refused by name, before an engine sees it."""
+    with pytest.raises(ConfigurationError, match="nan cannot be a coefficient"):
+        DuckDBEngine().table("given", {"a": "DOUBLE"}, [(1.0,), (float("nan"),)])
 
 
 def profile(name: str, factor: float, model: str = "gpt-4o") -> RuntimeProfile:

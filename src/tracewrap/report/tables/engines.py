@@ -7,6 +7,7 @@ table ``calls``. Queries use plain SQL in DuckDB's dialect and one function of o
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -112,8 +113,14 @@ class DuckDBEngine:
         """See ``Engine``."""
         typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({typed})")
-        if rows:
-            self.connection.execute(f"INSERT INTO {name} {_select_rows(columns, rows, {})}")
+        if not rows:
+            return
+        given = ", ".join(f"CASE WHEN {column}_known THEN {column} END" for column in columns)
+        self.connection.register("given_rows", _arrays(columns, _checked(rows)))
+        try:
+            self.connection.execute(f"INSERT INTO {name} SELECT {given} FROM given_rows")
+        finally:
+            self.connection.unregister("given_rows")
 
     def materialize(self, name: str, sql: str) -> None:
         """See ``Engine``."""
@@ -149,8 +156,6 @@ class ChdbEngine:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """See ``Engine``."""
-        import json
-
         answer = self._session.query(self._settings(transpile(sql, "clickhouse")), "JSONCompactEachRow")
         return [tuple(json.loads(line)) for line in str(answer).splitlines() if line]
 
@@ -161,7 +166,8 @@ class ChdbEngine:
         self._session.query(f"DROP TABLE IF EXISTS {name}")
         self._session.query(f"CREATE TABLE {name} ({typed}) ENGINE = Memory")
         if rows:
-            self._session.query(f"INSERT INTO {name} {_select_rows(columns, rows, types)}")
+            lines = "\n".join(json.dumps(row) for row in _checked(rows))
+            self._session.query(f"INSERT INTO {name} FORMAT JSONCompactEachRow {lines}")
 
     def materialize(self, name: str, sql: str) -> None:
         """See ``Engine``."""
@@ -202,7 +208,7 @@ class SparkEngine:
         """See ``Engine``."""
         types = _TYPES["spark"]
         if rows:
-            self._spark.sql(_select_rows(columns, rows, types)).createOrReplaceTempView(name)
+            self._spark.sql(_select_rows(columns, _checked(rows), types)).createOrReplaceTempView(name)
             return
         empty = ", ".join(f"CAST(NULL AS {types.get(kind, kind)}) AS {column}" for column, kind in columns.items())
         self._spark.sql(f"SELECT {empty} WHERE false").createOrReplaceTempView(name)
@@ -213,31 +219,56 @@ class SparkEngine:
         frame.createOrReplaceTempView(name)
 
 
+def _arrays(columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """*rows* as numpy arrays, a column and ``COLUMN_known`` of each: DuckDB plans text of thousands of rows for minutes, in gigabytes."""
+    import numpy as np
+
+    types: dict[str, tuple[Any, Any]] = {
+        "DOUBLE": (np.float64, 0.0),
+        "VARCHAR": (object, ""),
+        "BOOLEAN": (np.bool_, False),
+    }
+    arrays: dict[str, Any] = {}
+    for (name, kind), cells in zip(columns.items(), zip(*rows, strict=True), strict=True):
+        dtype, absent = types.get(kind, (np.int64, 0))
+        values = [absent if cell is None else cell for cell in cells]
+        arrays[name] = np.array([str(value) for value in values] if kind == "VARCHAR" else values, dtype=dtype)
+        arrays[f"{name}_known"] = np.array([cell is not None for cell in cells], dtype=np.bool_)
+    return arrays
+
+
 def _select_rows(columns: Mapping[str, str], rows: Sequence[Sequence[Any]], types: Mapping[str, str]) -> str:
-    """``SELECT ... UNION ALL SELECT ...`` of literal *rows*: text that every engine reads."""
+    """``SELECT ... UNION ALL SELECT ...`` of literal *rows*, in Spark's spelling."""
     selects = []
     for row in rows:
         cells = (
-            f"CAST({_literal(value, bool(types))} AS {types.get(kind, kind)}) AS {name}"
+            f"CAST({_literal(value)} AS {types.get(kind, kind)}) AS {name}"
             for (name, kind), value in zip(columns.items(), row, strict=True)
         )
         selects.append("SELECT " + ", ".join(cells))
     return " UNION ALL ".join(selects)
 
 
-def _literal(value: Any, escapes: bool) -> str:
+def _literal(value: Any) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ConfigurationError(f"{value} cannot be a coefficient")
         return repr(value) if "e" in repr(value) else repr(value) + "e0"
     if isinstance(value, int):
         return str(value)
-    text = str(value).replace("\\", "\\\\") if escapes else str(value)
-    return "'" + text.replace("'", "''" if not escapes else "\\'") + "'"
+    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+def _checked(rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """*rows*; ConfigurationError for a number that no table can hold."""
+    for row in rows:
+        for value in row:
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigurationError(f"{value} cannot be a coefficient")
+    return rows
 
 
 def named_engine(name: str, lake: str) -> ChdbEngine | SparkEngine:
