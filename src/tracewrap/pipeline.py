@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from tracewrap.background.endings import Endings
+from tracewrap.capture import content
 from tracewrap.capture.state import state
 from tracewrap.capture.streams import any_open, end_open
 from tracewrap.errors import ConfigurationError, SettingIgnoredWarning, TracewrapError
@@ -275,7 +276,7 @@ def _background(
     from tracewrap.background.losses import Losses
     from tracewrap.estimate.live_join import LiveJoin
 
-    state.naming = chosen.semconv_spans
+    state.naming, state.content = chosen.semconv_spans, content.wanted()
     losses, own = Losses(), Resource.create()
     sinks, notes = _sinks(chosen, exporters, losses, own)
     inline = LiveJoin(load, prices, learner)
@@ -300,7 +301,7 @@ def _sinks(
     from tracewrap.sinks import SpanLog, Terminal
     from tracewrap.sinks.otlp import ExporterSender
 
-    notes: list[str] = []
+    notes: list[str] = [said] if (said := content.note()) is not None else []
     pace = _pace(chosen, notes)
     sinks = Sinks(sampled_only=chosen.sampled_only, naming=chosen.semconv_spans)
     for number, exporter in enumerate(exporters, 1):

@@ -17,7 +17,8 @@ from typing import Any, Literal, Protocol
 
 from tracewrap.capture.call import OpenCall
 from tracewrap.capture.clock import perf_counter
-from tracewrap.capture.events import EDGE_BYTES, AmazonEvents, Bounded, Parser, ServerSentEvents
+from tracewrap.capture.events import EDGE_BYTES, MAX_EVENT_BYTES, AmazonEvents, Bounded, Parser, ServerSentEvents
+from tracewrap.capture.state import state
 from tracewrap.capture.streams import WAITED_S, AsyncStreamReader, Reader, StreamReader, hook_close
 from tracewrap.vendors.adapter import Adapter, Reply
 
@@ -38,7 +39,19 @@ class Body:
     ``count``: events with data seen, keep-alives aside; of a JSON body, 1 from its beginning on.
     """
 
-    __slots__ = ("_adapter", "_ended", "_first", "_latest", "_notable", "_parser", "_unsaid", "_whole", "count")
+    __slots__ = (
+        "_adapter",
+        "_all",
+        "_all_bytes",
+        "_ended",
+        "_first",
+        "_latest",
+        "_notable",
+        "_parser",
+        "_unsaid",
+        "_whole",
+        "count",
+    )
 
     def __init__(self, adapter: Adapter, *, kind: Kind):
         self._adapter = adapter
@@ -49,6 +62,8 @@ class Body:
         self._first: bytes | None = None
         self._notable: deque[tuple[int, bytes]] = deque(maxlen=64)
         self._latest: deque[tuple[int, bytes]] = deque(maxlen=4)
+        self._all: list[bytes] | None = [] if state.content else None
+        self._all_bytes = 0
         self._ended = False
         self._unsaid = False
         """It looks like events, and nobody said so."""
@@ -82,11 +97,26 @@ class Body:
         if marks.search(data[:EDGE_BYTES]) or (len(data) > EDGE_BYTES and marks.search(data[-EDGE_BYTES:])):
             self._notable.append((self.count, data))
         self._latest.append((self.count, data))
+        if self._all is not None:
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep *data* for those who want message content, as far as there is room."""
+        self._all_bytes += len(data)
+        if self._all is not None and self._all_bytes <= MAX_EVENT_BYTES:
+            self._all.append(data)
+
+    def said(self) -> list[Any]:
+        """The answer, or all events of it; nothing where message content is not wanted."""
+        return [parsed(data) for data in self._all or ()]
 
     def reply(self) -> Reply:
         """What the body says; an empty Reply when it is no JSON."""
         if self._parser is None:
-            return read_json_body(self._adapter, self._whole.take())
+            whole = self._whole.take()
+            if self._all is not None:
+                self._keep(whole)
+            return read_json_body(self._adapter, whole)
         self._parser.close()
         if self._unsaid and not self.count:
             return Reply()
@@ -168,6 +198,9 @@ class _BodyReader(Reader):
 
     def reply(self) -> Reply:
         return self.body.reply()
+
+    def said(self) -> list[Any]:
+        return self.body.said()
 
     def passed(self, entered: float, data: bytes) -> None:
         """The read that began at *entered* brought *data*."""

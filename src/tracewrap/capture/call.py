@@ -19,6 +19,7 @@ from tracewrap import semconv
 from tracewrap.capture import tracing
 from tracewrap.capture.answers import put_headers, put_reply
 from tracewrap.capture.clock import perf_counter
+from tracewrap.capture.content import put_content
 from tracewrap.capture.lag import LoopWatch
 from tracewrap.capture.phases import Phases, dismiss, put_phases
 from tracewrap.capture.state import drop, state
@@ -51,6 +52,7 @@ class OpenCall:
         "refused",
         "request",
         "response",
+        "said",
         "sending_request",
         "sent",
         "standing",
@@ -84,6 +86,8 @@ class OpenCall:
         self.tries = 0
         self.sending_request: object = None
         self.response: Any = None
+        self.said: Sequence[Any] = ()
+        """The answer, or all chunks of it, where message content is wanted."""
         self.asked: tuple[Any, Any] | None = None
         """The SDK's options to which a request for usage was added, and the body that they had: the usage chunk is hidden."""
         self.refused = False
@@ -298,6 +302,11 @@ def finish(
     put_reply(attributes, reply, call.request, call.endpoint, call.adapter, call.body)
     if call.response is not None:
         put_headers(attributes, call.response)
+    if state.content:
+        try:
+            put_content(attributes, call)
+        except Exception:
+            drop("message content")
     failure: str | None = None
     if outcome == "error":
         attributes[semconv.ERROR_TYPE], failure = described or describe(error)

@@ -9,6 +9,7 @@ from typing import Any
 
 from opentelemetry import trace
 
+from tracewrap.capture.content import wanted
 from tracewrap.records import CallRecord
 
 logger = logging.getLogger("tracewrap")
@@ -20,7 +21,7 @@ Enrich = Callable[[Any, dict[str, Any]], Mapping[str, Any]]
 class State:
     """Mutable set-up of this process: where records go, tracer, inline join, policy for stream usage, failure count."""
 
-    __slots__ = ("broken", "chunk_gaps", "enrich", "naming", "record", "stream_usage", "tracer")
+    __slots__ = ("broken", "chunk_gaps", "content", "enrich", "naming", "record", "stream_usage", "tracer")
 
     def __init__(self) -> None:
         self.tracer: trace.Tracer | None = None
@@ -35,6 +36,8 @@ class State:
         """latest | v1.36 | both: whose names the program's spans of calls have."""
         self.chunk_gaps = False
         """Whether anybody wants to know the time between the chunks of a stream."""
+        self.content = wanted()
+        """Whether message content is recorded."""
         self.broken = 0
         """Measurements dropped because tracewrap itself failed."""
 

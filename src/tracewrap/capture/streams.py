@@ -30,6 +30,7 @@ _FOLDED_EVERY = 16
 _LAST_CHUNKS = 4
 _MAX_NOTABLE = 64
 _MAX_GAPS = 10_000
+_MAX_CONTENT_CHUNKS = 50_000
 
 _open: weakref.WeakSet[Reader] = weakref.WeakSet()
 """Readers whose stream may not have ended."""
@@ -68,6 +69,7 @@ class Reader:
 
     __slots__ = (
         "__weakref__",
+        "all",
         "before_first",
         "call",
         "consumer",
@@ -96,6 +98,8 @@ class Reader:
         self.consumer = 0.0
         self.before_first = 0.0
         self.gaps: list[float] | None = [] if state.chunk_gaps else None
+        self.all: list[Any] | None = [] if state.content else None
+        """Chunks let go of, where message content is wanted."""
         self.reading = False
         self.gone = False
         self.left = perf_counter()
@@ -141,6 +145,8 @@ class Reader:
             return
         try:
             reply = self.reply()
+            if self.all is not None:
+                self.call.said = self.said()
         except Exception:
             drop("reading a stream's chunks")
             reply = Reply()
@@ -166,9 +172,15 @@ class Reader:
         self.fold()
         return self.call.adapter.read_stream(self.first, self.notable + self.kept, self.count)
 
+    def said(self) -> list[Any]:
+        """All chunks, for those who want message content."""
+        return [*(self.all or ()), *self.kept]
+
     def fold(self) -> None:
         """Let go of the chunks that carry text alone, but the last ones; of endless notable ones keep the first and the last."""
         older, self.kept = self.kept[:-_LAST_CHUNKS], self.kept[-_LAST_CHUNKS:]
+        if self.all is not None and len(self.all) < _MAX_CONTENT_CHUNKS:
+            self.all += older
         is_notable = self.call.adapter.is_notable
         self.notable += [chunk for chunk in older if is_notable(chunk)]
         if len(self.notable) > _MAX_NOTABLE:

@@ -13,6 +13,7 @@ from tracewrap.semconv.names import (
     CLIENT_POOL,
     CLIENT_SDK,
     CONSUMER,
+    CONTENT,
     CONTENTION_SECONDS,
     CONTENTION_SHARE,
     COST_IDEALIZED,
@@ -178,7 +179,7 @@ def call_from_attributes(
     finish = attributes.get(FINISH_REASONS) or ()
     extra = dict(tags or {})
     for name, value in attributes.items() if keep_tags else ():
-        if name not in READ_NAMES and not name.startswith(_DERIVED):
+        if name not in READ_NAMES and name not in CONTENT and not name.startswith(_DERIVED):
             extra[name] = value if isinstance(value, str) else str(value)
     sampled, probability = sampling_of(trace_state)
     if sampled is None and attributes.get(SAMPLED) in (True, "true"):

@@ -77,6 +77,13 @@ OPENAI_SERVICE_TIER = "openai.response.service_tier"
 OPENAI_SERVICE_TIER_OLD = "gen_ai.openai.response.service_tier"
 """Name of ``OPENAI_SERVICE_TIER`` until 1.36."""
 
+INPUT_MESSAGES = "gen_ai.input.messages"
+OUTPUT_MESSAGES = "gen_ai.output.messages"
+SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
+TOOL_DEFINITIONS = "gen_ai.tool.definitions"
+CONTENT = frozenset({INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS})
+"""Message content as JSON, where the program wants it recorded; never a tag."""
+
 RUNTIME_RAW = "tracewrap.runtime.raw"
 """Seconds that the call took through the API, without its consumer's delay."""
 RUNTIME_DENOISED = "tracewrap.runtime.denoised"

@@ -128,7 +128,7 @@ def sampling_probability(trace_state: str) -> str:
 
 
 def _tags() -> str:
-    read = ", ".join(quoted(name) for name in sorted(names.READ_NAMES))
+    read = ", ".join(quoted(name) for name in sorted(names.READ_NAMES | names.CONTENT))
     own = f"list_filter(pairs, lambda e: e.key NOT IN ({read}) AND NOT starts_with(e.key, 'tracewrap.'))"
     shared = f"list_filter(resource_pairs, lambda e: e.key <> {quoted(names.SERVICE_NAME)} AND e.key NOT LIKE '{_HIDDEN_RESOURCE}')"
     return f"map_concat(pairs_map({shared}), pairs_map({own}))"

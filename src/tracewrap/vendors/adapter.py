@@ -149,6 +149,10 @@ class Adapter:
     """(client, options, our spans' resource) -> whether the SDK's own span records the call and ours stands aside."""
     read_line: Callable[[Any], tuple[Reply, Outcome, str | None] | None] | None = None
     """A result line of one of the vendor's batches -> what came back, how it ended, error type; None: not a result."""
+    read_asked: Callable[[Mapping[str, Any]], Any] | None = None
+    """Body of a request -> ``messages.Content``; asked only where message content is wanted."""
+    read_said: Callable[[Sequence[Any]], list[dict[str, Any]]] | None = None
+    """A whole answer, or all chunks of a stream -> the model's messages; likewise."""
     unrecorded: str = ""
     """What the SDK can do and we never record, by name; logged once when its clients are wrapped or instrumented."""
     line_readers: frozenset[str] = frozenset()

@@ -13,6 +13,7 @@ from typing import Any
 
 from tracewrap.records import Outcome, TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
+from tracewrap.vendors.anthropic_content import read_asked, read_said
 from tracewrap.vendors.checks import count, text
 
 _MARKS = re.compile(rb'"type"\s*:\s*"(?:message_start|message_delta|message_stop|error)"')
@@ -311,6 +312,8 @@ ADAPTER = Adapter(
     read_response=read_response,
     read_stream=read_stream,
     probe_request=probe_request,
+    read_asked=read_asked,
+    read_said=read_said,
     endpoints=("/messages", "/invoke", "/invoke-with-response-stream", ":rawPredict", ":streamRawPredict"),
     owns_span=owns_span,
     is_notable=is_notable,

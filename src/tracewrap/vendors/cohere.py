@@ -16,6 +16,7 @@ from typing import Any
 from tracewrap.records import TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, get
 from tracewrap.vendors.checks import count, text
+from tracewrap.vendors.cohere_content import read_asked, read_said
 
 _OPERATIONS = {
     "v1/chat": "chat",
@@ -212,6 +213,8 @@ ADAPTER = Adapter(
     read_response=read_response,
     read_stream=read_stream,
     probe_request=probe_request,
+    read_asked=read_asked,
+    read_said=read_said,
     sdk_arguments=sdk_arguments,
     sender="httpx_client",
     batch_of=batch_of,

@@ -14,6 +14,7 @@ from typing import Any
 from tracewrap.records import Outcome, TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
 from tracewrap.vendors.checks import text
+from tracewrap.vendors.openai_content import read_asked, read_said
 from tracewrap.vendors.openai_usage import later, read_usage, reported_cost, usage_elsewhere, usage_of, with_search
 
 _OPERATIONS = {
@@ -318,6 +319,8 @@ ADAPTER = Adapter(
     is_notable=is_notable,
     marks=_MARKS,
     probe_request=probe_request,
+    read_asked=read_asked,
+    read_said=read_said,
     hides_chunk=hides_chunk,
     hidden_shape=("choices", []),
     read_line=read_later,

@@ -22,7 +22,7 @@ from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.attempts import before
 from tracewrap.capture.seams.split_calls import batch_call, note_part
 from tracewrap.capture.seams.watch import VendorWatch, watched
-from tracewrap.capture.state import drop
+from tracewrap.capture.state import drop, state
 from tracewrap.vendors.adapter import Adapter, Reply
 
 
@@ -129,6 +129,8 @@ class _SeenJson:
 
     def _finish(self, value: Any) -> None:
         try:
+            if state.content:
+                self._call.said = (value,)
             reply = self._call.adapter.read_response(value)
         except Exception:
             drop("reading an answer")

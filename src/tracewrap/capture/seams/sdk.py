@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracewrap.capture import stream_usage
-from tracewrap.capture.bodies import kind_of, read_json_body, read_paid, tee
+from tracewrap.capture.bodies import kind_of, parsed, read_json_body, read_paid, tee
 from tracewrap.capture.call import OpenCall, fail, finish, leave, start
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.relays import watch_relay
 from tracewrap.capture.seams.vendor_batches import record_later
 from tracewrap.capture.seams.watch import VendorWatch
-from tracewrap.capture.state import drop
+from tracewrap.capture.state import drop, state
 from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close, without_usage, without_usage_async
 
 
@@ -60,6 +60,8 @@ class RequestWatch(VendorWatch):
         elif "http_response" in fields or "_raw_response" in fields:
             _received_raw(call, result.http_response, now, self.is_async)
         else:
+            if state.content:
+                call.said = (result,)
             finish(call, call.adapter.read_response(result), ended=now)
 
     def unread(self, call: OpenCall, result: Any) -> None:
@@ -96,6 +98,8 @@ def _received_raw(call: OpenCall, response: Any, now: float, is_async: bool) -> 
         if kind_of(response) != "json":
             tee(call, response, is_async=is_async)
         else:
+            if state.content:
+                call.said = (parsed(response.content),)
             finish(call, read_json_body(call.adapter, response.content), ended=now)
     else:
         tee(call, response, is_async=is_async)

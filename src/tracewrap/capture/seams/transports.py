@@ -112,7 +112,9 @@ class TransportWatch(Watch):
             if hasattr(result, "_content"):
                 body = Body(call.adapter, kind=kind)
                 body.feed(result.content)
-                finish(call, body.reply(), ended=now)
+                reply = body.reply()
+                call.said = body.said()
+                finish(call, reply, ended=now)
             else:
                 tee(call, result, is_async=self.is_async, kind=kind)
         except Exception:
