@@ -302,9 +302,9 @@ def finish(
     put_reply(attributes, reply, call.request, call.endpoint, call.adapter, call.body)
     if call.response is not None:
         put_headers(attributes, call.response)
-    if state.content:
+    if state.content and call.request.operation in semconv.GENERATION_OPERATIONS:
         try:
-            put_content(attributes, call)
+            put_content(attributes, call.adapter, call.body, call.said)
         except Exception:
             drop("message content")
     failure: str | None = None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tracewrap import semconv
-
-if TYPE_CHECKING:
-    from tracewrap.capture.call import OpenCall
+from tracewrap.vendors.adapter import Adapter
 
 VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _ON_SPANS = ("SPAN_ONLY", "SPAN_AND_EVENT")
@@ -33,18 +32,15 @@ def note() -> str | None:
     return f"{VARIABLE} is {said!r}, so no message content is recorded; there is NO_CONTENT, SPAN_ONLY"
 
 
-def put_content(attributes: dict[str, Any], call: OpenCall) -> None:
-    """Write what was asked and answered of a chat or text completion into *attributes*."""
-    adapter = call.adapter
-    if call.request.operation not in semconv.GENERATION_OPERATIONS:
-        return
+def put_content(attributes: dict[str, Any], adapter: Adapter, body: Mapping[str, Any], said: Sequence[Any]) -> None:
+    """Write what was asked by *body* and answered, whole or in chunks, by *said* into *attributes*."""
     if adapter.read_asked is not None:
-        asked = adapter.read_asked(call.body)
+        asked = adapter.read_asked(body)
         _put(attributes, semconv.INPUT_MESSAGES, asked.messages)
         _put(attributes, semconv.SYSTEM_INSTRUCTIONS, asked.instructions)
         _put(attributes, semconv.TOOL_DEFINITIONS, asked.tools)
-    if adapter.read_said is not None and call.said:
-        _put(attributes, semconv.OUTPUT_MESSAGES, adapter.read_said(call.said))
+    if adapter.read_said is not None and said:
+        _put(attributes, semconv.OUTPUT_MESSAGES, adapter.read_said(said))
 
 
 def _put(attributes: dict[str, Any], name: str, value: list[Any]) -> None:
