@@ -78,9 +78,13 @@ OPENAI_SERVICE_TIER_OLD = "gen_ai.openai.response.service_tier"
 """Name of ``OPENAI_SERVICE_TIER`` until 1.36."""
 
 INPUT_MESSAGES = "gen_ai.input.messages"
+"""Messages of the request, as JSON; this and the other content only where the program's environment asks for it."""
 OUTPUT_MESSAGES = "gen_ai.output.messages"
+"""Messages of the answer, as JSON."""
 SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
+"""Instructions that stand apart from the messages, as JSON."""
 TOOL_DEFINITIONS = "gen_ai.tool.definitions"
+"""Tools that the request offers, as JSON."""
 CONTENT = frozenset({INPUT_MESSAGES, OUTPUT_MESSAGES, SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS})
 """Message content as JSON, where the program wants it recorded; never a tag."""
 
