@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,24 @@ def calls_lines(count: int, services: int) -> Iterator[str]:
         made = [
             call(i + 1, 24 * i / count, usage=TokenUsage(1000 + i % 500, 200), raw_runtime_s=2.0)
             for i in range(first, min(first + 1000, count))
+        ]
+        for number in range(services):
+            yield line([span(one) for one in made[number::services]], service=f"service-{number}")
+
+
+def bursty_lines(count: int, services: int) -> Iterator[str]:
+    """As ``calls_lines``, but in bursts of minutes whose sizes differ a hundredfold."""
+    draw = random.Random(1)
+    starts: list[float] = []
+    while len(starts) < count:
+        at, width_h = 24 * draw.random(), draw.expovariate(60.0)
+        size = min(int(3 * draw.paretovariate(0.9)), count // 20)
+        starts += [min(23.999, at + width_h * draw.random()) for _ in range(size)]
+    starts = sorted(starts[:count])
+    for first in range(0, count, 1000):
+        made = [
+            call(first + i + 1, hour, usage=TokenUsage(1000 + i % 500, 200), raw_runtime_s=2.0)
+            for i, hour in enumerate(starts[first : first + 1000])
         ]
         for number in range(services):
             yield line([span(one) for one in made[number::services]], service=f"service-{number}")
@@ -103,6 +122,7 @@ def main() -> None:
 
     rows = [(f"200 calls among {args.crowd:,} spans of 20 services", crowded(), 200)]
     rows += [(f"{count:,} calls", calls_lines(count, 4), count) for count in args.calls]
+    rows += [(f"{count:,} calls, in bursts", bursty_lines(count, 4), count) for count in args.calls]
     for title, lines, expected in rows:
         requests, seconds, cpu_s, megabytes = measure(lines, expected)
         print(f"{title:<50} {requests:>8} {seconds:>8.2f} {cpu_s:>6.2f} {megabytes:>6.0f}", flush=True)

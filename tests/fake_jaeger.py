@@ -15,7 +15,7 @@ from tracewrap.records import Call
 class FakeJaeger(ThreadingHTTPServer):
     """Traces in memory behind /api/v3."""
 
-    def __init__(self, calls: list[Call], max_depth: int = 1000) -> None:
+    def __init__(self, calls: list[Call], max_depth: int = 10_000) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.calls, self.max_depth, self.searches = calls, max_depth, 0
         self.other_names: list[str] = []

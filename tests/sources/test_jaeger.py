@@ -107,6 +107,22 @@ def test_a_refused_depth_is_made_smaller(jaeger: FakeJaeger) -> None:
     assert (len(found), status.complete, status.notes) == (100, True, [])
 
 
+def test_bursts_take_no_more_searches_than_their_traces(jaeger: FakeJaeger) -> None:
+    """Nine tenths of a day's calls in two minutes of it: read whole, in some two searches for each depth of traces."""
+    burst = [call(i, 9.5 + i / 30 / 400) for i in range(1, 361)]
+    jaeger.calls = burst + [call(400 + i, i / 2) for i in range(1, 41)]
+    found, status = read(jaeger.source + "?depth=40")
+    assert (len(found), status.complete) == (400, True)
+    assert jaeger.searches < 5 * 400 / 40
+
+
+def test_a_deep_search_takes_a_day(jaeger: FakeJaeger) -> None:
+    """Where the server allows it, thousands of traces come in one search: a store in memory looks at all that it holds each time."""
+    jaeger.calls, jaeger.max_depth = [call(i, i / 200) for i in range(1, 3001)], 100_000
+    found, _ = read(jaeger.source)
+    assert (len(found), jaeger.searches) == (3000, 1)
+
+
 def test_a_busy_server_is_asked_again(jaeger: FakeJaeger, monkeypatch: pytest.MonkeyPatch) -> None:
     """503 is no verdict: the same request is made again, three times in all."""
     monkeypatch.setattr("tracewrap.sources.jaeger_api.time.sleep", lambda _: None)

@@ -28,7 +28,8 @@ from tracewrap.sources.table import EVER, ReadStatus
 if TYPE_CHECKING:
     import duckdb
 
-DEPTH = 1000
+DEPTH = 4000
+"""Traces asked for in one search where the address names no ``depth``: a memory store looks at all that it holds at each search."""
 IN_FLIGHT = 4
 BATCH_BYTES = 2 * 1024 * 1024
 """Answers parsed at a time: a few megabytes of JSON take a hundred while they are taken apart."""

@@ -26,10 +26,13 @@ TIMEOUT_S = 60.0
 TRIES = 3
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes of one search; a window with more is split."""
+USUAL_DEPTH = 1000
+"""Traces of one search however long they are."""
 HEADERS = "TRACEWRAP_JAEGER_HEADERS"
 """The environment variable with request headers, as OTEL_EXPORTER_OTLP_HEADERS."""
 _BUSY = (429, 502, 503, 504)
 _PREFIX, _SUFFIX = b'{"result":{"resourceSpans":[', b"]}}"
+_START = re.compile(rb'"startTimeUnixNano":\s*"?(\d+)')
 _TRACE_ID = re.compile(rb'"traceId":\s*"([^"]+)"')
 
 
@@ -82,14 +85,19 @@ class Api:
                     return None
                 if refused.code not in (400, 500) or not re.search(r"depth|num.?traces|limit", refused.message, re.I):
                     raise self._error(refused) from None
-                with self._lock:
-                    if depth == 1:
-                        raise self._error(refused) from None
-                    self.depth = min(self.depth, depth // 2)
+                if depth == 1:
+                    raise self._error(refused) from None
+                self._ask_less(depth, 1)
                 continue
             if limit is not None and len(data) > limit:
+                self._ask_less(depth, USUAL_DEPTH)
                 return Found(b"", True, depth)
             return self._found(data, depth)
+
+    def _ask_less(self, depth: int, least: int) -> None:
+        """A search of *depth* was too much: halve it for those to come, but not below *least*."""
+        with self._lock:
+            self.depth = min(self.depth, max(least, depth // 2))
 
     def _found(self, data: bytes, depth: int) -> Found | None:
         data = data.strip()
@@ -103,7 +111,9 @@ class Api:
         ids = len(set(_TRACE_ID.findall(line)))
         if ids < depth:
             return Found(line, False, ids)
-        traces, starts = _traces(self._parsed("traces", line))  # ids of links were counted too
+        traces, starts = ids, [int(text) for text in _START.findall(line)]
+        if b'"links"' in line:  # their ids were counted too
+            traces, starts = _traces(self._parsed("traces", line))
         return Found(line, traces >= depth, traces, max(starts, default=None), min(starts, default=None))
 
     def _object(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
