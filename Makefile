@@ -14,7 +14,7 @@ DATA ?= ../shared/data
 # What `make one` runs: make one T=tests/capture/test_clock.py, or T="tests/prices -k threshold".
 T ?= tests/test_architecture.py
 
-.PHONY: test test-profiler test-real demo docs study lint types unit oldest fix one cover bench clean
+.PHONY: test test-profiler test-real test-hosts demo docs study lint types unit oldest fix one cover bench clean
 
 test: lint types unit oldest
 	@echo "left out: the measured decoder (make test-profiler, downloads torch); real servers (make test-real, downloads a small model)"
@@ -43,6 +43,10 @@ test-profiler: $(VENV)-profiler/.tracewrap-profiler
 # A real model server and the demo; a real Jaeger and Prometheus where their programs are (else skipped, visibly).
 test-real: $(STAMP)demo $(STAMP)dev
 	$(BIN)/python -m pytest -m real
+
+# Servers, workers, pools, bundles x ways to start tracewrap: every call recorded once. Hosts that are not installed are named and left out.
+test-hosts: $(STAMP)dev
+	$(BIN)/python benchmarks/hosts.py --frozen --markdown
 
 fix: $(STAMP)dev
 	$(BIN)/ruff check --fix .

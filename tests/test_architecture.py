@@ -59,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "start": {"capture", "pipeline", "settings", "estimate", "sinks", "semconv", "errors"},
     "testing": {"background", "capture", "records", "semconv"},
+    "pytest_plugin": {"testing"},
     "demo": {
         "systems",
         "capture",

@@ -4,6 +4,8 @@ with tracewrap.testing.recording() as calls:
     client = tracewrap.wrap(openai.OpenAI(...))
     ...
 assert [call.usage.output_tokens for call in calls()] == [9]
+
+``recording_all()`` records clients that the program makes itself; ``tracewrap.pytest_plugin`` has it as a fixture.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from tracewrap import semconv
 from tracewrap.background.spans import call_of_record
+from tracewrap.capture import import_hook
 from tracewrap.capture.seams.vendor_batches import forget
 from tracewrap.capture.state import state
 from tracewrap.capture.tracing import tracer_of
+from tracewrap.capture.wrap import instrument, instrumented, uninstrument
 from tracewrap.records import Call, CallRecord
 
 
@@ -88,3 +92,16 @@ def recording(id_generator: Callable[[], IdGenerator] = CountingIds) -> Iterator
     finally:
         state.tracer, state.record = before
         provider.shutdown()
+
+
+@contextlib.contextmanager
+def recording_all() -> Iterator[Recording]:
+    """``recording`` of every client of every SDK, wrapped or not, made before the block or in it; afterwards SDKs are as they were."""
+    earlier = bool(instrumented()) or import_hook.any_waiting()
+    instrument()
+    try:
+        with recording() as recorded:
+            yield recorded
+    finally:
+        if not earlier:
+            uninstrument()

@@ -254,3 +254,25 @@ def table(
 
 def _aligned(cell: str, size: int, right: bool) -> str:
     return " " * (size - cells(cell)) + cell if right else fitted(cell, size, pad=True)
+
+
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("─━", "-"),
+        **dict.fromkeys("│┃", "|"),
+        **dict.fromkeys("├└┌┐┘┤┬┴┼", "+"),
+        **dict.fromkeys("–—−", "-"),
+        **dict.fromkeys("‘’", "'"),
+        **dict.fromkeys("“”", '"'),
+        **dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True)),
+        **{"…": "~", "×": "x", "·": ".", "µ": "u", "≤": "<", "≥": ">", "→": ">", "✓": "+", "✗": "x"},
+    }
+)
+
+
+def plain_signs(error: UnicodeError) -> tuple[str, int]:
+    """For ``codecs.register_error``: for what an encoding lacks a plain sign, or ``?``, one for one, so that columns stay."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacked = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(sign if sign.isascii() else "?" for sign in lacked), error.end

@@ -65,6 +65,8 @@ class Export:
 
     def start(self) -> None:
         """Start the thread now, while threads can still be started."""
+        if not self._ending.is_set():
+            self._ending = threading.Event()  # of the threads of now, which may be greenlets (gevent)
         self._worker.start()
 
     def hurry(self, last_until: float | None = None) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Generic, TypeVar
 
 from tracewrap import forks
@@ -51,10 +52,16 @@ class Worker(Generic[Item]):
         self._items: deque[Item] = deque()
         self._busy = threading.Lock()
         self._owner: int | None = None
-        # A bell that a signal handler may ring while the code it interrupted rings it; an Event would wait for itself then.
-        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._renew_waiting()
         self._thread: threading.Thread | None = None
         self._awake = False
+
+    def _renew_waiting(self) -> None:
+        """What is waited on, made when the thread starts: if gevent has made threads greenlets by then, a lock from before stops all of them."""
+        if not self._busy.locked():
+            self._busy = threading.Lock()
+        # A bell that a signal handler may ring while the code it interrupted rings it; an Event would wait for itself then.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -84,6 +91,7 @@ class Worker(Generic[Item]):
         """Start the thread, if it does not run yet."""
         if self._thread is not None:
             return
+        self._renew_waiting()
         thread = threading.Thread(target=self._run, name=f"tracewrap-{self._name}", daemon=True)
         self._thread = thread
         try:

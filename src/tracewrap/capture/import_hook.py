@@ -24,6 +24,11 @@ def after_import(module: str, key: Hashable, action: Callable[[], None]) -> None
     _waiting.setdefault(module, {})[key] = action
 
 
+def any_waiting() -> bool:
+    """Whether something waits for a module."""
+    return bool(_waiting)
+
+
 def forget(modules: Collection[str]) -> None:
     """Drop the actions that wait for *modules*; when none wait any more, ``sys.meta_path`` is as it was."""
     for module in modules:

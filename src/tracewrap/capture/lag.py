@@ -180,7 +180,8 @@ class ThreadWatch:
         if not self._wake.is_set():
             self.blocks.due = perf_counter() + INTERVAL_S  # a thread that does not come to run now is late already
         if self._thread is None:
-            wake = self._wake
+            # Made now: threads may have become greenlets since (gevent), and an event from before would stop them all.
+            wake = self._wake = threading.Event()
 
             def work() -> None:
                 with suppress(Exception):

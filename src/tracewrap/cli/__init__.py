@@ -8,6 +8,8 @@ the command that was asked for is imported. Exit codes: 0 done, 1 a limit was br
 from __future__ import annotations
 
 import argparse
+import codecs
+import errno
 import importlib
 import io
 import os
@@ -15,6 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from tracewrap.errors import TracewrapError
+from tracewrap.words import plain_signs
 
 COMMANDS: dict[str, str | dict[str, str]] = {
     "demo": "tracewrap.cli.demo",
@@ -75,20 +78,42 @@ SUMMARIES: dict[str, str] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal or pipe whose encoding lacks a character gets a ? for it
+    _make_streams_safe()
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        sys.stdout.flush()  # a pipe that was closed, or a full disk, is told here and not by the interpreter when it ends
+        return code
     except TracewrapError as error:
         print(f"tracewrap: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
+            raise
+        _drop_output()
+        print(f"tracewrap: standard output: cannot be written ({error.strerror})", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("tracewrap: interrupted", file=sys.stderr)
         return 130
+
+
+def _make_streams_safe() -> None:
+    """Standard streams that are there, and that take every character: as a plain sign where their encoding lacks it."""
+    codecs.register_error("tracewrap", plain_signs)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by who started us
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="tracewrap")
+
+
+def _drop_output() -> None:
+    """What is still buffered has nowhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -212,7 +212,10 @@ class Denoiser:
     def start(self) -> None:
         """Begin refitting in the background: at once where calls of earlier processes were found."""
         self._stopped = False
-        self._wake.clear()
+        # Made now: threads may have become greenlets since (gevent), and a lock from before would stop them all.
+        self._wake = threading.Event()
+        if not self._lock.locked():
+            self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="tracewrap-denoiser", daemon=True)
         self._thread.start()
 
