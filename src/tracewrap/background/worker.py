@@ -57,7 +57,7 @@ class Worker(Generic[Item]):
         self._awake = False
 
     def _renew_waiting(self) -> None:
-        """What is waited on, made when the thread starts: if gevent has made threads greenlets by then, a lock from before stops all of them."""
+        """What is waited on, made when the thread starts: gevent may have made threads greenlets, whom a lock from before stops all."""
         if not self._busy.locked():
             self._busy = threading.Lock()
         # A bell that a signal handler may ring while the code it interrupted rings it; an Event would wait for itself then.
