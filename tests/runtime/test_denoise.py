@@ -172,3 +172,14 @@ def test_calls_without_any_noise_are_learned(count: int, sizes: int, digits: int
     assert found.profile is not None
     for n in range(sizes):
         assert found.profile.runtime(100, 10 + 50 * n) == pytest.approx(1.0 + 0.5 * n, rel=0.02)
+
+
+def test_of_very_many_calls_a_part_is_fitted() -> None:
+    """The profile says how many calls there were, is as near as ever, and the same each time."""
+    traffic = _traffic(9000, 3, "half wait")
+    first, second = (denoise(traffic, id="k", model="m") for _ in range(2))
+    assert first.profile is not None
+    assert first.profile.fit["samples"] == 9000
+    assert first.profile == second.profile
+    assert 4000 < first.effective_samples < 9000
+    assert _error(first.profile) < 0.01

@@ -28,6 +28,8 @@ from tracewrap.runtime.region import Region
 
 MIN_CALLS = 20
 """Fewer calls leave two at the lower edge or less: no estimate."""
+MOST_CALLS = 4000
+"""Of more calls as many, drawn at random, are fitted: what is left of chance is far below ``MODEL_ERROR``."""
 START_QUANTILE = 0.2
 APART = 1.3
 """Half-width for what the lower edge moved the level, in units of that."""
@@ -87,24 +89,29 @@ def denoise(observations: Iterable[Observation], *, id: str, model: str) -> Deno
     if len(kept) < MIN_CALLS:
         message = f"{len(kept)} usable calls, at least {MIN_CALLS} are needed"
         return DenoiseResult(None, "too_few", float(len(kept)), messages=(message,))
+    there = len(kept)
+    if there > MOST_CALLS:
+        drawn = np.sort(np.random.default_rng(0).choice(there, MOST_CALLS, replace=False))
+        kept = [kept[i] for i in drawn]
     calls = Calls.of(kept)
     columns = Columns.of(calls)
     design = columns.design(calls)
     largest = np.maximum(design.max(axis=0), 1e-12)
     scaled = design / largest
     fit = fit_frontier(scaled, calls.y, quantile_fit(scaled, calls.y, START_QUANTILE, rounds=12))
-    found = _Found(calls, columns, fit, scaled)
+    found = _Found(calls, columns, fit, scaled, there)
     verdict, messages = found.verdict()
     profile = _profile(id, model, found, found.beta() / largest, found.interval(verdict), verdict, messages)
-    quiet = float(np.sum(fit.seen.parts[:, 0]))
-    return DenoiseResult(profile, verdict, quiet, quiet / len(kept), tuple(messages), fit.state.sigma)
+    share = float(np.mean(fit.seen.parts[:, 0]))
+    return DenoiseResult(profile, verdict, share * there, share, tuple(messages), fit.state.sigma)
 
 
 class _Found:
     """A fit, and what can be said of it."""
 
-    def __init__(self, calls: Calls, columns: Columns, fit: Frontier, scaled: Array) -> None:
-        self.calls, self.columns, self.fit, self.scaled = calls, columns, fit, scaled
+    def __init__(self, calls: Calls, columns: Columns, fit: Frontier, scaled: Array, there: int) -> None:
+        """*there*: how many calls there were, of which *calls* were fitted."""
+        self.calls, self.columns, self.fit, self.scaled, self.there = calls, columns, fit, scaled, there
         self.quiet = fit.seen.parts[:, 0]
         self.speeds: signs.Speeds | None = None
         self.parts: dict[str, signs.Speeds] = {}
@@ -321,7 +328,7 @@ def _facts(found: _Found, messages: Sequence[str]) -> dict[str, object]:
     """What the profile's file says of its calls."""
     starts, quiet = found.calls.start_s, found.quiet
     facts: dict[str, object] = {
-        "samples": len(starts),
+        "samples": found.there,
         "quiet_share": round(float(quiet.mean()), 4),
         "noise": round(found.fit.state.sigma, 5),
         "interval_level": 0.9,
