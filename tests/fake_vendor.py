@@ -1,4 +1,4 @@
-"""A vendor on loopback: one HTTP server that speaks OpenAI's, Anthropic's, Cohere's and Google's wire formats, JSON and event streams.
+"""A vendor on loopback: one HTTP server that speaks the wire formats of OpenAI, Anthropic, Cohere, Google and Ollama, plain and streamed.
 
 It takes exactly T(p, o) = overhead + p * prompt_s_per_token + (o - 1) * d0 + d1 * (o - 1) * (p + o / 2) seconds (plus ``noise``) to
 answer p input and o output tokens, so whatever measures it knows the truth. Faults are asked for one request at a time
@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import fake_google as google
+import fake_ollama as ollama
 import fake_wire as wire
 from fake_wire import Answer, Asked
 
@@ -148,6 +149,9 @@ _PLAIN: dict[tuple[str, str], Callable[[Asked], dict[str, Any]]] = {
     ("google", ":streamGenerateContent"): google.generate,
     ("google", ":batchEmbedContents"): google.embeddings,
     ("google", ":predict"): google.predictions,
+    ("ollama", "/api/chat"): ollama.answer,
+    ("ollama", "/api/generate"): ollama.answer,
+    ("ollama", "/api/embed"): ollama.embeddings,
 }
 _STREAMED: dict[tuple[str, str], Callable[[Asked], Events]] = {
     ("openai", "/chat/completions"): wire.openai_chat_events,
@@ -158,17 +162,20 @@ _STREAMED: dict[tuple[str, str], Callable[[Asked], Events]] = {
     ("cohere", "/v1/chat"): wire.cohere_v1_events,
     ("cohere", "/v1/generate"): wire.cohere_generate_events,
     ("google", ":streamGenerateContent"): google.generate_events,
+    ("ollama", "/api/chat"): ollama.lines,
+    ("ollama", "/api/generate"): ollama.lines,
 }
 _HEADERS = {
     "openai": {"x-request-id": "req_1", "openai-processing-ms": "7", "x-ratelimit-remaining-requests": "99"},
     "anthropic": {"request-id": "req_1", "anthropic-ratelimit-requests-remaining": "99"},
     "cohere": {"x-debug-trace-id": "req_1", "x-envoy-upstream-service-time": "7", "num_tokens": "9"},
     "google": {"server-timing": "gfet4t7; dur=7"},
+    "ollama": {},
 }
 _NO_OUTPUT = frozenset(
     {
         *("/embeddings", "/v1/embed", "/v2/embed", "/v1/rerank", "/v2/rerank", "/messages/count_tokens"),
-        *(":batchEmbedContents", ":predict"),
+        *(":batchEmbedContents", ":predict", "/api/embed"),
     }
 )
 _MAXIMUMS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
@@ -295,8 +302,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _stream(
         self, where: tuple[str, str], asked: Asked, fault: Fault, headers: Mapping[str, str], began: float
     ) -> None:
-        lines = where[1] in ("/v1/chat", "/v1/generate")
-        kind = "application/stream+json" if lines else "text/event-stream; charset=utf-8"
+        lines = where[1] in ("/v1/chat", "/v1/generate", "/api/chat", "/api/generate")
+        kind = (
+            "application/x-ndjson"
+            if where[0] == "ollama"
+            else "application/stream+json"
+            if lines
+            else "text/event-stream; charset=utf-8"
+        )
         timing = self.server.vendor.timing
         planned = self._planned(asked)
         exact = timing.seconds(asked.input_tokens, asked.output_tokens)

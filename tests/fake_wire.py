@@ -24,6 +24,8 @@ class Answer:
     reasoning_tokens: int = 0
     tool_call: bool = False
     billed_input_tokens: int = 1
+    unasked_usage: bool = False
+    """A chat stream's last chunk with a choice carries the usage, whether that was asked for or not, as Mistral's and Together's do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ def openai_chat_events(asked: Asked) -> Iterator[tuple[int, dict[str, Any]]]:
             delta = {"tool_calls": [{"index": 0, "id": "call_1" if number == 0 else None, "function": function}]}
             delta["tool_calls"][0]["type"] = "function"
         yield asked.answer.reasoning_tokens + number + 1, chunk(delta)
-    yield asked.output_tokens, chunk({}, _reason(asked, "stop", "tool_calls"))
+    unasked = {"usage": openai_usage(asked)} if asked.answer.unasked_usage else {}
+    yield asked.output_tokens, chunk({}, _reason(asked, "stop", "tool_calls")) | unasked
     if (asked.body.get("stream_options") or {}).get("include_usage"):
         yield asked.output_tokens, {**base, "choices": [], "usage": openai_usage(asked)}
 

@@ -74,7 +74,8 @@ def test_missing_and_broken_sdks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found["cohere"].status, found["openai"].status) == ("note", "fail")
     monkeypatch.setattr(doctor, "_has", lambda target, method: True)
     monkeypatch.setattr(doctor, "version_of", lambda name: "0.9.1")
-    assert {finding.status for finding in doctor._vendors() if finding.text.startswith("0.9")} == {"warn"}
+    old = {finding.about: finding.status for finding in doctor._vendors() if finding.text.startswith("0.9")}
+    assert {old[name] for name in ("openai", "anthropic", "cohere", "google-genai", "botocore")} == {"warn"}
 
 
 def test_settings_are_checked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +105,10 @@ def test_losses_and_other_sdks_are_named(
         SpanLog(tmp_path).write_losses([("otlp", "http_503", count)], since_ns=1)
     monkeypatch.setenv("TRACEWRAP_SPAN_LOG", str(tmp_path))
     monkeypatch.setitem(doctor_checks.UNRECORDED, "pytest", "a stand-in")
+    monkeypatch.setitem(doctor_checks.BY_HTTP, "hypothesis", "another")
     _, findings = _findings(capsys)
     said = [finding["text"] for finding in findings if finding["status"] == "warn"]
     assert "7 calls did not reach otlp (http_503), as its newest files say" in said
     assert any(text.startswith("pytest ") and "is not recorded" in text for text in said)
+    good = [finding["text"] for finding in findings if finding["status"] == "ok"]
+    assert any(text.startswith("hypothesis ") and "is recorded by HTTP" in text for text in good)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from tracewrap.capture import import_hook, other_instrumentors, patches
 from tracewrap.capture.patches import MARK, Make, Switch, mark, patch
+from tracewrap.capture.seams import transports
 from tracewrap.capture.seams.attempts import steps
 from tracewrap.capture.seams.http import ResponseWatch, managed
 from tracewrap.capture.seams.operations import OperationWatch
@@ -53,9 +54,13 @@ def wrap(client: Client) -> Client:
 def instrument(*vendors: str) -> None:
     """Record the calls of every client of the SDKs of *vendors*, present and future, installed or imported later. Idempotent.
 
-    No names: every known vendor, but those that OTEL_PYTHON_DISABLED_INSTRUMENTATIONS lists (``tracewrap-openai``, ``tracewrap`` or ``*``).
+    No names: every known vendor, and ``httpx``: what is sent to a known endpoint by an httpx or httpx2 client without one of these SDKs;
+    but those that OTEL_PYTHON_DISABLED_INSTRUMENTATIONS lists (``tracewrap-openai``, ``tracewrap`` or ``*``).
     """
     try:
+        transports.leave_out(adapter.name for adapter in adapters() if _is_disabled(adapter.name))
+        if transports.NAME in vendors if vendors else not _is_disabled(transports.NAME):
+            _instrument_http()
         for adapter, seam in _seams():
             if adapter.name not in vendors if vendors else _is_disabled(adapter.name):
                 continue
@@ -67,6 +72,21 @@ def instrument(*vendors: str) -> None:
         drop("instrument")
 
 
+def _instrument_http() -> None:
+    """Look at what every HTTP client sends, of libraries imported now or later."""
+    for module in transports.LIBRARIES:
+        import_hook.after_import(module, transports.NAME, functools.partial(_patch_http, module))
+        if module in sys.modules:
+            _patch_http(module)
+
+
+def _patch_http(module: str) -> None:
+    for name, is_async in (("Client", False), ("AsyncClient", True)):
+        cls = _resolve(f"{module}:{name}")
+        if cls is not None:
+            patch(cls, "send", _watching(TransportWatch(is_async)), transports.NAME, everyone=True)
+
+
 def _is_disabled(vendor: str) -> bool:
     named = {name.strip() for name in os.environ.get(_DISABLED, "").split(",")}
     return bool(named & {"*", "tracewrap", f"tracewrap-{vendor}"})
@@ -75,7 +95,10 @@ def _is_disabled(vendor: str) -> bool:
 def uninstrument(*vendors: str) -> None:
     """Undo ``instrument``: every class attribute is again what it was. Clients wrapped one by one stay wrapped."""
     mine = [seam for adapter, seam in _seams() if not vendors or adapter.name in vendors]
-    import_hook.forget({seam.target.partition(":")[0] for seam in mine})
+    modules = {seam.target.partition(":")[0] for seam in mine}
+    if not vendors or transports.NAME in vendors:
+        modules |= set(transports.LIBRARIES)
+    import_hook.forget(modules)
     other_instrumentors.remove(vendors)
     patches.switch_off(vendors)
 
@@ -93,9 +116,21 @@ def _wrap_known(client: object) -> bool:
         owner = operator.attrgetter(seam.via)(client) if seam.via and seam.client else client
         _wrap_owner(owner, adapter.name, _replacements(adapter, seam))
     senders = [] if known else senders_of(client)
+    inner = [] if known or senders else _http_clients_of(client)
+    for one in inner:
+        wrap(one)
     for method, is_async in senders:
         _wrap_owner(client, "", [(method, _watching(TransportWatch(is_async)))])
-    return bool(known or senders)
+    return bool(known or senders or inner)
+
+
+def _http_clients_of(client: object) -> list[object]:
+    """The HTTP clients of a client of an SDK without seams, which is read as bare HTTP."""
+    known = [
+        vias for adapter in adapters() for target, vias in adapter.http_clients.items() if _is_instance(client, target)
+    ]
+    found = [operator.attrgetter(via)(client) for vias in known for via in vias]
+    return [one for one in found if one is not None]
 
 
 def _wrap_owner(owner: Any, vendor: str, replacements: Iterable[tuple[str, Make]]) -> None:
@@ -129,7 +164,8 @@ def _replace_own(owner: Any, name: str, own: Any, make: Make) -> None:
 
 def _refuse(client: object) -> None:
     name = f"{type(client).__module__}.{type(client).__qualname__}"
-    vendors = ", ".join(sorted({(seam.client or seam.target).replace(":", ".") for _, seam in _seams()}))
+    known = {seam.client or seam.target for _, seam in _seams()} | {one for a in adapters() for one in a.http_clients}
+    vendors = ", ".join(sorted(target.replace(":", ".") for target in known))
     raise UnsupportedClientError(
         f"wrap() does not know {name}; it wraps {vendors} and httpx or httpx2 clients and transports"
     )

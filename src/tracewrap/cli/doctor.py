@@ -88,6 +88,9 @@ def _vendors() -> Iterator[Finding]:
         if version is None:
             yield Finding(package, "note", "not installed")
             continue
+        if not adapter.seams:
+            yield Finding(package, "ok", f"{version}: recorded by HTTP, with instrument() or a client that is wrapped")
+            continue
         missing = [seam.target for seam in adapter.seams if not _has(seam.target, seam.method)]
         numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
         if len(missing) == len(adapter.seams):
@@ -111,10 +114,15 @@ def _has(target: str, method: str) -> bool:
         return False
 
 
+_HTTP_RECORDED = (
+    "what goes to a known endpoint is recorded, with instrument() or where a client or transport is wrapped"
+)
+
+
 def _http() -> Iterator[Finding]:
     for package in ("httpx", "httpx2"):
         version = version_of(package)
-        text = "not installed" if version is None else f"{version}: recorded where a client or transport is wrapped"
+        text = "not installed" if version is None else f"{version}: {_HTTP_RECORDED}"
         yield Finding(package, "note" if version is None else "ok", text)
 
 
@@ -186,6 +194,8 @@ def _start() -> Iterator[Finding]:
 
 
 def _unrecorded() -> Iterator[Finding]:
+    for text in doctor_checks.sdks_by_http():
+        yield Finding("other SDKs", "ok", text)
     for text in doctor_checks.unrecorded_sdks():
         yield Finding("other SDKs", "warn", text)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -17,14 +17,12 @@ from tracewrap.settings import Settings, settings, unknown_variables
 from tracewrap.sinks.retention import log_files
 from tracewrap.sources.losses import MARK, losses_in_line
 
+BY_HTTP = {"mistralai": "Mistral"}
+"""Packages without seams of their own that send by httpx to endpoints in a known wire format."""
 UNRECORDED = {
-    "mistralai": "Mistral",
     "google-generativeai": "Gemini",
     "google-cloud-aiplatform": "Vertex AI",
-    "groq": "Groq",
-    "together": "Together",
     "fireworks-ai": "Fireworks",
-    "ollama": "Ollama",
     "cerebras-cloud-sdk": "Cerebras",
     "ai21": "AI21",
     "replicate": "Replicate",
@@ -75,14 +73,24 @@ def _mib(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB" if size < 2**30 else f"{size / 2**30:,.1f} GiB"
 
 
+def sdks_by_http() -> Iterator[str]:
+    """Model SDKs that are installed and recorded by what they send."""
+    for name in _installed(BY_HTTP):
+        yield f"{name} is recorded by HTTP, with instrument() or an httpx client that is wrapped"
+
+
 def unrecorded_sdks() -> Iterator[str]:
     """Model SDKs that are installed and not recorded, each with what can be done."""
-    for package, what in UNRECORDED.items():
+    for name in _installed(UNRECORDED):
+        yield f"{name} is not recorded, but for what it sends to a known endpoint by httpx"
+
+
+def _installed(packages: Mapping[str, str]) -> Iterator[str]:
+    for package, what in packages.items():
         try:
-            version = metadata.version(package)
+            yield f"{package} {metadata.version(package)} ({what})"
         except metadata.PackageNotFoundError:
             continue
-        yield f"{package} {version} ({what}) is not recorded, unless an httpx client that it is given is wrapped"
 
 
 def start_takes_effect(timeout_s: float = 30.0) -> bool:

@@ -121,6 +121,8 @@ class Adapter:
     """What users call the vendor: ``instrument(name)``, ``tracewrap-name``; "": as ``provider``."""
     package: str = ""
     """What the SDK is installed as; "": the first part of its modules' names."""
+    http_clients: Mapping[str, tuple[str, ...]] = field(default_factory=_nothing)
+    """``module:Class`` of clients that are read as bare HTTP -> dotted attributes that hold their httpx clients; of SDKs without seams."""
     is_notable: Callable[[Any], bool] = _always
     marks: re.Pattern[bytes] = _MARKS
     """What the bytes of a notable event hold; an event that holds it need not be notable."""

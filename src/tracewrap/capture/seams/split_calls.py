@@ -31,6 +31,14 @@ def batch_call(adapter: Adapter, client: object, body: Mapping[str, Any]) -> Ope
     return next((batch.call for batch in batches if id(first) in batch.items), None)
 
 
+def is_part(sender: object) -> bool:
+    """Whether an HTTP client sends for a batch that is open: its requests are no calls of their own."""
+    if not _open:
+        return False
+    batches = [batch for open_here in list(_open.values()) for batch in open_here]
+    return any(getattr(batch.client, batch.call.adapter.sender or "", None) is sender for batch in batches)
+
+
 def note_part(adapter: Adapter, args: tuple[Any, ...], kwargs: Mapping[str, Any], response: Any) -> None:
     """A request that is not recorded by itself was answered: if it is part of a batch, its headers are the batch's latest."""
     if not _open or adapter.sdk_arguments is None:

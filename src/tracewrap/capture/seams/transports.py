@@ -2,6 +2,7 @@
 
     client = tracewrap.wrap(httpx.Client())                                  # the same client
     client = httpx2.Client(transport=tracewrap.wrap(httpx2.HTTPTransport()))  # or one layer below it
+    tracewrap.instrument("httpx")                                             # every client of both libraries
 
 A request is looked at only if its URL ends like an inference endpoint and its body is JSON that asks a model something; everything else
 passes untouched. Bodies are read as their consumer reads them. Below an SDK call that is being recorded, a request is one more attempt
@@ -12,19 +13,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tracewrap.capture.bodies import Body, kind_of, tee
 from tracewrap.capture.call import CURRENT, OpenCall, Server, finish, leave, start
 from tracewrap.capture.clock import perf_counter
+from tracewrap.capture.patches import MARK
 from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.http import refused
+from tracewrap.capture.seams.split_calls import is_part
 from tracewrap.capture.seams.watch import Watch
 from tracewrap.capture.state import drop
 from tracewrap.vendors import adapters
 from tracewrap.vendors.adapter import Adapter
 
+NAME = "httpx"
+"""What users call it: ``instrument(NAME)``, ``tracewrap-httpx``."""
+LIBRARIES = ("httpx", "httpx2")
 _SENDERS = (
     ("Client", "send", False),
     ("AsyncClient", "send", True),
@@ -33,10 +39,19 @@ _SENDERS = (
 )
 
 
+_left_out: frozenset[str] = frozenset()
+
+
+def leave_out(vendors: Iterable[str]) -> None:
+    """Requests in the wire formats of *vendors* are not looked at, but where their client was wrapped: its user wants that."""
+    global _left_out
+    _left_out = frozenset(vendors)
+
+
 def senders_of(client: object) -> list[tuple[str, bool]]:
     """(method, whether it is async) by which an HTTP client or transport sends; empty for anything else."""
     found = []
-    for module in ("httpx", "httpx2"):
+    for module in LIBRARIES:
         for name, method, is_async in _SENDERS:
             cls = getattr(sys.modules.get(module), name, None)
             if cls is not None and isinstance(client, cls):
@@ -50,7 +65,9 @@ def begin_request(owner: object, request: Any) -> OpenCall | None:
         return None
     path = request.url.path
     known = [adapter for adapter in adapters() if path.rstrip("/").endswith(adapter.endpoints)]
-    if not known:
+    if _left_out and MARK not in getattr(owner, "__dict__", ()):
+        known = [adapter for adapter in known if adapter.name not in _left_out]
+    if not known or is_part(owner):
         return None
     current = CURRENT.get()
     if current is not None and current.live:
