@@ -33,6 +33,7 @@ genai = pytest.importorskip("google.genai")
 pytestmark = [  # abandoned clients and streams are the point here: their sockets are closed when they are collected
     pytest.mark.usefixtures("leaves_clients_open"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning"),  # google-genai over aiohttp
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 

@@ -17,6 +17,7 @@ httpx = pytest.importorskip("httpx")
 pytestmark = [
     pytest.mark.usefixtures("leaves_clients_open"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning"),  # google-genai over aiohttp
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 

@@ -21,6 +21,7 @@ from tracewrap.prices.rates import Purchase
 pytestmark = [
     pytest.mark.usefixtures("leaves_clients_open"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning"),  # google-genai over aiohttp
     pytest.mark.filterwarnings("ignore:The model:DeprecationWarning"),  # an older model, which price lists know
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
