@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from calibrate_stacks import held_by, spread_of, training_rows
 from calibration import Table, fit, predict, tabulate
-from measured import Row, qwen
+from measured import Row, left_out, qwen, serving_table
 from numpy.typing import NDArray
 
 from tracewrap.runtime.roofline.architectures import get_model
@@ -210,6 +210,11 @@ def main() -> int:
             f"{x['case']:<52} {x['rows']:>5} {pair['error_percent']:>12} {x['target_percent']:>8} {covered:>8}"
             f" {pair.get('pure_roofline_percent', ''):>14} {pair.get('one_efficiency_percent', ''):>15}"
         )
+    several, twice = (len(each) for each in left_out(serving_table(arguments.data)))
+    print(
+        f"\nleft out of the serving table: {several} times per token of servers that draft several tokens a step, {twice} rows that"
+        " repeat another with a larger number of GPUs (measured.left_out says how they are known)"
+    )
     single = published()
     print("\npublished time per token of one request, default stack, nothing fitted to them")
     for x in single:

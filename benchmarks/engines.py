@@ -1,6 +1,10 @@
 """The engines that constants are fitted to: their tree, and how far each constant may lie from its parent's.
 
-Prior values are of the right physical size; widths are standard deviations of logarithms.
+Prior values are of the right physical size; widths are standard deviations of logarithms. Latencies of a layer start from its
+number of kernels, 3 us each: nine of a dense layer, four more where it chooses among experts, four for the block that every token
+passes beside them, nine for latent attention, six for a state; what quantizes activations is mostly part of the kernels before
+it, 4 us together. ``kernel_rate`` is how fast an engine launches all of them, so that what one kind of model shows of an engine
+holds for the others.
 """
 
 from __future__ import annotations
@@ -13,21 +17,23 @@ PRIOR = Constants(
     bandwidth_efficiency=0.85,
     flop_efficiency=0.55,
     attention_efficiency=0.35,
-    layer_s=25e-6,
+    layer_s=27e-6,
     step_s=400e-6,
     first_s=6e-3,
     all_reduce_s=10e-6,
     kv_efficiency=0.7,
     scan_s=1e-9,
-    moe_layer_s=15e-6,
+    moe_layer_s=12e-6,
     vocab_s=1e-9,
-    expert_efficiency=0.6,
+    expert_efficiency=0.8,
     narrow_efficiency=0.9,
     narrow_layer_s=4e-6,
     narrow_flop_gain=1.4,
     expert_flop_efficiency=0.5,
-    latent_layer_s=30e-6,
-    linear_layer_s=20e-6,
+    kernel_rate=1.0,
+    shared_layer_s=12e-6,
+    latent_layer_s=27e-6,
+    linear_layer_s=18e-6,
     prompt_layer_s=0.3e-3,
     prompt_moe_layer_s=0.2e-3,
     prompt_latent_layer_s=1.5e-3,
@@ -63,13 +69,15 @@ WIDTHS: dict[str, Widths] = {
     "expert_flop_efficiency": Widths(0.3, 0.2, 0.0, (("precision", 0.3),), (("precision", 0.2), ("generation", 0.2))),
     "attention_efficiency": Widths(0.4, 0.3, 0.2, (("generation", 0.2),)),
     "link_efficiency": Widths(0.3, 0.2, 0.0, (("link", 0.4),)),
-    "layer_s": Widths(0.5, 0.4, 0.25, (("maker", 0.6), ("generation", 0.2)), (("generation", 0.3), ("gpu", 0.15))),
-    "narrow_layer_s": Widths(0.8, 0.5, 0.0, (("precision", 0.6),), (("precision", 0.6),)),
+    "layer_s": Widths(0.35, 0.2, 0.15, (("maker", 0.2), ("generation", 0.1)), (("generation", 0.15), ("gpu", 0.1))),
+    "narrow_layer_s": Widths(0.6, 0.3, 0.0, (("precision", 0.4),), (("precision", 0.4),)),
     "moe_layer_s": Widths(
-        0.4, 0.25, 0.0, (("precision", 0.5), ("maker", 0.4)), (("precision", 0.6), ("generation", 0.2))
+        0.35, 0.3, 0.0, (("precision", 0.15), ("maker", 0.2)), (("precision", 0.3), ("generation", 0.2))
     ),
-    "latent_layer_s": Widths(0.6, 0.3),
-    "linear_layer_s": Widths(0.6, 0.2),
+    "kernel_rate": Widths(0.3, 0.3, 0.15, (("maker", 0.5), ("generation", 0.1)), (("generation", 0.2), ("gpu", 0.1))),
+    "shared_layer_s": Widths(0.5, 0.15),
+    "latent_layer_s": Widths(0.5, 0.15),
+    "linear_layer_s": Widths(0.5, 0.15),
     "step_s": Widths(0.5, 0.4, 0.25, (("maker", 0.4), ("generation", 0.2)), (("generation", 0.3), ("gpu", 0.15))),
     "vocab_s": Widths(0.8, 0.5, 0.3),
     "scan_s": Widths(1.2, 1.0, 0.5, (), (("generation", 0.5),)),

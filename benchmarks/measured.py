@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,10 +130,20 @@ def megatron(data: Path) -> list[Row]:
     return rows
 
 
+FASTER = 0.9
+"""A time per token this share or less of the same server's at a shorter output is not a decode step's."""
+
+
 def serving(data: Path) -> list[Row]:
-    """Servers of 2023 to 2026: first token and time per token where given, else end to end."""
+    """Servers of 2023 to 2026: first token and time per token where given, else end to end; without ``left_out``."""
     rows = []
-    for r in _read(data / "serving" / "latency.csv"):
+    table = serving_table(data)
+    several, twice = left_out(table)
+    for i, r in enumerate(table):
+        if i in twice:
+            continue
+        if i in several:
+            r = {**r, "time_per_output_token_s": ""}
         shape = get_model(r["model"])
         where = (r["gpu"], int(r["n_gpus"]), r["stack"], resolve_precision(shape, r["precision"]))
         case = (int(r["input_tokens"]), int(r["output_tokens"]), max(1.0, round(float(r["concurrency"]), 1)))
@@ -144,6 +154,56 @@ def serving(data: Path) -> list[Row]:
             if value:
                 rows.append(Row("serving", r["model"], shape, *where, *case, quantity, float(value), r["source"]))
     return rows
+
+
+def serving_table(data: Path) -> list[dict[str, str]]:
+    """The table of served models as it is."""
+    return _read(data / "serving" / "latency.csv")
+
+
+def left_out(table: Sequence[Mapping[str, str]]) -> tuple[set[int], set[int]]:
+    """Rows whose time per token is of another kind, and rows that repeat another, by index.
+
+    The first: servers that draft several tokens a step. No file says so, but a longer output, so a longer context, cannot make
+    a step shorter, while drafts are accepted the more the longer the output: where it takes ``FASTER`` or less, that server's
+    times per token (those of the same rank where two servers share a name) are left out, and those of the same software,
+    model, precision and card where every comparison shows it. The second: one measurement listed under two numbers of GPUs,
+    of which the smaller is kept.
+    """
+    name = ("source", "model", "gpu", "stack", "precision", "concurrency")
+    cells: dict[tuple[str, ...], dict[tuple[int, int], list[float]]] = {}
+    for r in table:
+        if r["time_per_output_token_s"]:
+            sizes = int(r["input_tokens"]), int(r["output_tokens"])
+            cell = cells.setdefault((*(r[key] for key in name), r["n_gpus"]), {}).setdefault(sizes, [])
+            if float(r["time_per_output_token_s"]) not in cell:
+                cell.append(float(r["time_per_output_token_s"]))
+    drafting, compared = set(), {}
+    for server, cell in cells.items():
+        for (p, o), values in cell.items():
+            for (q, longer), others in cell.items():
+                if p == q and longer > o and len(values) == len(others):
+                    for rank, (x, y) in enumerate(zip(sorted(values), sorted(others), strict=True)):
+                        compared.setdefault(server[:-1], []).append(y <= FASTER * x)
+                        drafting |= {(server, rank)} if y <= FASTER * x else set()
+    every = {software for software, found in compared.items() if all(found)}
+    several = set()
+    for i, r in enumerate(table):
+        server = (*(r[key] for key in name), r["n_gpus"])
+        if r["time_per_output_token_s"]:
+            cell = sorted(cells[server][int(r["input_tokens"]), int(r["output_tokens"])])
+            if server[:-1] in every or (server, cell.index(float(r["time_per_output_token_s"]))) in drafting:
+                several.add(i)
+    return several, _twice(table)
+
+
+def _twice(table: Sequence[Mapping[str, str]]) -> set[int]:
+    """Rows that are equal to another one but for a larger number of GPUs, in every number that was measured."""
+    least: dict[tuple[str, ...], int] = {}
+    keys = [tuple(value for key, value in r.items() if key != "n_gpus") for r in table]
+    for key, r in zip(keys, table, strict=True):
+        least[key] = min(int(r["n_gpus"]), least.get(key, int(r["n_gpus"])))
+    return {i for i, (key, r) in enumerate(zip(keys, table, strict=True)) if int(r["n_gpus"]) > least[key]}
 
 
 def everything(data: Path) -> list[Row]:

@@ -101,7 +101,26 @@ def test_shipped_constants_are_those_that_the_calibration_gives(analytic: Module
 
 
 def test_single_streams_of_current_vllm_are_predicted_without_being_fitted(analytic: ModuleType) -> None:
-    """Seven published figures of vLLM 0.23 and 0.30: within 10% each, and within the interval."""
+    """Seven published figures of current vLLM: 16-bit within 10%, fp8, of which no dense row was fitted, 15%; all in the interval."""
     for line in analytic.published():
-        assert line["estimated_ms"] == pytest.approx(line["measured_ms"], rel=0.1), line["case"]
+        limit = 0.15 if " fp8 " in line["case"] else 0.1
+        assert line["estimated_ms"] == pytest.approx(line["measured_ms"], rel=limit), line["case"]
         assert line["within_interval"], line["case"]
+
+
+def test_servers_that_draft_tokens_are_known_by_their_times(analytic: ModuleType) -> None:
+    """A longer output that takes a tenth less a token, and what repeats another row with more GPUs, are left out; no other row."""
+    from measured import left_out
+
+    def row(stack: str, n_gpus: int, output: int, token_s: float) -> dict[str, str]:
+        named = {"source": "s", "model": "m", "gpu": "g", "stack": stack, "precision": "fp8", "concurrency": "4"}
+        sizes = {"n_gpus": str(n_gpus), "input_tokens": "1024", "output_tokens": str(output)}
+        return {**named, **sizes, "ttft_s": "0.1", "time_per_output_token_s": str(token_s), "end_to_end_s": ""}
+
+    plain = [row("plain", 8, 1024, 0.010), row("plain", 8, 8192, 0.0096)]
+    drafting = [row("drafts", 8, 1024, 0.006), row("drafts", 8, 8192, 0.005), row("drafts", 4, 1024, 0.007)]
+    both = [row("both", 8, 1024, 0.010), row("both", 8, 1024, 0.006), row("both", 8, 8192, 0.0101)]
+    both.append(row("both", 8, 8192, 0.005))
+    several, twice = left_out([*plain, *drafting, *both, row("plain", 64, 1024, 0.010)])
+    assert several == {2, 3, 4, 6, 8}
+    assert twice == {9}

@@ -18,7 +18,16 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "bandwidth of the experts": ("expert_efficiency",),
     "reading keys and values": ("kv_efficiency", "scan_s"),
     "latency of kernels": (
-        *("layer_s", "narrow_layer_s", "moe_layer_s", "latent_layer_s", "linear_layer_s", "step_s", "vocab_s"),
+        *(
+            "layer_s",
+            "narrow_layer_s",
+            "moe_layer_s",
+            "shared_layer_s",
+            "latent_layer_s",
+            "linear_layer_s",
+            "step_s",
+            "vocab_s",
+        ),
         *("launch_s", "expert_launch_s"),
     ),
     "latency between GPUs": ("all_reduce_s",),

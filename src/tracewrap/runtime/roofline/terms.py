@@ -3,14 +3,15 @@
 One decode step at context c, batch b, tensor parallel over n GPUs (extended roofline; Williams et al., CACM 2009, for the
 bound itself, the overhead terms are fitted):
 
-    step(c, b)  = W(b)/(n B) + KV(c) b/(n' B_kv) + L c t_scan + L t_layer + L_moe t_moe + t_step + V t_vocab + [n>1] 2 L t_ar
+    step(c, b)  = W(b)/(n B) + KV(c) b/(n' B_kv) + L c t_scan + (L t_layer + L_moe t_moe)/r + t_step + V t_vocab + [n>1] 2 L t_ar
     prefill(p)  = F(p)/(n P e_f) + A(p)/(n P e_a) + W(p)/(n B) + 2 L sent/link + t_first
-                  + L (t_layer + t_prompt) + L_moe (t_moe + t_prompt_moe) + t_step + V t_vocab + [n>1] 2 L t_ar
+                  + L (t_layer/r + t_prompt) + L_moe (t_moe/r + t_prompt_moe) + t_step + V t_vocab + [n>1] 2 L t_ar
     first(p, b) = prefill(p) + q (b-1) work(p) + [b>1] step/2
 
     W(b)    bytes of weights read: shared layers, output layer, E(1-(1-k/E)^b) experts a layer; not the embedding table
     B       bandwidth reached: peak * efficiency
     n'      n, but a KV head is not split: min(n, kv_heads); a latent cache (MLA) is read whole by every GPU
+    r       how fast the engine launches and runs small kernels; t_layer and t_moe count them
     t_scan  serial part of attention, per layer and context token; sequences of a batch are scanned side by side
     F, A    operations of the matrix products (2 per active weight and token) and of attention over p tokens
     work    the part of prefill that grows with the prompt: operations and what is sent between GPUs
@@ -47,11 +48,12 @@ TERM_CONSTANTS: Mapping[str, tuple[str, ...]] = {
     "expert_flops": ("flop_efficiency", "expert_flop_efficiency"),
     "attention": ("attention_efficiency",),
     "link": ("link_efficiency",),
-    "layer": ("layer_s",),
-    "narrow_layer": ("narrow_layer_s",),
-    "moe_layer": ("moe_layer_s",),
-    "latent_layer": ("latent_layer_s",),
-    "linear_layer": ("linear_layer_s",),
+    "layer": ("layer_s", "kernel_rate"),
+    "narrow_layer": ("narrow_layer_s", "kernel_rate"),
+    "moe_layer": ("moe_layer_s", "kernel_rate"),
+    "shared_layer": ("shared_layer_s", "kernel_rate"),
+    "latent_layer": ("latent_layer_s", "kernel_rate"),
+    "linear_layer": ("linear_layer_s", "kernel_rate"),
     "pass": ("step_s",),
     "vocab": ("vocab_s",),
     "scan": ("scan_s",),
@@ -79,7 +81,9 @@ class Constants:
 
     Efficiencies lie in (0, 1]; ``narrow_efficiency`` and ``expert_efficiency`` are relative to ``bandwidth_efficiency``,
     ``narrow_flop_gain`` and ``expert_flop_efficiency`` to ``flop_efficiency``, which is a share of the 16-bit peak.
-    ``layer_s``, ``*_layer_s`` of decoding and ``scan_s`` are device latencies, stated at the clock of an H100.
+    ``layer_s``, ``*_layer_s`` of decoding and ``scan_s`` are device latencies, stated at the clock of an H100, the former divided
+    by ``kernel_rate``: of any layer, and what one adds that chooses among experts (``moe``), has a block beside them
+    (``shared``), latent attention, a state (``linear``) or packed weights (``narrow``).
 
     ``vocab_s``: seconds per vocabulary entry of making and sampling the logits, beyond reading the output layer.
     ``scan_s``: seconds per layer and context token, serial. ``launch_s``: host seconds per layer, 0 with captured graphs;
@@ -107,6 +111,8 @@ class Constants:
     narrow_layer_s: float = 0.0
     narrow_flop_gain: float = 1.0
     expert_flop_efficiency: float = 1.0
+    kernel_rate: float = 1.0
+    shared_layer_s: float = 0.0
     latent_layer_s: float = 0.0
     linear_layer_s: float = 0.0
     prompt_layer_s: float = 0.0
@@ -140,8 +146,8 @@ class Setup:
 
     @property
     def narrow(self) -> bool:
-        """Whether the weights take less than 16 bits."""
-        return BYTES_PER_VALUE[self.precision] < HALF
+        """Whether the weights beside the experts chosen among take less than 16 bits."""
+        return layer_bytes(self.model, self.precision) < HALF
 
 
 def layer_bytes(model: Architecture, precision: str) -> float:
@@ -202,6 +208,7 @@ def _pass_terms(s: Setup, tokens: float) -> Terms:
     terms["layer"] = m.layers * slow
     terms["narrow_layer"] = m.layers * slow if s.narrow else 0.0
     terms["moe_layer"] = m.moe_layers * slow
+    terms["shared_layer"] = m.moe_layers * slow if m.shared_ffn else 0.0
     terms["latent_layer"] = m.layers * slow if m.attention == "mla" else 0.0
     terms["linear_layer"] = m.linear_layers * slow
     terms["pass"] = 1.0
@@ -240,10 +247,9 @@ def _weight_terms(s: Setup, tokens: float) -> Terms:
     shared = m.shared_layer_parameters * layer_bytes(m, s.precision)
     head = m.head_parameters * head_bytes(s.precision)
     experts = m.moe_layers * m.experts_read(tokens) * m.expert_parameters * BYTES_PER_VALUE[s.precision]
-    packed = layer_bytes(m, s.precision) < HALF
     return {
-        "wide": (head if packed else head + shared) / speed,
-        "narrow": (shared if packed else 0.0) / speed,
+        "wide": (head if s.narrow else head + shared) / speed,
+        "narrow": (shared if s.narrow else 0.0) / speed,
         "experts": experts / speed,
     }
 
