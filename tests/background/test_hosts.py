@@ -20,6 +20,7 @@ ROWS = [
     ("pytest", "opentelemetry-instrument"),
     ("gunicorn sync, preload", "instrument"),
     ("gunicorn gevent, preload", "instrument"),
+    ("gunicorn uvicorn worker, preload", "instrument"),
     ("rq", "instrument"),
 ]
 

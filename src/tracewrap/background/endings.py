@@ -1,10 +1,11 @@
 """Every way in which a process ends: what is queued is delivered first, for at most the bound that was set.
 
-Exit handlers cover the end of the program, ``sys.exit``, exceptions and Ctrl-C. Two ends run no exit handler: a signal that nobody handles
-(SIGTERM, SIGHUP, SIGBREAK of Windows) and ``os._exit``, by which multiprocessing, job queues and pre-fork servers end their children.
-The first is handled only where the program leaves the default, and the process then dies of the signal as it would have; ``os._exit``
-is called through. A program that handles the signal itself, before or later, keeps its handler. A forked child has nothing to deliver
-until its first call: until then its signals have their default again.
+Exit handlers cover the end of the program, ``sys.exit``, exceptions and Ctrl-C. Two ends run no exit handler: a signal that nobody
+handles (SIGTERM, SIGHUP, SIGBREAK of Windows) and ``os._exit``, by which multiprocessing, job queues and pre-fork servers end their
+children. The first is handled only where the program leaves the default, and the process then dies of the signal as it would have;
+``os._exit`` is called through; so is ``signal.raise_signal``, by which servers end that took a signal and put back its default
+(uvicorn). A program that handles the signal itself, before or later, keeps its handler. A forked child has nothing to deliver until its
+first call: until then its signals have their default again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Endings:
         self._finishing: int | None = None
         self._dying = False
         self._exit: Any = None
+        self._raise: Any = None
         self._wakeup: Wakeup | None = None
 
     def install(self) -> None:
@@ -44,6 +46,8 @@ class Endings:
         atexit.register(self._at_exit)
         self._exit = os._exit
         setattr(os, "_exit", self._exit_now)  # noqa: B010 - a plain assignment would be a type error
+        self._raise = signal.raise_signal
+        setattr(signal, "raise_signal", self._raise_now)  # noqa: B010
         self.handle_signals()
         forks.in_child(self._in_child)
 
@@ -63,6 +67,8 @@ class Endings:
         atexit.unregister(self._at_exit)
         if getattr(os, "_exit") == self._exit_now:  # noqa: B009
             setattr(os, "_exit", self._exit)  # noqa: B010
+        if getattr(signal, "raise_signal") == self._raise_now:  # noqa: B009
+            setattr(signal, "raise_signal", self._raise)  # noqa: B010
         if threading.current_thread() is threading.main_thread():
             self._default_signals()
 
@@ -98,6 +104,14 @@ class Endings:
             self._deliver()
         finally:
             self._finishing = None
+
+    def _raise_now(self, number: int) -> None:
+        """``signal.raise_signal``, after what is queued where the process will die of it."""
+        try:
+            if number in SIGNALS and signal.getsignal(number) is signal.SIG_DFL and self._waiting():
+                self._finish()
+        finally:
+            self._raise(number)
 
     def _exit_now(self, status: int) -> None:
         """``os._exit``, after what is queued; in a child that made no call nothing is queued."""
