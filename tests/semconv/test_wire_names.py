@@ -143,6 +143,7 @@ _OUT = dict.fromkeys(
     1,
 )
 _ITEMS = [{"type": "web_search_call"}, {"type": "file_search_call"}, {"type": "shell_call"}]
+_MODALITIES = [{"modality": kind, "tokenCount": 1} for kind in ("AUDIO", "IMAGE")]
 EVERYTHING: dict[str, dict[str, Any]] = {
     "openai": {
         "usage": {
@@ -162,6 +163,19 @@ EVERYTHING: dict[str, dict[str, Any]] = {
             "iterations": [{"type": "advisor_message"}],
         }
     },
+    "gcp.gemini": {
+        "usageMetadata": {
+            **{"promptTokenCount": 9, "candidatesTokenCount": 5, "cachedContentTokenCount": 2, "thoughtsTokenCount": 1},
+            **dict.fromkeys(("promptTokensDetails", "candidatesTokensDetails", "cacheTokensDetails"), _MODALITIES),
+        },
+        "candidates": [{"groundingMetadata": {"webSearchQueries": ["q"]}}],
+    },
+    "aws.bedrock": {
+        "usage": {
+            **{"inputTokens": 5, "outputTokens": 9, "cacheReadInputTokens": 2, "cacheWriteInputTokens": 2},
+            "cacheDetails": [{"ttl": "1h", "inputTokens": 1}],
+        }
+    },
     "cohere": {
         "usage": {"billed_units": {"input_tokens": 5, "output_tokens": 9, "image_tokens": 1}, "cached_tokens": 2}
     },
@@ -176,16 +190,20 @@ def test_the_document_says_who_tells_what() -> None:
         for line in DOC.read_text(encoding="utf-8").splitlines()
         if line.startswith("| `") and (cells := [cell.strip() for cell in line.strip("|").split("|")])
     }
-    columns = {"openai": 2, "anthropic": 3, "cohere": 4}
+    columns = {"openai": 2, "anthropic": 3, "cohere": 4, "gcp.gemini": 5, "aws.bedrock": 6}
     assert {adapter.provider for adapter in adapters()} == set(columns)
+    files = {"gcp.gemini": "google_genai", "aws.bedrock": "bedrock"}
     for adapter in adapters():
         usage = adapter.read_response(EVERYTHING[adapter.provider]).usage
         assert usage is not None
         found = {name for name, value in usage._asdict().items() if value is not None} - {"source"}
         cells = {name: row[columns[adapter.provider]] for name, row in rows.items() if name != "TokenUsage"}
         assert {name for name, cell in cells.items() if cell} == found
-        source = "".join(path.read_text(encoding="utf-8") for path in VENDORS.glob(f"{adapter.provider}*.py"))
+        source = "".join(
+            path.read_text(encoding="utf-8")
+            for path in VENDORS.glob(f"{files.get(adapter.provider, adapter.provider)}*.py")
+        )
         for name in re.findall(r"`([\w.]+)`", " ".join(cells.values())):
             assert name.rpartition(".")[2] in source, (adapter.provider, name)
     for name, row in rows.items():
-        assert name == "TokenUsage" or row[5] == "as its total" or row[5].strip("`") in KINDS
+        assert name == "TokenUsage" or row[7] == "as its total" or row[7].strip("`") in KINDS
