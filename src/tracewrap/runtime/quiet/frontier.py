@@ -40,9 +40,10 @@ from tracewrap.runtime.quiet.mixture import (
 )
 
 EDGE_QUANTILE = 0.05
+"""The quantile regression from which the search with little noise starts."""
 EDGES = (0.03, 0.08, 0.15, 0.3)
 SIGMAS = (0.008, 0.025, 0.06, 0.12)
-"""Starts of the search for the noise."""
+"""Starts of the search: quantiles of the residuals for the level, deviations for the noise."""
 TURNS = 30
 START_TURNS = 6
 START_CALLS = 120
@@ -58,7 +59,8 @@ more for each time e as many: with noise that is not quite normal it gains by ch
 HOPELESS = 40.0
 """How far below another's the log likelihood of noise alone must begin not to be looked at."""
 SHARP, SHARP_CALLS = 4.0, 150.0
-"""What an explanation with much noise must gain in log likelihood over one with little noise and more contention: services are steady."""
+"""What an explanation with much noise must gain in log likelihood over one with little noise and more contention, with up to so many calls;
+less, by the square, with more. Services are steady."""
 CLEAR = 3.0
 """Difference of log likelihoods below which either of two explanations may be the true one."""
 
