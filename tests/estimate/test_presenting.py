@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode
@@ -13,7 +13,7 @@ from opentelemetry.trace import Status, StatusCode
 from tracewrap import semconv
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.estimate.exporter import JoiningExporter
-from tracewrap.estimate.presenting import Presenting, presented, summary
+from tracewrap.estimate.presenting import Presenting, presented, summary, with_attributes
 from tracewrap.runtime.profile import RuntimeProfile
 
 START_NS = 1_795_132_800 * 10**9
@@ -124,6 +124,31 @@ def test_other_spans_stay_as_they_are() -> None:
     assert (odd.attributes or {})[semconv.RUNTIME_RAW] == "soon"
     foreign = span({"http.route": "/"})
     assert presented(foreign) is foreign
+
+
+def test_a_copy_is_its_span_with_other_attributes() -> None:
+    """The SDK's own class by its fields, a class derived from it by its properties: all else is the same, and the original unchanged."""
+
+    class Slotted(ReadableSpan):
+        __slots__ = ()
+
+    for kind in (ReadableSpan, Slotted):
+        original = kind("chat m", start_time=1, end_time=2, attributes={"a": 1}, events=[Event("e", timestamp=1)])
+        copy = with_attributes(original, {"b": 2})
+        assert (dict(copy.attributes or {}), dict(original.attributes or {})) == ({"b": 2}, {"a": 1})
+        for name in (
+            "name",
+            "context",
+            "parent",
+            "resource",
+            "events",
+            "links",
+            "kind",
+            "status",
+            "start_time",
+            "end_time",
+        ):
+            assert getattr(copy, name) == getattr(original, name)
 
 
 def test_presented_twice_is_presented_once() -> None:

@@ -58,10 +58,9 @@ def attributes_of(span: ReadableSpan) -> dict[str, Any]:
 
 def with_attributes(span: ReadableSpan, attributes: Mapping[str, Any], events: Sequence[Event] = ()) -> ReadableSpan:
     """A copy of *span* with *attributes* in place of its own, and *events* beside its own."""
-    fields = vars(span)
-    if type(span) is ReadableSpan and "_attributes" in fields and not events:  # five times as quick as making one
+    if type(span) is ReadableSpan and hasattr(span, "_attributes") and not events:  # thrice as quick as making one
         made = ReadableSpan.__new__(ReadableSpan)
-        vars(made).update(fields, _attributes=attributes)
+        vars(made).update(vars(span), _attributes=attributes)
         return made
     return ReadableSpan(
         name=span.name,
