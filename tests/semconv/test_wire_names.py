@@ -184,16 +184,18 @@ EVERYTHING: dict[str, dict[str, Any]] = {
 
 
 def test_the_document_says_who_tells_what() -> None:
-    """A vendor's cell is filled just where its reader finds that count, with names that its file reads; a new vendor needs a column."""
+    """A vendor's cell is filled just where its reader finds that count, with names that its file reads; others are named below."""
     rows = {
         cells[0].strip("` "): cells
         for line in DOC.read_text(encoding="utf-8").splitlines()
         if line.startswith("| `") and (cells := [cell.strip() for cell in line.strip("|").split("|")])
     }
     columns = {"openai": 2, "anthropic": 3, "cohere": 4, "gcp.gemini": 5, "aws.bedrock": 6}
-    assert {adapter.provider for adapter in adapters()} == set(columns)
+    text = DOC.read_text(encoding="utf-8")
+    others = {adapter.provider for adapter in adapters()} - set(columns)
+    assert not {name for name in others if f"`{name}`" not in text}
     files = {"gcp.gemini": "google_genai", "aws.bedrock": "bedrock"}
-    for adapter in adapters():
+    for adapter in (one for one in adapters() if one.provider in columns):
         usage = adapter.read_response(EVERYTHING[adapter.provider]).usage
         assert usage is not None
         found = {name for name, value in usage._asdict().items() if value is not None} - {"source"}
