@@ -56,7 +56,7 @@ def emitted() -> tuple[set[str], set[str]]:
     reader = InMemoryMetricReader()
     sink = Metrics(MeterProvider([reader], shutdown_on_exit=False))
     for attributes in recorded_attributes():
-        sink._record(attributes, 2.0)
+        sink._record(attributes, 2.0, ())
     series, labels = set(), {"job", "le"}
     data = reader.get_metrics_data()
     assert data is not None
@@ -148,6 +148,8 @@ def test_the_compose_file_mounts_what_is_there() -> None:
 def test_rules_hold() -> None:
     """promtool accepts the rules and the configuration, and the rules do what their tests say."""
     tool = needed("promtool")
+    if "version 2." in subprocess.run([tool, "--version"], capture_output=True, text=True, timeout=60).stdout:
+        pytest.skip(f"{tool} is older than Prometheus 3.0: name a newer one in TRACEWRAP_PROMTOOL")
     for arguments in (
         ["check", "rules", "rules.yml"],
         ["test", "rules", "rules_test.yml"],

@@ -22,7 +22,7 @@ from tracewrap.runtime.quiet import signs
 from tracewrap.runtime.quiet.basis import Array, quantile_fit
 from tracewrap.runtime.quiet.columns import Calls, Columns, ends, spread
 from tracewrap.runtime.quiet.edge import edge_fit, edge_weight
-from tracewrap.runtime.quiet.frontier import Frontier, covariance, fit_frontier
+from tracewrap.runtime.quiet.frontier import Frontier, covariance, fit_frontier, information
 from tracewrap.runtime.quiet.usable import Observation
 from tracewrap.runtime.region import Region
 
@@ -223,7 +223,7 @@ class _Found:
         fit, n = self.fit, len(self.calls.y)
         matrix = covariance(self.scaled, fit)
         variance = np.einsum("ij,jk,ik->i", self.scaled, matrix, self.scaled) / fit.fitted**2
-        level = 1.0 / max(float(np.sum(fit.score**2)), 1e-12)
+        level = 1.0 / max(float(np.sum(information(fit))), 1e-12)
         decode = 1.0 - self._prompt_share()
         parts, _ = nnls(np.column_stack([np.ones_like(decode), (1.0 - decode) ** 2, decode**2]), variance)
         small = (1.0 + FEW_CALLS / n) ** 2 * Z90**2

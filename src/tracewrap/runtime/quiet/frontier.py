@@ -332,10 +332,19 @@ def _crossing(levels: Array, drop: Array, top: int) -> float:
     return float(np.mean(out)) if out else float(levels[-1])
 
 
+def information(fit: Frontier) -> Array:
+    """What each call tells of the logarithm of its fitted seconds: the square of its score; where noise is below what is told apart, the
+    scores of calls that are met exactly are 0, and an untouched call tells what it does at that least noise."""
+    squares = fit.score**2
+    if fit.state.sigma <= LEAST_SIGMA * 1.001:
+        squares = np.maximum(squares, fit.seen.parts[:, 0] / fit.state.sigma**2)
+    return np.asarray(squares, dtype=np.float64)
+
+
 def covariance(design: Array, fit: Frontier) -> Array:
     """Of the coefficients that are not zero, by the outer product of scores; rows and columns of the others are zero."""
     used = np.flatnonzero(fit.beta > 0)
-    rows = design[:, used] / fit.fitted[:, None] * fit.score[:, None]
+    rows = design[:, used] / fit.fitted[:, None] * np.sqrt(information(fit))[:, None]
     gram = rows.T @ rows
     gram[np.diag_indices_from(gram)] += 1e-9 * np.trace(gram) / max(1, len(gram))
     out = np.zeros((len(fit.beta), len(fit.beta)))
