@@ -53,6 +53,7 @@ def test_a_suite_asserts_its_calls(tmp_path: Path) -> None:
 
 def test_the_pipeline_of_the_program_sees_nothing(tmp_path: Path, vendor: FakeVendor) -> None:
     """Calls of the block are in memory only; the pipeline gets what is called before and after it, and SDKs are as they were."""
+    tracewrap.uninstrument()
     pipeline = tracewrap.configure(span_log=tmp_path / "calls", denoise=False)
     client = tracewrap.wrap(openai.OpenAI(base_url=vendor.openai_url, api_key="k"))
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,9 @@ import pytest
 
 from made_days import attributes, call, line, span
 from tracewrap import semconv, words
-from tracewrap.cli import main
+from tracewrap.cli import main, top
 from tracewrap.errors import MissingExtraError
+from tracewrap.live import terminal
 from tracewrap.live.screen import _COLUMNS, render
 from tracewrap.live.terminal import watch
 from tracewrap.live.view import View
@@ -342,3 +344,29 @@ def test_top_and_report_tell_one_story(tmp_path: Path, capsys: pytest.CaptureFix
     assert top["denoised_p50_s"] == pytest.approx(totals["denoised"]["p50_s"])
     assert main(["top", str(tmp_path), "--once", "--json", "--no-learn"]) == 0
     assert json.loads(capsys.readouterr().out)["total"]["contention_share"] is None
+
+
+@pytest.mark.parametrize(("ends", "code"), [(0, 0), (KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_leaving_while_it_learns_ends_the_process_at_once(
+    ends: int | BaseException, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that learns is not there when the interpreter is taken down, however the view is left; without one it is left as usual."""
+    release = threading.Event()
+    view = View(tmp_path, 60.0, "model", "calls", lambda: release.wait(30) and None)
+
+    def watched(*_: object) -> int:
+        if isinstance(ends, BaseException):
+            raise ends
+        return ends
+
+    monkeypatch.setattr(terminal, "watch", watched)
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    assert top._watched(view, 1.0) == code
+    assert left == []
+    view.learn_beside()
+    try:
+        assert top._watched(view, 1.0) == code
+        assert left == [code]
+    finally:
+        release.set()

@@ -18,6 +18,7 @@ from tracewrap.words import ENDLESS
 
 if TYPE_CHECKING:
     from tracewrap.live.calls import Learned
+    from tracewrap.live.view import View
     from tracewrap.records import Call
 
 
@@ -61,7 +62,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Follow the source until q (0) or Ctrl-C (130), or print one frame."""
     from tracewrap.live.screen import render
-    from tracewrap.live.terminal import watch
     from tracewrap.live.view import View
 
     path = _source(args.source)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"--interval {args.interval:g}: write seconds from 0.1 to 3600")
     terminal = sys.stdout.isatty()
     if terminal and not (args.once or args.json) and os.environ.get("TERM") != "dumb":
-        return watch(view, args.interval)
+        return _watched(view, args.interval)
     width = shutil.get_terminal_size().columns if terminal or os.environ.get("COLUMNS") else ENDLESS
     view.learn()
     while True:
@@ -84,6 +84,25 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             print()
         time.sleep(args.interval)
+
+
+def _watched(view: View, interval_s: float) -> int:
+    """The exit code of the live view. Where it is left while it learns the process ends here: an interpreter that is taken down under a
+    thread that is in native code aborts."""
+    from tracewrap.live.terminal import watch
+
+    try:
+        code = watch(view, interval_s)
+    except KeyboardInterrupt:
+        print("tracewrap: interrupted", file=sys.stderr)
+        code = 130
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    if view.learns():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _learned(path: Path) -> Learned | None:

@@ -27,6 +27,7 @@ class View:
         self.path, self.group_by, self.sort = path, group_by, sort
         self._teach, self._taught_s, self._news = teach, -math.inf, False
         self._learned: Learned | None = None
+        self._learning: threading.Thread | None = None
         self.follower = Follower(path)
         self.window = Window(window_s)
         self._lines: Iterator[bytes] | None = None
@@ -42,7 +43,12 @@ class View:
         """``learn``, in the background, where it was not done for ``LEARN_EVERY_S``."""
         if self._teach is not None and time.monotonic() - self._taught_s > LEARN_EVERY_S:
             self._taught_s = time.monotonic()
-            threading.Thread(target=self.learn, name="tracewrap-top-learning", daemon=True).start()
+            self._learning = threading.Thread(target=self.learn, name="tracewrap-top-learning", daemon=True)
+            self._learning.start()
+
+    def learns(self) -> bool:
+        """Whether ``learn_beside`` is at work."""
+        return self._learning is not None and self._learning.is_alive()
 
     def read(self, limit_bytes: int | None = None) -> bool:
         """Take in what is new, about *limit_bytes* of it at most; True when there is more."""
