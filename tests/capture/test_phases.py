@@ -291,3 +291,17 @@ def test_watches_rest_when_nothing_is_in_flight(slow: FakeVendor, recorded: test
     while THREADS.blocks.due != float("inf") and time.monotonic() < deadline:
         time.sleep(0.01)
     assert THREADS.blocks.due == float("inf")
+
+
+def test_blocks_that_cannot_be_read_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading them is tried again where the watch adds one meanwhile, and not for ever where something else is wrong."""
+    tried: list[float] = []
+
+    def broken(_: Blocks, start: float, end: float) -> list[tuple[float, float]]:
+        tried.append(start)
+        raise RuntimeError("deque mutated during iteration")
+
+    monkeypatch.setattr(Blocks, "_within", broken)
+    with pytest.raises(RuntimeError):
+        Blocks().total(0.0, 1.0)
+    assert 1 < len(tried) < 10

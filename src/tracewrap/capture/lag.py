@@ -27,6 +27,7 @@ LATE_S = 0.004
 _TOUCH_S = 0.004
 """A wait that ends this soon after a block ended with it."""
 _KEPT = 512
+_TRIES = 3
 _LINGER = 25
 """Looks without a call in flight after which a watch rests: waking one costs more than a few looks."""
 
@@ -53,13 +54,14 @@ class Blocks:
 
     def within(self, start: float, end: float) -> list[tuple[float, float]]:
         """The parts of blocks that lie between *start* and *end*, newest first."""
-        while True:
+        for _ in range(_TRIES):
             try:
                 return self._within(start, end)
             except (
                 RuntimeError
             ):  # the watch has added a block meanwhile; copying them first takes long where there are many
                 continue
+        return self._within(start, end)
 
     def _within(self, start: float, end: float) -> list[tuple[float, float]]:
         found = []
