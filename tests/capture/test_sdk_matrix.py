@@ -205,6 +205,8 @@ def test_what_is_recorded(row: Row, servers: Servers, recorded: testing.Recordin
     assert row.provider in BY_HOST or call.provider == row.provider
     book = PriceBook()
     now = call.start_time_ns
+    if book.version is None:
+        return  # no price list is installed: the environment of the oldest SDKs
     assert (book.find(Purchase(row.provider, (row.model,)), now, now + 1).rates != ()) == row.priced
 
 
