@@ -78,7 +78,7 @@ WIDTHS: dict[str, Widths] = {
     "shared_layer_s": Widths(0.5, 0.15),
     "latent_layer_s": Widths(0.5, 0.15),
     "linear_layer_s": Widths(0.5, 0.15),
-    "step_s": Widths(0.5, 0.4, 0.25, (("maker", 0.4), ("generation", 0.2)), (("generation", 0.3), ("gpu", 0.15))),
+    "step_s": Widths(0.5, 0.2, 0.1, (("maker", 0.4), ("generation", 0.15)), (("generation", 0.1), ("gpu", 0.05))),
     "vocab_s": Widths(0.8, 0.5, 0.3),
     "scan_s": Widths(1.2, 1.0, 0.5, (), (("generation", 0.5),)),
     "all_reduce_s": Widths(0.3, 0.25, 0.0, (("link", 0.7), ("generation", 0.15)), (("generation", 0.15),)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import socket
 import textwrap
+import time
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -221,6 +223,18 @@ def free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
         return port
+
+
+def answers(port: int | str, count: int, until: float) -> int:
+    """How many of *count* requests were answered before *until*; asks again while nobody listens yet."""
+    answered = 0
+    while answered < count and (left := until - time.monotonic()) > 0:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=left) as response:
+                answered += response.status == 200
+        except OSError:
+            time.sleep(0.1)
+    return answered
 
 
 def files(host: Host) -> dict[str, str]:

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import zipapp
 from collections.abc import Sequence
 from contextlib import suppress
@@ -113,7 +112,7 @@ def _environment(folder: Path, way: str) -> dict[str, str]:
 def _used(host: Host, process: subprocess.Popen[bytes], made: Path, port: str, until: float) -> float | None:
     """Have the host make its calls and end; seconds from its last call to its end, None if it did not end."""
     if host.served:
-        _asked(port, until)
+        host_programs.answers(port, CALLS, until)
     while host.ended and _size(made) < CALLS and time.monotonic() < until and process.poll() is None:
         time.sleep(0.05)
     if host.ended:
@@ -123,16 +122,6 @@ def _used(host: Host, process: subprocess.Popen[bytes], made: Path, port: str, u
     except subprocess.TimeoutExpired:
         return None
     return max(0.0, time.time() - made.stat().st_mtime) if made.exists() else 0.0
-
-
-def _asked(port: str, until: float) -> None:
-    answered = 0
-    while answered < CALLS and (left := until - time.monotonic()) > 0:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=left) as response:
-                answered += response.status == 200
-        except OSError:
-            time.sleep(0.1)
 
 
 def _size(path: Path) -> int:

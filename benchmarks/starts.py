@@ -12,17 +12,17 @@ import argparse
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import textwrap
 import time
-import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import host_programs
 
 from tracewrap.sources import read_calls
 
@@ -116,31 +116,12 @@ class Row:
         return self.hung == 0 and self.lost == 0 and not self.said
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-def _answers(port: int, until: float) -> int:
-    """How many of ``CALLS`` requests were answered before *until*; asks again while nobody listens yet."""
-    answered = 0
-    while answered < CALLS and (left := until - time.monotonic()) > 0:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=left) as response:
-                answered += response.status == 200
-        except OSError:
-            time.sleep(0.05)
-    return answered
-
-
 def _gunicorn(*options: str) -> tuple[list[str], Callable[[subprocess.Popen[bytes], float], int]]:
-    port = _free_port()
+    port = host_programs.free_port()
     command = ["-m", "gunicorn", "server:app", "-b", f"127.0.0.1:{port}", "-w", "2", *options]
 
     def use(process: subprocess.Popen[bytes], until: float) -> int:
-        answered = _answers(port, until)
+        answered = host_programs.answers(port, CALLS, until)
         process.send_signal(signal.SIGTERM)
         return answered
 

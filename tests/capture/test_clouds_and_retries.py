@@ -16,6 +16,8 @@ import tracewrap.vendors
 from fake_vendor import FakeVendor, Fault
 from fake_wire import Answer
 from tracewrap import instrument, testing, wrap
+from tracewrap.capture import import_hook
+from tracewrap.capture.wrap import uninstrument
 from tracewrap.cli.doctor import _vendors
 from tracewrap.prices.book import PriceBook
 from tracewrap.prices.rates import Purchase
@@ -269,6 +271,8 @@ def test_a_new_vendor_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         tracewrap.vendors.__path__ = home
         providers.forget()
         sys.modules.pop("tracewrap.vendors.acme", None)
+    uninstrument()
+    assert not import_hook.any_waiting()  # also what a vendor's file that is gone had waited for
     assert {call.request_id for call in calls} == {"r1"}
     assert [(call.provider, call.request_model, call.server_address) for call in calls] == [
         ("acme", "acme-1", "acme.example")

@@ -29,9 +29,9 @@ def any_waiting() -> bool:
     return bool(_waiting)
 
 
-def forget(modules: Collection[str]) -> None:
-    """Drop the actions that wait for *modules*; when none wait any more, ``sys.meta_path`` is as it was."""
-    for module in modules:
+def forget(modules: Collection[str] | None = None) -> None:
+    """Drop the actions that wait for *modules*, None: for any; when none wait any more, ``sys.meta_path`` is as it was."""
+    for module in list(_waiting) if modules is None else modules:
         _waiting.pop(module, None)
     if not _waiting:
         sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]

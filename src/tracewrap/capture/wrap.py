@@ -94,11 +94,10 @@ def _is_disabled(vendor: str) -> bool:
 
 def uninstrument(*vendors: str) -> None:
     """Undo ``instrument``: every class attribute is again what it was. Clients wrapped one by one stay wrapped."""
-    mine = [seam for adapter, seam in _seams() if not vendors or adapter.name in vendors]
-    modules = {seam.target.partition(":")[0] for seam in mine}
-    if not vendors or transports.NAME in vendors:
+    modules = {seam.target.partition(":")[0] for adapter, seam in _seams() if adapter.name in vendors}
+    if transports.NAME in vendors:
         modules |= set(transports.LIBRARIES)
-    import_hook.forget(modules)
+    import_hook.forget(modules if vendors else None)
     other_instrumentors.remove(vendors)
     patches.switch_off(vendors)
 

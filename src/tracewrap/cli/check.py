@@ -88,6 +88,6 @@ def _post(url: str, built: BuiltReport, results: Sequence[Result]) -> bool:
         with urllib.request.urlopen(request, timeout=_WEBHOOK_S):
             return True
     except (OSError, ValueError, HTTPException) as error:
-        reason = error.reason if isinstance(error, HTTPError) else type(error).__name__
-        print(f"tracewrap: {where} did not take the message: {getattr(error, 'code', '')} {reason}", file=sys.stderr)
+        reason = f"{error.code} {error.reason}" if isinstance(error, HTTPError) else type(error).__name__
+        print(f"tracewrap: {where} did not take the message: {reason}", file=sys.stderr)
         return False
