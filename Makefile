@@ -5,16 +5,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.tracewrap-
 PIP = -m pip install --quiet --disable-pip-version-check
-LEFT_OUT = --ignore=tests/profiler/decoder -m "not real"
+LEFT_OUT = --ignore=tests/profiler/decoder --ignore=tests/frameworks -m "not real"
 
-# What `make bench` runs; benchmarks/README.md says what each tells and needs. One alone: make bench B=report.
-B ?= overhead overhead_vendors soak faults matrix accuracy fit_constants analytic denoise quiet_day drift report
+# What `make bench` runs: the table of speed. Others, which benchmarks/README.md explains: make bench B="report soak".
+B ?= table
 # Where `make study` finds the measured data.
 DATA ?= ../shared/data
 # What `make one` runs: make one T=tests/capture/test_clock.py, or T="tests/prices -k threshold".
 T ?= tests/test_architecture.py
 
-.PHONY: test test-profiler test-real test-hosts demo docs study lint types unit oldest fix one cover bench clean
+.PHONY: test test-profiler test-real test-hosts test-frameworks test-beside demo docs study lint types unit oldest fix one cover bench clean
 
 test: lint types unit oldest
 	@echo "left out: the measured decoder (make test-profiler, downloads torch); real servers (make test-real, downloads a small model)"
@@ -48,6 +48,14 @@ test-real: $(STAMP)demo $(STAMP)dev
 test-hosts: $(STAMP)dev
 	$(BIN)/python benchmarks/hosts.py --frozen --markdown
 
+# Frameworks above the SDKs (LangChain, LlamaIndex, LiteLLM, ...), the newest of each: one right call. Now and then; a gigabyte of packages.
+test-frameworks: $(VENV)-frameworks/.tracewrap-frameworks
+	$(VENV)-frameworks/bin/python -m pytest -q tests/frameworks
+
+# Other tracing libraries in the same program, in both orders; each in an environment of its own, a download of a gigabyte in all.
+test-beside: $(STAMP)dev
+	$(BIN)/python benchmarks/beside.py --environments $(VENV)-beside
+
 fix: $(STAMP)dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -68,10 +76,12 @@ docs: $(STAMP)dev
 bench: $(STAMP)dev
 	set -e; for name in $(B); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
-# The pages of examples/paper_study, from the paper's measurements, which are not part of the project.
+# The pages of the study, from what the project holds; what needs the paper's measurements (DATA) says that it is skipped.
 study: $(STAMP)dev
 	@if [ -d "$(DATA)/helm-efficiency" ]; then $(BIN)/python examples/paper_study/run.py --data "$(DATA)" -o paper_study; \
-	else echo "skipped: no folder helm-efficiency (the paper's measurements) in $(DATA); say where it is: make study DATA=FOLDER"; fi
+	else $(BIN)/python examples/paper_study/run.py -o paper_study; fi
+	$(BIN)/tracewrap study all --format html -o paper_study/questions
+	$(BIN)/tracewrap suite --format html -o paper_study/suite.html
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
@@ -95,5 +105,10 @@ $(VENV)-profiler/.tracewrap-profiler: pyproject.toml requirements-profiler.txt
 	$(VENV)-profiler/bin/python $(PIP) -r requirements-profiler.txt
 	touch $@
 
+$(VENV)-frameworks/.tracewrap-frameworks: pyproject.toml requirements-frameworks.txt
+	$(PYTHON) -m venv $(VENV)-frameworks
+	$(VENV)-frameworks/bin/python $(PIP) -r requirements-frameworks.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-profiler
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-profiler $(VENV)-frameworks $(VENV)-beside

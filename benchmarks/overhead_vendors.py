@@ -4,19 +4,22 @@
 
 Real SDKs against an in-process transport. Every arm runs in a process of its own, which times the bare SDK first, switches the arm on and
 times again: microseconds of the calling thread's CPU a call, the median over rounds of the difference. ``nothing`` switches nothing on and
-shows the noise; ``floor`` is one bare OpenTelemetry span with as many attributes. ``--peers`` also installs the peers into
-a virtual environment of their own beside this file's (``.venv-peers``) and runs everything there.
+shows the noise; ``floor`` is one bare OpenTelemetry span with as many attributes. ``tracewrap`` is what most
+users run, ``configure`` with a span log and ``instrument``; ``provider`` the same in a program with a tracer provider. ``--peers`` also
+installs the peers into a virtual environment of their own beside this file's (``.venv-peers``) and runs everything there.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import importlib
 import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +133,7 @@ def _call(vendor: str, stream: bool, is_async: bool, session: Any) -> Callable[[
 
 def switch_on(arm: str, run: Callable[[int], None]) -> Callable[[int], None]:
     """Switch *arm* on in this process; the caller to time then."""
+    from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -141,12 +145,15 @@ def switch_on(arm: str, run: Callable[[int], None]) -> Callable[[int], None]:
     provider.add_span_processor(BatchSpanProcessor(Discard()))
     if arm == "nothing":
         return run
-    if arm == "tracewrap":
-        from tracewrap import instrument
-        from tracewrap.capture.state import state
+    if arm in ("tracewrap", "provider"):
+        import tracewrap
 
-        state.tracer = provider.get_tracer("tracewrap")
-        instrument()
+        if arm == "provider":
+            trace.set_tracer_provider(provider)
+        folder = tempfile.TemporaryDirectory()
+        pipeline = tracewrap.configure(span_log=folder.name)
+        atexit.register(lambda: (pipeline.close(), folder.cleanup()))
+        tracewrap.instrument()
         return run
     if arm == "floor":
         tracer = provider.get_tracer("floor")
@@ -191,7 +198,7 @@ def measure(python: str, rounds: int, peers: bool) -> dict[str, dict[str, float 
     figures: dict[str, dict[str, float | None]] = {}
     for vendor in ANSWERS:
         for kind in KINDS:
-            arms = ["nothing", "floor", "tracewrap", *(PEERS if peers and vendor == "openai" else ())]
+            arms = ["nothing", "floor", "tracewrap", "provider", *(PEERS if peers and vendor == "openai" else ())]
             seen: dict[str, list[float]] = {arm: [] for arm in arms}
             for _ in range(rounds):
                 for arm in arms:

@@ -130,6 +130,50 @@ def test_other_spans_of_the_program_reach_our_exporters_unchanged(own_provider: 
     assert spans["agent"] == agent
 
 
+@pytest.mark.parametrize("when", ["begun before the call", "begun after the answer", "of another answer"])
+def test_another_librarys_span_that_is_not_current(
+    own_provider: InMemorySpanExporter, tmp_path: Path, when: str
+) -> None:
+    """One call, recorded once: a span begun right before it is the call's, one of the same answer is exported and no second call."""
+    memory = InMemorySpanExporter()
+    set_up = tracewrap.configure(memory, span_log=tmp_path / "calls")
+    other = trace.get_tracer_provider().get_tracer("another library")
+    facts = {semconv.OPERATION: "chat", semconv.PROVIDER: "openai", semconv.REQUEST_MODEL: OPEN_MODEL}
+    asked = client()
+    if when == "begun before the call":
+        theirs = other.start_span("theirs", attributes=facts)
+        ask(asked)
+    else:
+        ask(asked)
+        theirs = other.start_span("theirs", attributes=facts)
+        theirs.set_attribute(semconv.RESPONSE_ID, "c" if when == "begun after the answer" else "another")
+    theirs.end()
+    set_up.flush()
+    calls = list(read_calls(str(tmp_path / "calls")))
+    assert len(calls) == (2 if when == "of another answer" else 1)
+    named = {f"{span.context.span_id:016x}": span.name for span in memory.get_finished_spans() if span.context}
+    if when == "begun before the call":
+        (span,) = own_provider.get_finished_spans()
+        assert span.name == "theirs"
+        assert span.context is not None
+        assert set(named) == {calls[0].span_id} == {f"{span.context.span_id:016x}"}
+    else:
+        assert "theirs" in named.values()
+        assert calls[0].span_id in named
+
+
+def test_another_librarys_span_begun_before_we_looked(own_provider: InMemorySpanExporter, tmp_path: Path) -> None:
+    """A failed call whose span began before configure(), and which was recorded meanwhile, is no second call."""
+    other = trace.get_tracer_provider().get_tracer("another library")
+    facts = {semconv.OPERATION: "chat", semconv.PROVIDER: "openai", semconv.REQUEST_MODEL: OPEN_MODEL}
+    theirs = other.start_span("theirs", attributes=facts)
+    set_up = tracewrap.configure(span_log=tmp_path / "calls")
+    ask(client())
+    theirs.end()
+    set_up.flush()
+    assert len(list(read_calls(str(tmp_path / "calls")))) == 1
+
+
 @pytest.mark.parametrize("way", ["environment", "file"])
 def test_wrap_configures_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """A place named outside the program is enough: no call of configure()."""

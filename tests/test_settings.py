@@ -66,6 +66,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("span_log_keep_bytes", "0", 0),
         ("span_log_keep_days", "1.5", 1.5),
         ("span_log_lake", "lake", "lake"),
+        ("grid", "DEU", "DEU"),
     ],
 )
 def test_each_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:

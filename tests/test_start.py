@@ -6,11 +6,19 @@ import os
 import subprocess
 import sys
 import textwrap
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from conftest import ROOT
+from fake_vendor import FakeVendor
+from tracewrap import instrument, testing, uninstrument
+from tracewrap.capture.seams.http_clients import NAMES
+from tracewrap.capture.wrap import instrumented
 from tracewrap.sources import read_calls
+from tracewrap.vendors import adapters
 
 pytest.importorskip("opentelemetry.instrumentation.instrumentor")
 
@@ -51,3 +59,35 @@ def test_a_mistake_is_one_line(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout) == (0, "hi\n")
     said = "tracewrap: calls are not recorded (TRACEWRAP_QUEUE_SIZE is 'many'; set it to a whole number)\n"
     assert ran.stderr == said
+
+
+def test_every_entry_point_is_an_instrumentor_of_its_own() -> None:
+    """Each vendor and each HTTP library has an entry point by its name; all of them on record what ``instrument()`` records."""
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
+        "opentelemetry_instrumentor"
+    ]
+    assert set(found) == {f"tracewrap-{name}" for name in (*(adapter.name for adapter in adapters()), *NAMES)}
+    made = {name: EntryPoint(name, target, "opentelemetry_instrumentor").load()() for name, target in found.items()}
+    assert {name.removeprefix("tracewrap-") for name in made} == {one.vendor for one in made.values()}
+    try:
+        for one in made.values():
+            one.instrument(skip_dep_check=True)
+        separately = set(instrumented())
+    finally:
+        for one in made.values():
+            one.uninstrument()
+    assert instrumented() == ()
+    instrument()
+    assert separately == set(instrumented())
+    uninstrument()
+
+
+def test_a_vendor_without_an_sdk_seam_is_looked_for_in_http(vendor: FakeVendor, recorded: testing.Recording) -> None:
+    """``instrument("ollama")`` records what goes to Ollama's own interface, and nothing else that httpx sends."""
+    httpx = pytest.importorskip("httpx")
+    instrument("ollama")
+    asked = {"model": "m", "messages": [{"role": "user", "content": "a b c"}], "stream": False}
+    with httpx.Client(base_url=vendor.url) as client:
+        client.post("/v1/chat/completions", json=asked)
+        client.post("/api/chat", json=asked)
+    assert [call.provider for call in recorded()] == ["ollama"]

@@ -17,7 +17,8 @@ from tracewrap import systems
 
 WITHOUT_POSIX = """
 import os, signal, sys
-import concurrent.futures, multiprocessing, select, subprocess, tempfile  # their own POSIX parts are loaded before
+import asyncio, concurrent.futures, multiprocessing, select, subprocess, tempfile  # their own POSIX parts are loaded before
+import shutil; shutil._use_fd_functions = False  # as it is there
 gone = {"fcntl", "termios", "tty", "resource", "pwd", "grp", "curses"}
 for name in gone:
     sys.modules.pop(name, None)

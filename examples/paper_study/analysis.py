@@ -209,20 +209,6 @@ def _point(s: Scenario, stack: ReferenceStack, usd_per_gpu_hour: float, watts: f
     return row | {"idealized_j": idealized_energy(estimate, profile.n_gpus or 1, watts).value}
 
 
-def without_tradeoff(data: Data, points: dict[str, list[Row]]) -> list[Row]:
-    """The paper's models that are in no trade-off, with the scenarios that the data have of each, through any API."""
-    there = {SHAPES[r["model"]][0] for found in points.values() for r in found}
-    scores = data.published["accuracy_per_idealized_second"]
-    out = []
-    for model in data.published["v100"]["seconds"]:
-        if model not in there:
-            others = [s.name for s in data.scenarios if s.model.split("/")[1] == model.split("/")[1]]
-            ranked = [BENCHMARKS[key][0].split(",")[0] for key in BENCHMARKS if model in scores[key]]
-            row: Row = {"model": short(model), "scenarios": len(others), "they_are": ", ".join(others) or None}
-            out.append(row | {"published_score_on": ", ".join(ranked) or None})
-    return out
-
-
 def pareto(rows: Sequence[Row], metric: str) -> list[Row]:
     """Rows that no other row beats on both accuracy and *metric* (smaller is better), cheapest first."""
     front: list[Row] = []
@@ -230,43 +216,6 @@ def pareto(rows: Sequence[Row], metric: str) -> list[Row]:
         if not front or row["accuracy"] > front[-1]["accuracy"]:
             front.append(row)
     return front
-
-
-def ranks(points: dict[str, list[Row]], published: dict[str, dict[str, float]]) -> list[Row]:
-    """Accuracy per idealized second: ours and the published one, both ranked among the models that both have."""
-    out = []
-    for key, found in points.items():
-        ours = {
-            SHAPES[r["model"]][0]: r["accuracy"] / r["idealized_s"]
-            for r in found
-            if not r["assumed"] and r["accuracy"] is not None
-        }
-        theirs = published[key]
-        both = [m for m in theirs if m in ours]
-        for model in sorted(ours, key=ours.__getitem__, reverse=True):
-            row: Row = {"benchmark": BENCHMARKS[key][0], "model": short(model), "ours": ours[model]}
-            row["our_rank"] = _rank(both, ours, model) if model in both else None
-            row |= {
-                "published": theirs.get(model),
-                "published_rank": _rank(both, theirs, model) if model in both else None,
-            }
-            out.append(row)
-        for model in theirs if not ours else ():
-            out.append(
-                {
-                    "benchmark": BENCHMARKS[key][0],
-                    "model": short(model),
-                    "ours": None,
-                    "our_rank": None,
-                    "published": theirs[model],
-                    "published_rank": _rank(list(theirs), theirs, model),
-                }
-            )
-    return out
-
-
-def _rank(models: Sequence[str], scores: dict[str, float], model: str) -> int:
-    return 1 + sum(scores[m] > scores[model] for m in models)
 
 
 def _median(values: Iterable[float]) -> float | None:

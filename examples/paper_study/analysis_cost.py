@@ -14,13 +14,13 @@ from tracewrap.runtime.fit.fitting import Sample, fit
 from tracewrap.runtime.stack import ReferenceStack
 
 
-def v100_against_a100(data: Data, stack: ReferenceStack) -> list[Row]:
+def v100_against_a100(published: Mapping[str, Any], stack: ReferenceStack) -> list[Row]:
     """V100 (published fit) over A100 (refitted) for one more output token: seconds, GPU-seconds and dollars.
 
     GPU-seconds are seconds times the GPUs that the model ran on, which are often twice as many on V100; dollars are
     those times the list price of a GPU-hour. A ratio above 1: V100 takes, or costs, more.
     """
-    said, usd = data.published["v100"], data.published["prices_usd_per_gpu_hour"]
+    said, usd = published["v100"], published["prices_usd_per_gpu_hour"]
     out = []
     for model, (decode, p512, p1024) in said["seconds"].items():
         profile = stack.profiles[model]
@@ -55,29 +55,41 @@ def h100_against_a100(batch1: Sequence[dict[str, str]]) -> list[Row]:
     return out
 
 
-def designed(data: Data, n: int = 10) -> list[tuple[int, int]]:
-    """The *n* configurations that tracewrap would measure, of those in the data, chosen without looking at any runtime."""
-    points = sorted({(m.input_tokens, m.output_tokens) for m in data.logs})
-    chosen = design(n, max_input_tokens=1920, max_output_tokens=64, candidates=[Point(p, o) for p, o in points])
+Seconds = Mapping[tuple[int, int], float]
+
+
+def davinci(data: Data | None, published: Mapping[str, Any], stack: ReferenceStack) -> Seconds:
+    """Seconds of davinci by (input, output tokens) on the paper's grid: measured, or, without the data, the fitted T(p, o)."""
+    if data is not None:
+        return {(m.input_tokens, m.output_tokens): m.runtime_s for m in data.logs if m.model == "openai/davinci"}
+    grid, profile = published["estimation_cost"]["grid"], stack.profiles["openai/davinci"]
+    return {(p, o): profile.runtime(p, o) for p in grid["input_tokens"] for o in grid["output_tokens"]}
+
+
+def designed(grid: Iterable[tuple[int, int]], n: int = 10) -> list[tuple[int, int]]:
+    """The *n* configurations that tracewrap would measure, of those of *grid*, chosen without looking at any runtime."""
+    chosen = design(n, max_input_tokens=1920, max_output_tokens=64, candidates=[Point(p, o) for p, o in sorted(grid)])
     return [(point.input_tokens, point.output_tokens) for point in chosen]
 
 
-def cost_of_estimating(data: Data, chosen: Sequence[tuple[int, int]]) -> list[Row]:
+def cost_of_estimating(
+    said: Mapping[str, Any], logs: Seconds, chosen: Sequence[tuple[int, int]], probed_points: Iterable[tuple[int, int]]
+) -> list[Row]:
     """What it costs to know davinci's runtimes for one run of the benchmark, measured against estimated.
 
     A way costs its calibration and one pass of the benchmark over the API. Calibrations are computed here: GPU time is
-    trials x measured seconds x dollars an hour, probing an API is trials x tokens x price. What needs every query of the
-    benchmark, which is not in the data, is the authors' sum: the pass, and measuring every query on the GPUs.
+    trials x seconds (*logs*) x dollars an hour, probing an API is trials x tokens x price. What needs every query of the
+    benchmark, which was not published, is the authors' sum: the pass, and measuring every query on the GPUs. *probed_points*:
+    the configurations of the API calls in the data; none without the data.
     """
-    said = data.published["estimation_cost"]
     once, once_all, all_local = said["api_pass_usd"], said["api_pass_all_queries_usd"], said["all_queries_local_usd"]
-    logs = {(m.input_tokens, m.output_tokens): m.runtime_s for m in data.logs if m.model == "openai/davinci"}
     measured, ten = _gpu_usd(said, logs.values()), _gpu_usd(said, [logs[point] for point in chosen])
     probed = _api_usd(said, logs)
-    some = {(m.input_tokens, m.output_tokens) for m in data.calls}
+    some = set(probed_points)
     every_trial = (said["api_trials"] - 1) * once_all
     printed = said["printed"]
     n = len(chosen)
+    seen = [(f"denoised: the {len(some)} in the data 10 times", "data, API", _api_usd(said, some), once_all, None)]
     return [
         *_ways(
             ("idealized: every query 50 times on 8 A100", "baseline", all_local, once, None),
@@ -98,7 +110,7 @@ def cost_of_estimating(data: Data, chosen: Sequence[tuple[int, int]]) -> list[Ro
                 once_all,
                 printed["denoised_factor"],
             ),
-            (f"denoised: the {len(some)} in the data 10 times", "data, API", _api_usd(said, some), once_all, None),
+            *(seen if some else []),
             ("denoised: the traffic itself, no probing", "tracewrap, API", 0.0, once_all, None),
         ),
     ]

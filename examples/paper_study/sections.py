@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Sequence
 
 from analysis import Row, by_model
-from page import difference, figure, grid, section, table
 from paper_data import Data, colour, short
 
 from tracewrap.formats.profile_drawing import COLOURS, Chart, Point, Series
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
+from tracewrap.study.page import difference, figure, grid, section, table
 
 DARK = "#0f172a"
 

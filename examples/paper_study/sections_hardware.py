@@ -6,20 +6,20 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from analysis import Row
-from page import difference, figure, grid, section, table
 from sections import diagonal, square
 
 from tracewrap.formats.profile_drawing import COLOURS, Series
+from tracewrap.study.page import difference, figure, grid, section, skipped, table
 
 
-def hardware(v100: list[Row], h100: list[Row], prices: Mapping[str, float]) -> str:
-    """A100 against V100, in seconds, GPU-seconds and dollars; and A100 against H100."""
+def hardware(v100: list[Row], h100: list[Row] | None, prices: Mapping[str, float]) -> str:
+    """A100 against V100, in seconds, GPU-seconds and dollars; and A100 against H100, where its measurements (*h100*) are."""
     return section(
         "hardware",
         "The same model on other hardware",
         "<p>V100: times published by the paper's authors, against our refitted A100 profiles. H100: end to end times of the same "
         "framework on as many of either GPU, batch 1.</p>",
-        grid([_v100_chart(v100), _h100_chart(h100)]),
+        grid([_v100_chart(v100), *([_h100_chart(h100)] if h100 else [])]),
         "<h3>V100 over A100, for one output token</h3>"
         f"<p>Dollars at the paper's list prices, {prices['v100']:g} $ a V100-hour and {prices['a100']:g} $ an A100-hour. Above 1 the "
         "V100 takes longer, holds more GPU time, or costs more.</p>",
@@ -29,10 +29,14 @@ def hardware(v100: list[Row], h100: list[Row], prices: Mapping[str, float]) -> s
             "decode_ratio=seconds|x2;gpu_seconds_ratio=GPU-seconds|x2;usd_ratio=dollars|x2;"
             "prompt_1024_ratio=1024 in: seconds|x2;prompt_1024_usd_ratio=dollars|x2",
         ),
-        "<h3>A100 over H100, by framework</h3>",
-        table(_by_framework(h100), "framework=framework;pairs=pairs|#;median=median ratio|3;least=least|3;most=most|3"),
+        _h100_table(h100) if h100 else skipped("A100 against H100", "argonne/batch1.csv"),
         difference(_v100_found(v100)),
     )
+
+
+def _h100_table(rows: Sequence[Row]) -> str:
+    columns = "framework=framework;pairs=pairs|#;median=median ratio|3;least=least|3;most=most|3"
+    return "<h3>A100 over H100, by framework</h3>" + table(_by_framework(rows), columns)
 
 
 def _v100_found(rows: Sequence[Row]) -> str:

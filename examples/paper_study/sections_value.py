@@ -1,4 +1,4 @@
-"""Sections of the page about what accuracy costs: trade-offs, ranks, and the cost of estimating itself."""
+"""Sections of the page about what accuracy costs in the measured scenario means, and about the cost of estimating itself."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis import BENCHMARKS, Row, pareto
-from page import difference, figure, grid, section, table
 from paper_data import colour, short
 from sections import DARK, starred
 
 from tracewrap.formats.profile_drawing import Chart, Series
+from tracewrap.study.page import difference, figure, grid, section, skipped, table
 
 
-def capability(points: dict[str, list[Row]], without: list[Row], usd: float, watts: float) -> str:
-    """Idealized runtime, cost and energy against accuracy; *without*: models that are in none of it."""
+def capability(points: dict[str, list[Row]], usd: float, watts: float) -> str:
+    """Idealized runtime, cost and energy against accuracy, of the API models in the measured scenario means."""
     figures = []
     for key, (title, _) in BENCHMARKS.items():
         if any(r["accuracy"] is not None for r in points[key]):
@@ -22,9 +22,10 @@ def capability(points: dict[str, list[Row]], without: list[Row], usd: float, wat
             figures.append(_frontier(points[key], "idealized_s", f"{title}: idealized", "idealized seconds"))
             figures.append(_frontier(points[key], "idealized_cents", f"{title}: cost", "idealized cents"))
     return section(
-        "capability",
-        "What accuracy costs in time and money",
-        f"<p>Idealized cost = idealized runtime x GPUs x {usd:g} $ per GPU-hour, the paper's price; idealized energy "
+        "another-run",
+        "The same benchmarks in another run",
+        f"<p>From the measured scenario means, which are another run than the published figures and have other models. "
+        f"Idealized cost = idealized runtime x GPUs x {usd:g} $ per GPU-hour, the paper's price; idealized energy "
         f"= idealized runtime x GPUs x {watts:g} W, what an A100 draws while it serves one request (not in the paper). "
         "The dashed line is the Pareto "
         "frontier over the models whose own shape was measured. Models marked * are assumed to have another's: the instructed "
@@ -33,17 +34,10 @@ def capability(points: dict[str, list[Row]], without: list[Row], usd: float, wat
         _legend(points),
         grid(figures, "trio"),
         *(_tradeoff_table(title, points[key]) for key, (title, _) in BENCHMARKS.items()),
-        "<h3>Models of the paper that are in none of these</h3>"
-        "<p>A trade-off needs a model's token counts and accuracy on the benchmark; the data have neither for:</p>",
-        table(
-            without,
-            "model=model;scenarios=scenarios in the data|#;they_are=which;published_score_on=published score on",
-        ),
         difference(
-            f"The paper's figures have ten models. {len(without)} of them are left out here: their idealized runtime is known, their "
-            "accuracy and token counts are not in the data. The others are joined by curie and three instructed models. RAFT carries "
-            "no accuracy in the data, so its frontier is left out; <code>--accuracy FILE.csv</code> (columns scenario, model, "
-            "accuracy) adds accuracies of your own."
+            "The scenario means have five of the ten models, and curie and three instructed models beside them; accuracies are of fewer "
+            "instances, so they differ from the published ones. RAFT carries no accuracy in these data, so its frontier is left out here; "
+            "<code>--accuracy FILE.csv</code> (columns scenario, model, accuracy) adds accuracies of your own."
         ),
     )
 
@@ -88,41 +82,18 @@ def _legend(points: dict[str, list[Row]]) -> str:
     )
 
 
-def ranking(rows: list[Row]) -> str:
-    """Ranks by accuracy per idealized second."""
-    both = [r for r in rows if r["our_rank"] is not None]
-    same = sum(r["our_rank"] == r["published_rank"] for r in both)
-    changes = [
-        f"{r['model']} on {r['benchmark'].split(',')[0]} {r['published_rank']} → {r['our_rank']}"
-        for r in both
-        if r["our_rank"] != r["published_rank"]
-    ]
-    others = f"Others: {'; '.join(changes)}. " if changes else ""
-    return section(
-        "ranks",
-        "Ranks by accuracy per idealized second",
-        "<p>Ranks are among the models that both have; for RAFT, whose accuracies are not in the data, the published ones alone.</p>",
-        table(
-            rows,
-            "benchmark=benchmark;model=model;ours=ours, 1/s|3;our_rank=rank|#;published=published, 1/s|3;published_rank=rank|#",
-        ),
-        difference(
-            f"{same} of {len(both)} ranks are the published ones. {others}The published scores come from another run of the "
-            "benchmark than the data (davinci scores half as much there on BoolQ and IMDB, for instance), so ranks compare and "
-            "digits do not."
-        ),
-    )
-
-
 def cost(
-    said: Mapping[str, Any], usd: float, rows: list[Row], few: list[Row], design: Sequence[tuple[int, int]]
+    said: Mapping[str, Any], usd: float, rows: list[Row], few: list[Row] | None, design: Sequence[tuple[int, int]]
 ) -> str:
-    """The cost of estimating; *said*: what the authors published of theirs, *usd* their other price of a GPU-hour."""
+    """The cost of estimating; *said*: what the authors published of theirs, *usd* their other price of a GPU-hour; *few*: what the
+    designed configurations predict, None without the data, where GPU time is that of the fitted T(p, o).
+    """
     return section(
         "cost",
         "What it costs to estimate instead of measuring",
-        "<p>davinci on 8 A100, one run of the benchmark. A calibration is computed here from trials, measured seconds or tokens, "
-        f"and prices ({said['usd_per_hour_8_a100']:g} $ an hour for the 8 GPUs, {said['usd_per_1000_input']:g} and "
+        "<p>davinci on 8 A100, one run of the benchmark. A calibration is computed here from trials, "
+        f"{'measured seconds' if few else 'seconds of the fitted T(p, o)'} or tokens, and prices "
+        f"({said['usd_per_hour_8_a100']:g} $ an hour for the 8 GPUs, {said['usd_per_1000_input']:g} and "
         f"{said['usd_per_1000_output']:g} $ per 1000 tokens in and out). The pass over the API, and measuring every query, are "
         "the authors' sums: the queries behind them were not published.</p>",
         table(
@@ -130,11 +101,19 @@ def cost(
             "what=what;calibration_usd=measuring $|2f;pass_usd=pass $|2f;usd=dollars|2f;times_cheaper=times cheaper|x2;"
             "paper=authors print|x2",
         ),
+        _few(few, design)
+        if few
+        else skipped("what the designed configurations predict", "helm-efficiency/megatron_a100.csv"),
+        difference(_cost_found(said, rows, len(design), usd)),
+    )
+
+
+def _few(few: list[Row], design: Sequence[tuple[int, int]]) -> str:
+    return (
         "<h3>What the designed configurations predict</h3>"
         f"<p>Fitted to (p, o) = {', '.join(f'({p}, {o})' for p, o in design)} alone; absolute relative error over the "
-        "configurations that were not used.</p>",
-        table(few, "model=model;queries=queries|#;predicted=predicted|#;median=median|%2;p90=p90|%2;p99=p99|%2"),
-        difference(_cost_found(said, rows, len(design), usd)),
+        "configurations that were not used.</p>"
+        + table(few, "model=model;queries=queries|#;predicted=predicted|#;median=median|%2;p90=p90|%2;p99=p99|%2")
     )
 
 

@@ -9,8 +9,9 @@ Names are loaded when they are first used: importing this package imports no num
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tracewrap.lazy import names_of
 
 if TYPE_CHECKING:
     from tracewrap.capture.wrap import uninstrument
@@ -56,14 +57,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'tracewrap' has no attribute {name!r}")
-    module = importlib.import_module(f"tracewrap.{home}")
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
+__getattr__ = names_of(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@
     └── MissingExtraError      (ImportError)  a feature needs an optional dependency: names the extra
 
     Warnings (``UserWarning``)
-    ├── SettingIgnoredWarning  a variable of OpenTelemetry's cannot be honoured: names it and the next step
+    ├── SettingIgnoredWarning  a setting or a variable of OpenTelemetry's cannot be honoured: names it and the next step
     └── UnstableSamplesWarning repeated measurements disagree
 
 Only set-up, fitting, reading and the command line raise these. Nothing in capture, join or sinks
@@ -56,7 +56,7 @@ class MissingExtraError(TracewrapError, ImportError):
 
 
 class SettingIgnoredWarning(UserWarning):
-    """A variable of OpenTelemetry's cannot be honoured; the message names it, its value and the next step."""
+    """A setting or a variable of OpenTelemetry's cannot be honoured; the message names it, its value and the next step."""
 
 
 class UnstableSamplesWarning(UserWarning):

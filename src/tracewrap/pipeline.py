@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from tracewrap.background.endings import Endings
 from tracewrap.capture import content
+from tracewrap.capture.other_instrumentors import begun
 from tracewrap.capture.state import state
 from tracewrap.capture.streams import any_open, end_open
 from tracewrap.errors import ConfigurationError, SettingIgnoredWarning, TracewrapError
@@ -284,7 +285,7 @@ def _background(
         if chosen.inline:
             state.enrich = enrich_inline(inline, None)
         return None, notes
-    background = Background(LiveJoin(load, prices, learner), sinks, losses, own, chosen.queue_size)
+    background = Background(LiveJoin(load, prices, learner), sinks, losses, own, chosen.queue_size, begun)
     if chosen.inline or sinks.shared_url is not None:
         state.enrich = enrich_inline(inline, None if chosen.inline else background.program)
     state.stream_usage, state.chunk_gaps = chosen.stream_usage, chosen.metrics
@@ -313,6 +314,7 @@ def _sinks(
         sinks.exports.append(sinks.shared)
     if chosen.span_log is not None:
         sinks.span_log = SpanLog(chosen.span_log, own.attributes, _kept(chosen))
+        notes += sinks.span_log.notes()
     if chosen.terminal:
         sinks.terminal = Terminal()
     if chosen.metrics:

@@ -14,7 +14,7 @@ Definitions
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -64,6 +64,8 @@ class TokenUsage(NamedTuple):
     web_searches: int | None = None
     """Searches the vendor ran while it answered; billed apart from tokens, as are those of the caller's files."""
     file_searches: int | None = None
+    search_units: int | None = None
+    """What reranking is billed by: a query with up to so many documents, by the vendor's own rule."""
     other_charges: int | None = None
     """Things billed at a price that no list tells: containers and images of the vendor's tools, tokens of a second model."""
     billed_input_tokens: int | None = None
@@ -80,6 +82,7 @@ class CallRecord:
     __slots__ = (
         "attributes",
         "chunk_gaps_s",
+        "content",
         "end_time_ns",
         "failure",
         "name",
@@ -108,6 +111,7 @@ class CallRecord:
         attributes: dict[str, Any],
         failure: str | None,
         chunk_gaps_s: Sequence[float] = (),
+        content: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.trace_id = trace_id
         """Of the program's trace where there is one."""
@@ -130,6 +134,8 @@ class CallRecord:
         """Status description of a failed call, free of message content; None: not failed."""
         self.chunk_gaps_s = chunk_gaps_s
         """Seconds from each chunk of a stream to the next, where metrics want them."""
+        self.content = content
+        """Gives further attributes, message content, where it is wanted: work that is not the caller's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

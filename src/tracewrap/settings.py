@@ -41,6 +41,8 @@ class Settings:
     """Files whose last call is so many days older than the newest one's are removed. 0: no limit."""
     span_log_lake: str | None = None
     """A Parquet lake that the span log is compacted into: only files whose calls it holds are removed."""
+    read_cache: bool = True
+    """Whether commands that read a span log keep what they parsed, in the folder ``.tracewrap`` in it, for the next command."""
     sampled_only: bool = False
     """Write only calls of sampled traces to the span log; learning, metrics and the terminal still see every call."""
     otlp: str | None = None
@@ -59,6 +61,8 @@ class Settings:
     """Learn denoised profiles from the calls themselves."""
     prices: str | None = None
     """A file of your own list prices; they win over those of the package genai-prices."""
+    grid: str | None = None
+    """Whose electricity: a country, such as DEU, or grams of CO2e a kWh; reports then tell the emissions of idealized energy."""
     metrics: bool = False
     """Record OpenTelemetry metrics too."""
     semconv_metrics: MetricNames = "latest"
@@ -82,6 +86,7 @@ class Options(TypedDict, total=False):
     span_log_keep_bytes: int | None
     span_log_keep_days: float | None
     span_log_lake: str | os.PathLike[str] | None
+    read_cache: bool | None
     sampled_only: bool | None
     otlp: str | None
     terminal: bool | None
@@ -91,6 +96,7 @@ class Options(TypedDict, total=False):
     inline: bool | None
     denoise: bool | None
     prices: str | os.PathLike[str] | None
+    grid: str | None
     metrics: bool | None
     semconv_metrics: MetricNames | None
     semconv_spans: SpanNames | None
@@ -129,11 +135,12 @@ def settings(**options: typing.Unpack[Options]) -> Settings:
 
 def unknown_variables() -> list[tuple[str, str]]:
     """TRACEWRAP_* variables that look like a misspelt setting, each with the one that was probably meant."""
-    known = [PREFIX + one.name.upper() for one in fields(Settings)]
+    known = [one.name.upper() for one in fields(Settings)]
     found = []
-    for name in sorted(os.environ):
-        near = get_close_matches(name, known, 1, 0.8) if name.startswith(PREFIX) and name not in known else []
-        found += [(name, near[0])] if near else []
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(PREFIX)  # the prefix is alike in all: with it, every short name would be near
+        if name != variable and name not in known:
+            found += [(variable, PREFIX + near) for near in get_close_matches(name, known, 1, 0.7)]
     return found
 
 

@@ -43,6 +43,14 @@ def load() -> float | None:
         return None
 
 
+def cores() -> int:
+    """How many cores this process may use; at least 1."""
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1
+
+
 def replace(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """Put the file *source* in the place of *target*, at once. Waits for readers where the system refuses while they read.
 

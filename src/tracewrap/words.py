@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 ABSENT = "-"
 ENDLESS = 10**6
@@ -83,6 +83,16 @@ def joules(value: float | None) -> str:
     return f"{value / 3.6e6:,.2f} kWh"
 
 
+def grams(value: float | None) -> str:
+    """Grams as mg, g, kg or t, three significant digits."""
+    if value is None:
+        return ABSENT
+    for limit, divisor, unit in ((1.0, 1e-3, "mg"), (1e3, 1.0, "g"), (1e6, 1e3, "kg")):
+        if abs(value) < limit:
+            return f"{three(value / divisor)} {unit}"
+    return f"{three(value / 1e6)} t"
+
+
 def share(value: float | None) -> str:
     """Percent."""
     return ABSENT if value is None else f"{100 * value:.1f}%"
@@ -112,7 +122,7 @@ def tokens(value: float | None) -> str:
     """9,999, 34.0k, 1.20M."""
     if value is None:
         return ABSENT
-    for limit, digits, unit in ((1e9, 2, "G"), (1e6, 2, "M"), (1e4, 1, "k")):
+    for limit, digits, unit in ((1e12, 2, "T"), (1e9, 2, "G"), (1e6, 2, "M"), (1e4, 1, "k")):
         if value >= limit:
             return f"{value / (1e3 if unit == 'k' else limit):.{digits}f}{unit}"
     return f"{value:,.0f}"
@@ -147,6 +157,12 @@ def blamed(verdict: str | None, kind: str | None = None) -> str | None:
     if verdict not in ("us", "network", "provider"):
         return None
     return f"{verdict} ({kind.replace('_', ' ')})" if verdict == "us" and kind else verdict
+
+
+def chosen(where: Mapping[str, str]) -> str:
+    """Which calls alone, by name and value: `` with tenant=acme, status=error``; nothing where all are meant."""
+    named = {("status" if name == "outcome" else name): value for name, value in where.items()}
+    return f" with {', '.join(clean(f'{name}={value}') for name, value in named.items())}" if named else ""
 
 
 def clean(text: str) -> str:

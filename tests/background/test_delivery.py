@@ -77,7 +77,7 @@ class Made:
         log = SpanLog(folder, {})
         join = LiveJoin(Catalog(), lambda: None)
         self.background = Background(
-            join, Sinks(span_log=log, exports=exports, **sinks), self.losses, Resource({}), queue_size
+            join, Sinks(span_log=log, exports=exports, **sinks), self.losses, Resource({}), queue_size, lambda _: None
         )
 
     def put(self, count: int, **changes: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from fake_bedrock import FakeBedrock, Fault
 from tracewrap import instrument, semconv, testing, uninstrument, wrap
+from tracewrap.errors import UnsupportedClientError
 
 boto3 = pytest.importorskip("boto3")
 botocore = pytest.importorskip("botocore")
@@ -186,7 +187,7 @@ def test_an_early_end(call: Any, closes: bool, bedrock: FakeBedrock, recorded: t
     assert made.stream
 
 
-@pytest.mark.parametrize("how", ["chunks", "with", "lines", "small"])
+@pytest.mark.parametrize("how", ["chunks", "with", "lines", "small", "raw"])
 def test_bodies_read_in_other_ways(how: str, bedrock: FakeBedrock, recorded: testing.Recording) -> None:
     """However a body is read, it is the same body and the same call."""
     body = invoke(wrap(client(bedrock)))
@@ -194,6 +195,8 @@ def test_bodies_read_in_other_ways(how: str, bedrock: FakeBedrock, recorded: tes
         data = b"".join(body.iter_chunks(16))
     elif how == "lines":
         data = b"\n".join(body.iter_lines())
+    elif how == "raw":
+        data = b"".join(body._raw_stream)
     elif how == "with":
         with body as raw:
             data = raw.read()
@@ -226,6 +229,13 @@ def test_instrument_looks_at_bedrock_alone(bedrock: FakeBedrock, recorded: testi
     uninstrument("bedrock")
     converse(client(bedrock))
     assert len(recorded()) == 2
+
+
+def test_a_client_of_another_service_is_refused(bedrock: FakeBedrock) -> None:
+    """boto3 makes clients of one class for everything: what runs no models is no client to wrap, said in a line."""
+    with pytest.raises(UnsupportedClientError, match=r"boto3 client of 's3'; models run through 'bedrock-runtime'$"):
+        wrap(client(bedrock, "s3"))
+    assert issubclass(UnsupportedClientError, TypeError)
 
 
 def test_bare_http(bedrock: FakeBedrock, recorded: testing.Recording) -> None:

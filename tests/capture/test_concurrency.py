@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import os
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -123,6 +125,53 @@ def test_nested_calls(vendor: FakeVendor, recorded: testing.Recording) -> None:
     outer.chat.completions.create(model="outer", messages=HELLO)
     assert _parents(recorded) == {"chat outer": {"inner"}}
     assert [call.attempts for call in recorded()] == [1, 1]
+
+
+def test_a_task_that_outlives_the_call_it_began_in(vendor: FakeVendor, recorded: testing.Recording) -> None:
+    """What a hook starts in the background inherits the call's context; calls that it makes later are its own, with the same client too."""
+    later: list[asyncio.Task[Any]] = []
+
+    async def main() -> None:
+        begun = asyncio.Event()
+
+        async def work() -> None:
+            await begun.wait()
+            await client.chat.completions.create(model="inner", messages=HELLO)
+
+        async def hook(_: Any) -> None:
+            if not later:
+                later.append(asyncio.create_task(work()))
+
+        http = openai.DefaultAsyncHttpxClient(event_hooks={"request": [hook]})
+        client = wrap(openai.AsyncOpenAI(base_url=vendor.openai_url, api_key="k", http_client=http))
+        await client.chat.completions.create(model="outer", messages=HELLO)
+        begun.set()
+        await later[0]
+        await client.close()
+
+    asyncio.run(main())
+    assert [call.request_model for call in recorded()] == ["outer", "inner"]
+    assert [call.attempts for call in recorded()] == [1, 1]
+
+
+def test_a_context_does_not_keep_what_its_call_held(vendor: FakeVendor, recorded: testing.Recording) -> None:
+    """Contexts are kept long after their call (asyncio's cancelled timers): they keep neither client nor response alive."""
+    held: list[contextvars.Context] = []
+    answers: list[weakref.ref[Any]] = []
+    http = openai.DefaultHttpxClient(
+        event_hooks={
+            "request": [lambda _: held.append(contextvars.copy_context())],
+            "response": [lambda response: answers.append(weakref.ref(response))],
+        }
+    )
+    client = wrap(openai.OpenAI(base_url=vendor.openai_url, api_key="k", http_client=http))
+    list(client.chat.completions.create(stream=True, **Q))
+    seen = weakref.ref(client)
+    del client
+    gc.collect()
+    assert [call.outcome for call in recorded()] == ["complete"]
+    assert held[0][CURRENT] is not None
+    assert [ref() for ref in (seen, answers[0])] == [None, None]
 
 
 def test_trio(vendor: FakeVendor, recorded: testing.Recording) -> None:

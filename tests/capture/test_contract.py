@@ -360,7 +360,6 @@ def expected_types(entry: Entry) -> dict[str, type]:
             return {name: kind for name, kind in types.items() if name != semconv.OUTPUT_TOKENS}
         types |= ANSWERED
         details = {semconv.CACHE_READ: int, semconv.REASONING: int}
-        asks = entry.streamed and "responses" not in entry.name
         if entry.operation == "chat":
             types["openai.api.type"] = str
         if "responses" in entry.name or (entry.operation == "chat" and not entry.streamed):
@@ -369,8 +368,6 @@ def expected_types(entry: Entry) -> dict[str, type]:
             types["openai.response.system_fingerprint"] = str
         if "responses" not in entry.name:
             details |= {semconv.AUDIO_INPUT: int, semconv.AUDIO_OUTPUT: int}
-        if entry.name in ("raw-stream", "streaming-response") and asks:
-            return types  # raw streams are not asked for usage: the caller would see it
         if entry.name in ("parse", "responses-parse"):
             types["gen_ai.output.type"] = str
         return types | details
@@ -391,7 +388,7 @@ def expected_types(entry: Entry) -> dict[str, type]:
         return types | ANSWERED | {semconv.RESPONSE_MODEL: str}
     types |= {semconv.SERVER_PROCESSING: float, semconv.RESPONSE_ID: str}
     if entry.operation == "rerank":
-        return types
+        return types | {semconv.SEARCH_UNITS: int, semconv.USAGE_SOURCE: str}
     types |= COUNTS
     if entry.operation == "embeddings":
         types.pop(semconv.OUTPUT_TOKENS)
@@ -433,8 +430,6 @@ WHAT_ELSE = {
 }
 """Of an answer of 8 tokens, 2 of them thoughts, to a prompt of 3, one of them cached and one written: counts, reasons, model."""
 ODD = {
-    ("openai", "raw-stream"): TokenUsage(2, 6, source="estimated"),  # not asked for: the caller would see it
-    ("openai", "streaming-response"): TokenUsage(2, 6, source="estimated"),
     ("cohere-v1", "generate"): TokenUsage(1, 7),  # billed counts only
     ("cohere-v1", "generate-stream"): TokenUsage(2, 6, source="estimated"),
 }

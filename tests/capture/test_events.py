@@ -7,13 +7,16 @@ import gzip
 import json
 import random
 import struct
+import zlib
 from typing import Any
 
 import httpx
 import pytest
 
 from tracewrap import testing, wrap
+from tracewrap.capture import encodings
 from tracewrap.capture.bodies import Body, edges, parsed
+from tracewrap.capture.encodings import decoder
 from tracewrap.capture.events import MAX_EVENT_BYTES, AmazonEvents, Bounded, ServerSentEvents
 from tracewrap.vendors import anthropic, openai
 from tracewrap.vendors.adapter import Reply
@@ -195,11 +198,22 @@ def test_amazon_frames_cut_at_every_byte() -> None:
     AmazonEvents(lambda one, name: None).feed(b"\0" * 40)  # no frame: no end, no error
 
 
-@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def packed(encoding: str) -> bytes:
+    """The whole stream, compressed; the test is left out where what compresses is not installed."""
+    if encoding == "gzip":
+        return gzip.compress(WHOLE)
+    if encoding == "br":
+        return bytes(pytest.importorskip("brotli").compress(WHOLE))
+    if encoding == "zstd":
+        return bytes(pytest.importorskip("zstandard").compress(WHOLE))
+    return zlib.compress(WHOLE) if encoding == "deflate" else WHOLE
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate", "br", "zstd"])
 @pytest.mark.parametrize("method", ["iter_raw", "iter_bytes", "iter_lines", "read"])
 def test_every_way_to_read_a_body(encoding: str, method: str, recorded: testing.Recording) -> None:
     """Raw or decoded, compressed or not: bytes as they are, usage as it is."""
-    data = gzip.compress(WHOLE) if encoding == "gzip" else WHOLE
+    data = packed(encoding)
 
     class Pieces(httpx.SyncByteStream):
         def __iter__(self) -> Any:
@@ -223,6 +237,43 @@ def test_every_way_to_read_a_body(encoding: str, method: str, recorded: testing.
     assert call.usage is not None
     assert (call.outcome, call.usage.input_tokens, call.usage.output_tokens) == ("complete", 5, 2)
     assert call.time_to_first_chunk_s is not None
+
+
+def test_encodings_one_upon_another() -> None:
+    """They are undone from the last to the first."""
+    undo = decoder("deflate, gzip")
+    assert undo is not None
+    data = gzip.compress(zlib.compress(WHOLE))
+    assert b"".join(undo(data[at : at + 7]) for at in range(0, len(data), 7)) == WHOLE
+    assert decoder("identity") is None
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress"])
+def test_what_cannot_be_decoded_is_said(
+    encoding: str, recorded: testing.Recording, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the library the bytes pass, the call is recorded without tokens, and a line says once what to install."""
+    monkeypatch.setattr(encodings, "_LIBRARIES", {"br": (("no_such_module", "D", "d"),)})
+    monkeypatch.setattr(encodings, "_missed", set())
+    sent = b"\x01\x02{not json"
+
+    def handler(_: Any) -> Any:
+        stream = httpx.ByteStream(sent)
+        return httpx.Response(
+            200, stream=stream, headers={"content-type": "text/event-stream", "content-encoding": encoding}
+        )
+
+    asked = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "q"}]}
+    for _ in range(2):
+        with (
+            wrap(httpx.Client(transport=httpx.MockTransport(handler))) as client,
+            client.stream("POST", "http://127.0.0.1:9/v1/chat/completions", json=asked) as answer,
+        ):
+            assert b"".join(answer.iter_raw()) == sent
+    assert [(call.outcome, call.usage) for call in recorded()] == [("complete", None)] * 2
+    (said,) = [record.getMessage() for record in caplog.records if "compressed" in record.getMessage()]
+    libraries = {"br": "; install brotli", "zstd": "; install zstandard"}
+    assert said.endswith("have no tokens" + libraries.get(encoding, ""))
 
 
 @pytest.mark.parametrize(

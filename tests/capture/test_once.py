@@ -101,6 +101,7 @@ class OtherInstrumentor:
 STYLES = {
     "conventions": {semconv.OPERATION: "chat", semconv.REQUEST_MODEL: "m", semconv.PROVIDER: "openai"},
     "openinference": {"openinference.span.kind": "LLM"},
+    "openinference, kind at its end": {"llm.model_name": "m", "llm.invocation_parameters": "{}"},
 }
 
 
@@ -124,6 +125,28 @@ def test_another_instrumentors_span_is_used(style: str, vendor: FakeVendor, reco
         assert each.attributes is not None
         assert each.attributes[semconv.RUNTIME_RAW] > 0
     assert [call.outcome for call in recorded()] == ["complete", "complete", "error"]
+
+
+@pytest.mark.parametrize("said", [{}, {"llm.token_count.prompt": 3}], ids=["nothing", "tokens"])
+def test_another_instrumentors_span_that_ends_too_early(
+    said: dict[str, Any], vendor: FakeVendor, recorded: testing.Recording
+) -> None:
+    """Their span ended when the stream was handed over: one that has its tokens is the one; below one without, ours says them."""
+    client = wrap(openai.OpenAI(base_url=vendor.openai_url, api_key="k"))
+    with OtherInstrumentor(recorded, {"llm.model_name": "m"}).tracer.start_as_current_span("Completions") as theirs:
+        theirs.set_attributes({"llm.model_name": "m", **said})
+        stream = client.chat.completions.create(model="m", messages=HELLO, stream=True)
+    list(stream)
+    assert len(recorded()) == 1
+    billable = [each for each in recorded.spans if any("token" in name for name in each.attributes or {})]
+    assert len(billable) == 1
+    if not said:
+        (ours,) = billable
+        assert ours.parent is not None
+        assert ours.parent.span_id == theirs.get_span_context().span_id
+        assert (ours.attributes or {})[semconv.RUNTIME_RAW] > 0
+        assert ours.end_time is not None
+        assert ours.end_time > theirs.end_time
 
 
 def test_an_unrelated_parent_is_no_duplicate(vendor: FakeVendor, recorded: testing.Recording) -> None:

@@ -220,6 +220,42 @@ def test_a_connection_that_the_server_had_closed_was_not_idle(recorded: testing.
     assert (second.client_pool_s, second.client_sdk_s, second.network_s) == (None, None, None)
 
 
+@pytest.mark.parametrize("faster", ["who claimed it", "who did not"])
+def test_two_threads_see_one_idle_connection(
+    faster: str, slow: FakeVendor, recorded: testing.Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both see it before either takes it. The slower one waited for the pool: it says so if it was listened to, and nothing if not."""
+    both, went = threading.Barrier(2), threading.Event()
+    handle = httpcore.ConnectionPool.handle_request
+
+    def together(pool: httpcore.ConnectionPool, request: httpcore.Request) -> httpcore.Response:
+        both.wait(10)
+        if ("trace" in request.extensions) == (faster == "who claimed it"):
+            assert went.wait(10)
+        else:
+            threading.Timer(0.05, went.set).start()
+        return handle(pool, request)
+
+    client = tracewrap.wrap(httpx.Client(limits=httpx.Limits(max_connections=1), timeout=30))
+    url = f"{slow.openai_url}/chat/completions"
+    with client:
+        client.post(url, json=BODY)
+        monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", together)
+        threads = [threading.Thread(target=client.post, args=(url,), kwargs={"json": BODY}) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    _, *pair = recorded()
+    quick, waited = sorted(pair, key=lambda call: call.raw_runtime_s)
+    assert quick.client_pool_s is not None
+    assert quick.client_pool_s < ANSWER_S / 2
+    if faster == "who claimed it":
+        assert (waited.client_pool_s or 0.0) > ANSWER_S / 2
+    else:
+        assert waited.client_pool_s is None
+
+
 def test_an_idle_connection_is_asked_whether_it_is_open_only_when_it_was_not_used_just_now(
     slow: FakeVendor, recorded: testing.Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,26 @@ def _ollama(servers: Servers) -> Any:
     return ollama.Client(host=servers.vendor.url, verify=False)
 
 
+def _huggingface(servers: Servers) -> Any:
+    hub = pytest.importorskip("huggingface_hub")
+    _KEPT[:] = [hub.InferenceClient(base_url=servers.vendor.url, api_key="k")]  # its streams end with it
+    return _KEPT[0]
+
+
+def _requests(servers: Servers, **more: Any) -> Any:
+    body = {"model": "gpt-4o-mini", "messages": HELLO, **({"stream": True} if more else {})}
+    return pytest.importorskip("requests").post(servers.vendor.openai_url + "/chat/completions", json=body, **more)
+
+
+async def _aiohttp(servers: Servers, stream: bool = False) -> Any:
+    url, body = (
+        servers.vendor.openai_url + "/chat/completions",
+        {"model": "gpt-4o-mini", "messages": HELLO, "stream": stream},
+    )
+    async with pytest.importorskip("aiohttp").ClientSession() as session, session.post(url, json=body) as response:
+        return [line async for line in response.content]
+
+
 def _httpx(servers: Servers, family: str) -> Any:
     return pytest.importorskip(family).Client(base_url=servers.vendor.url, verify=False)
 
@@ -172,11 +192,20 @@ ROWS = [
         cached=False, model="llama3.1", priced=False),
     Row("ollama", "embed", lambda s: _ollama(s).embed(model="llama3.1", input="a b c"), "ollama", how="HTTP", cached=False,
         model="llama3.1", priced=False),
+    Row("huggingface_hub", "chat_completion", lambda s: _huggingface(s).chat_completion(HELLO, model="m"), "huggingface",
+        how="HTTP", model="m", priced=False),
+    Row("huggingface_hub", "chat_completion, streamed",
+        lambda s: list(_huggingface(s).chat_completion(HELLO, model="m", stream=True)), "huggingface",
+        how="HTTP", stream=True, model="m", priced=False),
     *(
         Row(family, "post", lambda s, family=family: _httpx(s, family).post(  # type: ignore[misc]
             "/v1/chat/completions", json={"model": "gpt-4o-mini", **CHAT}), "openai", how="HTTP")
         for family in ("httpx", "httpx2")
     ),
+    Row("requests", "post", lambda s: _requests(s).json(), "openai", how="HTTP"),
+    Row("requests", "post, streamed", lambda s: list(_requests(s, stream=True).iter_lines()), "openai", how="HTTP", stream=True),
+    Row("aiohttp", "post", lambda s: asyncio.run(_aiohttp(s)), "openai", how="HTTP"),
+    Row("aiohttp", "post, streamed", lambda s: asyncio.run(_aiohttp(s, stream=True)), "openai", how="HTTP", stream=True),
 ]  # fmt: skip
 
 
@@ -187,7 +216,7 @@ def servers() -> Iterator[Servers]:
         yield Servers(vendor, bedrock)
 
 
-BY_HOST = {"mistral_ai"}
+BY_HOST = {"mistral_ai", "huggingface"}
 """Providers that only their host tells."""
 
 

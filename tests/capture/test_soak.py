@@ -15,7 +15,7 @@ for name in ("openai", "anthropic", "cohere", "httpx"):
 
 
 def test_small_soak() -> None:
-    """Spans equal calls with the right outcomes, no task is left and no object is kept: in a process where nothing else comes and goes."""
+    """Records equal calls with the right outcomes, no task is left, no object is kept: in a process where nothing else comes and goes."""
     code = "import json, soak; print(json.dumps(soak.run(calls=300, tasks=20)))"
     root = Path(__file__).resolve().parents[2]
     path = os.pathsep.join([str(root / "benchmarks"), str(root / "tests")])
@@ -23,7 +23,8 @@ def test_small_soak() -> None:
     ran = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     result = json.loads(ran.stdout.splitlines()[-1])
-    assert result["spans_equal_calls"], result
+    assert result["records_equal_calls"], result
     assert result["tasks_left"] == 0
     assert result["dropped"] == 0
-    assert result["objects"][-1] - result["objects"][1] < 200, result
+    objects = result["objects"]  # pools of the SDKs make it waver by some hundreds; a call that is kept is a dozen
+    assert min(objects[3:]) - min(objects[:3]) < 200, result

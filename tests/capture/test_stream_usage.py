@@ -95,6 +95,30 @@ class Program:
         with self.client.chat.completions.create(**ASKED) as stream:
             return stream.response.read() if how == "read" else pieces(getattr(stream.response, how)())
 
+    def raw(self, how: str) -> Any:
+        """What a program gets of one stream through the SDK's raw responses, read by the method *how*."""
+        create = self.client.chat.completions
+        if how == "with_raw_response":
+            if self.is_async:
+                return asyncio.run(self._raw_chunks())
+            return [chunk.model_dump() for chunk in create.with_raw_response.create(**ASKED).parse()]
+        if self.is_async:
+            return asyncio.run(self._raw_streamed(how))
+        with create.with_streaming_response.create(**ASKED) as response:
+            if how == "parse":
+                return [chunk.model_dump() for chunk in response.parse()]
+            return list(getattr(response, how)())
+
+    async def _raw_chunks(self) -> Any:
+        response = await self.client.chat.completions.with_raw_response.create(**ASKED)
+        return [chunk.model_dump() async for chunk in response.parse()]
+
+    async def _raw_streamed(self, how: str) -> Any:
+        async with self.client.chat.completions.with_streaming_response.create(**ASKED) as response:
+            if how == "parse":
+                return [chunk.model_dump() async for chunk in await response.parse()]
+            return [piece async for piece in getattr(response, how)()]
+
 
 TEXT = [(1, None)] * 3
 WITH_USAGE = [*TEXT, (0, 7)]
@@ -195,6 +219,19 @@ def test_a_relay_sends_on_what_it_would(
     assert [(call.outcome, call.usage and call.usage.output_tokens) for call in found] == [("complete", 2)] * 4
     reported = "estimated" if serve is not when_asked and serve is not always else "reported"
     assert {call.usage.source for call in found[1:] if call.usage} == {reported}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("how", ["parse", "with_raw_response", "iter_lines", "iter_bytes"])
+@pytest.mark.parametrize("serve", [when_asked, always, strict(400)], ids=lambda s: s.__qualname__)
+def test_raw_responses_are_asked_too(serve: Serve, how: str, is_async: bool, recorded: testing.Recording) -> None:
+    """Raw responses, which LiteLLM takes, show the program the same each time; from the second on their tokens are the server's."""
+    bare, program = Program(serve, is_async=is_async), Program(serve, is_async=is_async)
+    wrap(program.client)
+    assert [program.raw(how) for _ in range(3)] == [bare.raw(how) for _ in range(3)]
+    reported = "reported" if serve in (when_asked, always) else "estimated"
+    assert [call.outcome for call in recorded()] == ["complete"] * 3
+    assert {call.usage.source for call in recorded()[1:] if call.usage} == {reported}
 
 
 def test_a_relayed_stream_may_be_cut_anywhere() -> None:

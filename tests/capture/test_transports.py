@@ -170,3 +170,14 @@ def test_below_a_bare_sdk(vendor: FakeVendor, recorded: testing.Recording) -> No
         client.chat(model="m", messages=HELLO)
         list(client.chat_stream(model="m", messages=HELLO))
     assert [(call.provider, call.stream) for call in recorded()] == [("cohere", False), ("cohere", True)]
+
+
+def test_openai_s_own_attribute_is_openai_s_alone(family: Any, recorded: testing.Recording) -> None:
+    """Which of OpenAI's interfaces was called is told on spans of OpenAI and Azure, not of others that speak its format."""
+    answer = {"id": "c", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    with wrap(family.Client(transport=family.MockTransport(lambda _: family.Response(200, json=answer)))) as client:
+        for host in ("api.openai.com", "x.openai.azure.com", "api.groq.com"):
+            client.post(f"https://{host}/v1/chat/completions", json={"model": "m", "seed": 2, "messages": []})
+    found = [record.attributes for record in recorded.records]
+    assert [one.get("openai.api.type") for one in found] == ["chat_completions", "chat_completions", None]
+    assert [one["gen_ai.request.seed"] for one in found] == [2, 2, 2]

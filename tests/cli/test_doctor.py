@@ -97,6 +97,33 @@ def test_settings_are_checked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     } in findings
 
 
+def test_prices_and_grid_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A price file that is not there is that, and nothing else: not that programs cannot be traced in this Python."""
+    monkeypatch.setenv("TRACEWRAP_PRICES", "nope.toml")
+    code, findings = _findings(capsys)
+    failed = [finding for finding in findings if finding["status"] == "fail"]
+    assert (code, [one["about"] for one in failed]) == (1, ["settings"])
+    assert "nope.toml: cannot be read" in failed[0]["text"]
+    own = tmp_path / "prices.toml"
+    own.write_text('[[prices]]\nmodel = "m-a"\ninput_usd_per_million = 10\noutput_usd_per_million = 30\n')
+    monkeypatch.setenv("TRACEWRAP_PRICES", str(own))
+    monkeypatch.setenv("TRACEWRAP_GRID", "DEU")
+    said = {finding["about"]: finding["text"] for finding in _findings(capsys)[1]}
+    assert said["prices"] == f"{own}: 1 price of yours"
+    assert said["grid"].startswith("Germany: ")
+
+
+def test_what_is_not_estimated_without_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside what would mend it."""
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert [finding.text for finding in doctor._extras()] == [
+        "nothing is denoised: pip install 'tracewrap[fit]'",
+        "nothing is priced, but by a file of yours: pip install 'tracewrap[report]'",
+    ]
+
+
 def test_losses_and_other_sdks_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from tracewrap.sources import read_calls
 
+NOT_WRITTEN = "tracewrap: calls could not be written to /dev/null: /dev/null is no folder; give a folder to write in"
+
 PROGRAM = textwrap.dedent(
     """
     import multiprocessing, os, signal, sys, time
@@ -99,6 +101,18 @@ def test_wrong_use_is_one_line(tmp_path: Path) -> None:
     missing = subprocess.run(_command(tmp_path, "no-such-program"), capture_output=True, text=True, timeout=60)
     assert missing.returncode == 127
     assert missing.stderr == "tracewrap: no-such-program: cannot be started (No such file or directory)\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="the system has no such device")
+def test_a_span_log_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """A device for a folder: the program runs as it would, and the last line says where nothing could be written and what to do."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "tracewrap", "run", "--quiet", "--span-log", "/dev/null", "--"]
+    command += [sys.executable, str(tmp_path / "program.py"), "exit"]
+    ran = subprocess.run(command, capture_output=True, text=True, env=_environment(tmp_path), timeout=60)
+    assert (ran.returncode, ran.stdout) == (7, "hi hi\n")
+    assert ran.stderr.splitlines()[-1].startswith(NOT_WRITTEN)
+    assert "Traceback" not in ran.stderr
 
 
 def test_environment_own_sitecustomize_still_runs(tmp_path: Path) -> None:

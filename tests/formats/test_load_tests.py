@@ -45,6 +45,23 @@ GUIDELLM: dict[str, Any] = {
 }
 
 
+def aiperf(number: int, start_ns: int, **changes: Any) -> dict[str, Any]:
+    """A line of profile_export.jsonl: 100 tokens in, 3 out, 875 ms, the first after 500."""
+    metrics = {
+        "input_sequence_length": {"value": 100, "unit": "tokens"},
+        "output_sequence_length": {"value": 3, "unit": "tokens"},
+        "request_latency": {"value": 875.0, "unit": "ms"},
+        "time_to_first_token": {"value": 500.0, "unit": "ms"},
+        "inter_chunk_latency": {"value": [125.0, 250.0], "unit": "ms"},
+    }
+    metadata = {
+        **{"session_num": number, "x_request_id": f"r{number}", "turn_index": 0, "benchmark_phase": "profiling"},
+        **{"request_start_ns": start_ns, "request_end_ns": start_ns + 875_000_000, "was_cancelled": False},
+    }
+    made = {"metadata": metadata | changes.pop("metadata", {}), "metrics": metrics, "error": None}
+    return made | changes
+
+
 def written(folder: Path, *results: Any) -> Path:
     """A file of *results*, one a line."""
     path = folder / "result.json"
@@ -81,6 +98,28 @@ def test_guidellm(tmp_path: Path) -> None:
     assert (found.failed, found.at_once) == (2, 1)
 
 
+def test_aiperf(tmp_path: Path) -> None:
+    """Figures in their own units; a cancelled request is left out and counted, one that warmed the server up is no request."""
+    cancelled = {"code": 499, "type": "RequestCancellationError", "message": "after 0 s"}
+    lines = [
+        aiperf(0, 10**18),
+        aiperf(1, 10**18 + 10**9),
+        aiperf(2, 10**18, metrics={"error_isl": {"value": 100, "unit": "tokens"}}, error=cancelled),
+        aiperf(3, 10**18, metadata={"benchmark_phase": "warmup"}),
+    ]
+    found = read_load_test(written(tmp_path, *lines))
+    assert found.rows == [Row(100, 3, 0.875, 0.5, 1e9), Row(100, 3, 0.875, 0.5, 1e9 + 1)]
+    assert (found.failed, found.at_once) == (1, 1)
+
+
+def test_aiperf_of_one_request_and_of_another_unit(tmp_path: Path) -> None:
+    """One line is a result too; a duration in a unit that is not known is no duration."""
+    assert len(read_load_test(written(tmp_path, aiperf(0, 10**18))).rows) == 1
+    odd = aiperf(1, 10**18)
+    odd["metrics"]["request_latency"]["unit"] = "fortnights"
+    assert read_load_test(written(tmp_path, aiperf(0, 10**18), odd)).failed == 1
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -90,6 +129,8 @@ def test_guidellm(tmp_path: Path) -> None:
         ('{"duration": 3}', "--save-detailed"),
         (json.dumps({**VLLM, "ttfts": [1.0]}), "differ in length"),
         (json.dumps({**VLLM, "errors": ["a", "b", "c"]}), "no request that succeeded"),
+        ('{"request_latency": {"unit": "ms", "avg": 3.0}}', "profile_export.jsonl"),
+        (json.dumps(aiperf(0, 1, error={"code": 500})), "no request that succeeded"),
         ('{"benchmarks": [{}]}', "requests.successful"),
     ],
 )

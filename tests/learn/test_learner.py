@@ -14,7 +14,7 @@ import pytest
 from tracewrap import semconv
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.estimate.live_join import LiveJoin
-from tracewrap.learn.learner import MAX_KEY, Denoiser
+from tracewrap.learn.learner import MAX_KEY, MOST_WAITING, Denoiser
 from tracewrap.records import Call, TokenUsage
 
 
@@ -103,6 +103,8 @@ def test_both_ways_in_are_one() -> None:
     one, other = Denoiser(), Denoiser()
     one.observe(call)
     other.observe_attributes(semconv.call_attributes(call), call.start_time_ns)
+    for learner in (one, other):
+        learner._put_away()
     held = [[(key, list(found.rows())) for key, found in learner._reservoirs.items()] for learner in (one, other)]
     assert held[0] == held[1]
     ((key, (row,)),) = held[0]
@@ -153,6 +155,7 @@ def test_endless_names_are_no_deployments() -> None:
     """A model name beyond ``MAX_KEY`` characters is counted as dropped, not kept."""
     denoiser = Denoiser()
     denoiser.observe(_call(10, 10, 1.0, model="m" * MAX_KEY))
+    denoiser.refit()
     assert denoiser.dropped == 1
     assert not denoiser._reservoirs
 
@@ -168,6 +171,35 @@ def test_an_old_profile_becomes_stale() -> None:
     assert stale[key].verdict == "stale"
     denoiser.refit()
     assert denoiser.snapshot() is stale
+
+
+def test_calls_set_aside_are_bounded_and_none_is_lost() -> None:
+    """With no thread to put them away, never more than ``MOST_WAITING`` wait; a refit takes in the rest, each once."""
+    denoiser, count = Denoiser(seed=0), 2 * MOST_WAITING + 300
+    for i in range(count):
+        denoiser.observe(_call(100 + i % 900, 10, 1.0, start=i))
+        assert len(denoiser._waiting) < MOST_WAITING
+    assert sum(one.seen for one in denoiser._reservoirs.values()) == 2 * MOST_WAITING
+    denoiser.refit()
+    assert sum(one.seen for one in denoiser._reservoirs.values()) == count
+    assert not denoiser._waiting
+
+
+def test_a_crowd_is_put_away_before_the_next_refit() -> None:
+    """The background thread, asleep for an hour, empties what many calls have filled, and still stops at once."""
+    denoiser = Denoiser(interval_s=3600.0, seed=0)
+    denoiser.start()
+    for i in range(MOST_WAITING):
+        denoiser.observe(_call(100 + i, 10, 1.0, start=i))
+    for _ in range(500):
+        if not denoiser._waiting:
+            break
+        time.sleep(0.01)
+    assert [one.seen for one in denoiser._reservoirs.values()] == [MOST_WAITING]
+    thread = denoiser._thread
+    denoiser.stop()
+    assert thread is not None
+    assert not thread.is_alive()
 
 
 def test_what_one_process_learned_another_takes_up(tmp_path: Path) -> None:
@@ -275,7 +307,8 @@ def test_a_forked_child_starts_its_thread_with_its_first_call() -> None:
     """Not in the fork hook: under gevent a thread made there would run the program's other greenlets in the child."""
     learner = Denoiser(interval_s=3600.0)
     learner.start()
-    learner._wake.set()  # the parent's thread, which a child does not have
+    learner.stop()  # the parent's thread, which a child does not have
+    learner._stopped = False
     learner._after_fork()
     assert learner._thread is None
     learner.observe(_call(100, 10, 1.0))

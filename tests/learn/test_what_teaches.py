@@ -83,7 +83,9 @@ def test_of_a_retried_call_the_last_attempt_teaches(monkeypatch: pytest.MonkeyPa
         time_to_first_chunk_s=call.time_to_first_chunk_s + 5.0,
     )
     for one in (call, retried):
-        Denoiser().observe(one)
+        learner = Denoiser()
+        learner.observe(one)
+        learner._put_away()
     plain, after = rows
     assert after == pytest.approx(plain)
     assert after[3:5] == pytest.approx((call.raw_runtime_s, call.time_to_first_chunk_s))

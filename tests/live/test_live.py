@@ -115,12 +115,26 @@ def test_figures_by_hand(hand_made: Window) -> None:
         "slow_by": "provider 1/4",
         "retries": 1,
         "priced_calls": 2,
+        "unsure": {},
         "list_cost_usd": pytest.approx(0.04),
         "list_cost_usd_per_h": pytest.approx(2.4),
     }
     # Complete calls of both took 0.5, 1, 2 and 4 s.
     assert (total["key"], total["calls"], total["error_share"]) == (None, 5, 0.2)
     assert total["raw_p50_s"] == pytest.approx(1.5)
+
+
+def test_slow_by_nobody_knows_whom() -> None:
+    """A call with a quiet day that says neither who made it slow nor that it was not: the report calls that unknown, and so is it here."""
+    quiet, verdict = semconv.RUNTIME_DENOISED, semconv.SPLIT_VERDICT
+    window = _filled(
+        [
+            _line(_span(1, 30.0, raw_runtime_s=4.0, estimates={quiet: 1.5})),
+            _line(_span(2, 20.0, raw_runtime_s=1.5, estimates={quiet: 1.5, verdict: "model"})),
+            _line(_span(3, 10.0, raw_runtime_s=4.0)),
+        ]
+    )
+    assert window.rows(NOW, "model", "calls")[0]["slow_by"] == "unknown 1/3"
 
 
 def test_what_is_unknown_is_none(hand_made: Window) -> None:

@@ -122,6 +122,10 @@ def test_a_file_as_litellm_keeps_it(tmp_path: Path) -> None:
     assert priced(path, 1000, 0, **{"gen_ai.usage.audio.input_tokens": 1000}) == 0.04
     assert priced(path, 0, 0, **{"tracewrap.usage.web_searches": 3}) == 0.03
     assert priced(path, 0, 0, **{"tracewrap.usage.other_charges": 1}) is None
+    path.write_text(
+        json.dumps({"m": {"input_cost_per_token": 0, "output_cost_per_token": 0, "input_cost_per_query": 0.002}})
+    )
+    assert priced(path, 0, 0, **{"tracewrap.usage.search_units": 3}) == 0.006
 
 
 def test_a_file_of_ones_own_knows_terms(tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ def test_unknown_figure_is_never_held(calls: Path, capsys: pytest.CaptureFixture
         ("[other]\n", "unknown table 'other'"),
         ("[[group]]\nraw_p95_s = 1\n", "group 1 has no 'by'"),
         ("[limits\n", "not valid TOML"),
+        ("[[limits]]\nraw_p95_s = 1\n", "limits is no table of limits; write [limits]"),
+        ("limits = 3\n", "limits is no table of limits"),
+        ("[group]\nraw_p95_s = 1\n", "group is no list of tables; write [[group]]"),
     ],
 )
 def test_wrong_limits_are_one_line(calls: Path, text: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:

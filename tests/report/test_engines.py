@@ -16,9 +16,12 @@ from tracewrap import report
 from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import TokenUsage
-from tracewrap.report.tables.engines import ChdbEngine, DuckDBEngine, transpile
+from tracewrap.report.tables import queries
+from tracewrap.report.tables.drawing import Wanted, drawn_calls
+from tracewrap.report.tables.engines import ChdbEngine, DuckDBEngine, SparkEngine, transpile
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack
+from tracewrap.sources import EVER, load_all, open_source
 from tracewrap.sources.compact import compact
 
 
@@ -158,9 +161,25 @@ def assert_equal(one: report.Report, other: report.Report) -> None:
     assert list(differences(a, b)) == []
 
 
+def assert_same_calls_drawn(lake: str, other: ChdbEngine | SparkEngine) -> None:
+    """Of each deployment, and with a bound that leaves many out, the very calls that DuckDB draws."""
+    ours, columns = DuckDBEngine(), queries.loaded_columns(())
+    load_all(ours.connection, [open_source(lake)], "calls", *EVER, columns)
+    other.load_calls("calls", *EVER, columns)
+    wanted = Wanted(50, 10_000, 10)
+    drawn = drawn_calls(ours, ["calls"], wanted)
+    assert max(len(one.rows) for one in drawn.values()) == 50
+    assert drawn_calls(other, ["calls"], wanted) == drawn
+
+
 def test_clickhouse_equals_duckdb(lake: str) -> None:
-    """The whole report, queries transpiled to ClickHouse and run by its engine, equals DuckDB's to 1e-9."""
+    """The whole report, queries transpiled to ClickHouse and run by its engine, equals DuckDB's to 1e-9; so do the calls learned from."""
     pytest.importorskip("chdb")
+    engine = ChdbEngine(lake)
+    try:
+        assert_same_calls_drawn(lake, engine)
+    finally:
+        engine.close()
     ours = build(lake, "duckdb")
     assert ours["totals"]["denoised"]["n"] > 30
     assert_equal(ours, build(lake, "clickhouse"))
@@ -192,6 +211,7 @@ def test_spark_equals_duckdb(lake: str, monkeypatch: pytest.MonkeyPatch) -> None
         session.sparkContext.setLogLevel("ERROR")
         groups = ("service,stream", "tenant")  # each table costs Spark seconds
         assert_equal(build(lake, "duckdb", groups), build(lake, "spark", groups))
+        assert_same_calls_drawn(lake, SparkEngine(session, lake))
     finally:
         session.stop()
 

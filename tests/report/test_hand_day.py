@@ -25,7 +25,8 @@ Prices (user file): m-a 10 $ per million input tokens, 1 $ cached, 30 $ output; 
 from __future__ import annotations
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -34,6 +35,8 @@ from tracewrap import report
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import Call, TokenUsage
 from tracewrap.report.questions.checks import Limit, judge
+from tracewrap.report.render.formats import render
+from tracewrap.report.render.table import render_table
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack
 
@@ -261,6 +264,35 @@ def test_totals_cost_energy_and_ratio(built: report.Report) -> None:
         near(0.03261),
         near(0.03261 / 0.00236),
     )
+
+
+def test_emissions_need_a_grid(tmp_path: Path, built: report.Report) -> None:
+    """1,180 J at 360 g a kWh are 0.118 g, of the same seven calls; without a grid there is no figure and none is named."""
+    absent = built["totals"]["references"][0]["idealized_co2e_g"]
+    assert (built["grid"], absent) == (None, {"n": 0, "value": None, "low": None, "high": None})
+    log = write_log(tmp_path / "log" / "a.jsonl", calls()).parent
+    told = report.build(str(log), catalog=catalog(), grid="360", now_ns=NOW_NS)
+    found = told["totals"]["references"][0]["idealized_co2e_g"]
+    assert (found["n"], found["value"], found["high"]) == (7, near(0.118), near(0.118 * math.exp(0.1)))
+    parts = [row["references"][0]["idealized_co2e_g"]["value"] or 0.0 for row in told["groups"][1]["rows"]]
+    assert sum(parts) == near(0.118)
+    assert told["grid"] == {"name": "stated", "g_per_kwh": 360.0, "source": "as stated"}
+    assert "118 mg (107 mg to 130 mg) at 360 g/kWh (stated: as stated)" in render_table(told.data, 160)
+    assert "CO2e" in render_table(told.data, 160).split("by model")[1].splitlines()[2]
+    assert "CO2e" not in render_table(cast(report.Report, built), 160)
+
+
+def test_training_is_told_on_request(tmp_path: Path, built: report.Report) -> None:
+    """Without a number of served tokens nothing is said; with one every format names the models, here none with a published training."""
+    assert built["training"] is None
+    assert "training" not in render_table(built, 160)
+    log = write_log(tmp_path / "log" / "a.jsonl", calls()).parent
+    told = report.build(str(log), catalog=catalog(), training=1e9, now_ns=NOW_NS)
+    found = told["training"]
+    assert (found["served_tokens"], found["models"]) == (1e9, [])
+    assert found["unknown"]
+    for name in ("table", "md", "html"):
+        assert "no published training is known here" in render(told, name)
 
 
 def test_groups(built: report.Report) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +17,14 @@ from tracewrap import report
 from tracewrap.cli import main
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.learn.learner import Denoiser
+from tracewrap.learn.many import Pupil, learn_many
 from tracewrap.records import Call, TokenUsage
 from tracewrap.report.questions.compare import compare
 from tracewrap.report.questions.selection import Selection
-from tracewrap.report.tables import learning
+from tracewrap.report.render import html
+from tracewrap.report.render.markdown import render_markdown
+from tracewrap.report.render.table import render_table
+from tracewrap.report.tables import learning, lesson_cache
 from tracewrap.runtime.files import save_profile
 from tracewrap.runtime.profile import RuntimeProfile
 
@@ -88,20 +95,70 @@ def test_given_profiles_win_and_no_learn_learns_nothing(tmp_path: Path) -> None:
 def test_what_was_learned_is_kept_beside_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second report fits nothing and says the same; one more call, and it is learned anew; a damaged cache is passed over."""
     log = write_log(tmp_path / "log" / "a.jsonl", busy_calls(60))
-    fitted: list[str] = []
-    taught = learning._taught
-    monkeypatch.setattr(learning, "_taught", lambda key, *rest: fitted.append(key) or taught(key, *rest))
+    fitted = _watched(monkeypatch)
     first, second = (report.build(str(log.parent), day=DAY, now_ns=DAY_NS * 2) for _ in range(2))
     assert fitted == [KEY]
     assert first["totals"]["denoised"]["p50_s"] == second["totals"]["denoised"]["p50_s"]
     write_log(tmp_path / "log" / "b.jsonl", busy_calls(1, first=900))
     report.build(str(log.parent), day=DAY)
     assert fitted == [KEY, KEY]
-    cache = log.parent / learning.CACHE
-    for damage in ("{", "[]", json.dumps({"schema": learning.SCHEMA, "entries": {"x": 1}})):
+    cache = log.parent / lesson_cache.CACHE
+    for damage in ("{", "[]", json.dumps({"schema": lesson_cache.SCHEMA, "entries": {"x": 1}})):
         cache.write_text(damage)
         report.build(str(log.parent), day=DAY)
     assert len(fitted) == 5
+
+
+def _watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keys of the deployments that are learned from now on."""
+    fitted: list[str] = []
+
+    def watched(pupils: Sequence[Pupil], *rest: Any, **more: Any) -> Any:
+        done = learn_many(pupils, *rest, **more)
+        fitted.extend(done)
+        return done
+
+    monkeypatch.setattr(learning, "learn_many", watched)
+    return fitted
+
+
+def _three(tmp_path: Path) -> Path:
+    """A log of three deployments: 90 calls of c, 60 of b, 30 of a."""
+    made = {"c": busy_calls(90), "b": busy_calls(60, first=200), "a": busy_calls(30, first=400)}
+    calls = [
+        dataclasses.replace(one, request_model=name, response_model=name) for name, some in made.items() for one in some
+    ]
+    return write_log(tmp_path / "log" / "a.jsonl", calls).parent
+
+
+def test_learning_has_a_time_and_says_what_it_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No time: nothing is learned; how many deployments and calls that are stands in the coverage, the notes and beside each gap."""
+    folder = _three(tmp_path)
+    built = report.build(str(folder), day=DAY, learn_s=0.0)
+    assert built["totals"]["denoised"]["n"] == 0
+    assert (built["coverage"]["unlearned_deployments"], built["coverage"]["unlearned_calls"]) == (3, 180)
+    assert f"3 deployments with 180 calls not denoised: {learning.NO_TIME}" in built["notes"]
+    assert {gap["next"] for gap in built["unprofiled"] if gap["stack"] is None} == {learning.NO_TIME}
+    assert main(["report", str(folder), "--day", DAY, "--learn-seconds", "0"]) == 0
+    assert "3 deployments with 180 calls not denoised" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["report", str(folder), "--learn-seconds", "-1"])
+
+
+def test_the_most_used_are_learned_first_and_the_next_report_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time for one deployment a report: the most used, then the next; when all are known and all have new calls, the old lessons hold."""
+    folder, fitted = _three(tmp_path), _watched(monkeypatch)
+    monkeypatch.setattr(learning, "learn_many", lambda pupils, *_, **__: learn_many(pupils[:1]))
+    for known in (90, 150, 180):
+        assert report.build(str(folder), day=DAY)["totals"]["denoised"]["n"] == known
+    more = [dataclasses.replace(one, request_model="a", response_model="a") for one in busy_calls(5, first=900)]
+    write_log(folder / "b.jsonl", more)
+    monkeypatch.setattr(learning, "learn_many", lambda *_, **__: {})
+    built = report.build(str(folder), day=DAY)
+    assert (built["totals"]["denoised"]["n"], built["coverage"]["unlearned_deployments"]) == (185, 0)
+    assert fitted == []
 
 
 def test_what_live_learners_left_is_used(tmp_path: Path) -> None:
@@ -130,6 +187,42 @@ def test_all_failed_is_said_first(tmp_path: Path) -> None:
     built = report.build(str(write_log(tmp_path / "log" / "a.jsonl", failed).parent), day=DAY)
     assert built["verdict"] == "All 4 calls failed, most often with Timeout."
     assert built["slowest"] == []
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_failed_calls_alone_have_no_rows_of_dashes(tmp_path: Path, width: int) -> None:
+    """Asked for the failed calls: how many of whom, and no figure that failed calls do not have, tokens included."""
+    calls = [*busy_calls(6), *busy_calls(4, first=50, usage=None, outcome="error", error_type="Timeout")]
+    log = str(write_log(tmp_path / "log" / "a.jsonl", calls).parent)
+    built = report.build(log, day=DAY, group_by=("model",), where={"status": "error"})
+    for text in (render_table(built.data, width), render_markdown(built.data)):
+        assert "All 4 calls failed, most often with Timeout" in text
+        assert not re.search(r"(?<![-\w])-(?![-\w])", text.replace("---", ""))
+        assert "tokens" not in text
+    page = html.render(built.data)
+    body = page[page.index("<main>") : page.index("</main>")]
+    assert ">-<" not in body
+    assert "tokens in" not in body
+
+
+def test_what_slowed_calls_may_be_unknown(tmp_path: Path) -> None:
+    """Every third call was slow while it was under way between us and the provider: somebody's contention, nobody's name."""
+    log = str(write_log(tmp_path / "log" / "a.jsonl", busy_calls(60, network_transit_s=100.0)).parent)
+    built = report.build(log, day=DAY)
+    slow = built["totals"]["split"]["calls"]["unknown"]
+    assert slow > 10
+    assert f"of the time: unknown causes slowed {slow} of 60 compared calls" in built["verdict"]
+
+
+def test_days_asked_for_are_shown_once(tmp_path: Path) -> None:
+    """A period of two days shows its days by itself, and not twice where they are asked for."""
+    calls = [*busy_calls(6), *busy_calls(6, first=100, day=1)]
+    log = str(write_log(tmp_path / "log" / "a.jsonl", calls).parent)
+    for asked in (("model",), ("model", "day"), ("day",)):
+        built = report.build(log, group_by=asked)
+        assert render_table(built.data, 120).count("by day\n") == 1
+        assert html.render(built.data).count(">By day<") == 1
+        assert render_markdown(built.data).count("## By day\n") == 1
 
 
 def test_compare_learns_each_side(tmp_path: Path) -> None:

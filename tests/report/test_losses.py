@@ -10,6 +10,7 @@ from tracewrap import report
 from tracewrap.records import DAY_NS as A_DAY_NS
 from tracewrap.report.render.text import coverage_lines
 from tracewrap.sinks import SpanLog
+from tracewrap.sources.compact import compact
 
 OPTIONS: dict[str, Any] = {"day": "2026-11-20", "now_ns": DAY_NS + 2 * A_DAY_NS}
 
@@ -45,6 +46,17 @@ def test_lost_calls_are_said(tmp_path: Path) -> None:
         "800 calls could not be written to it (no_space 780, queue_full 20): not counted, totals are too low" in notes
     )
     assert "5 calls did not reach otlp (http_503 5); counted here" in notes
+
+
+def test_lost_calls_are_said_of_a_lake(tmp_path: Path) -> None:
+    """The report of a lake says the same of losses as that of the log which was compacted into it."""
+    log = _log(tmp_path / "log", (("span_log", "no_space", 780), DAY_NS + 1), (("otlp", "http_503", 5), DAY_NS + 3))
+    compact([log], tmp_path / "lake")
+    of_log, of_lake = (report.build(str(place), **OPTIONS) for place in (log, tmp_path / "lake"))
+    assert of_lake["coverage"]["lost_calls"] == 780
+    assert of_lake["sources"][0]["lost"] == of_log["sources"][0]["lost"]
+    assert coverage_lines(of_lake) == coverage_lines(of_log)
+    assert "780 calls could not be written to it" in " ".join(of_lake["notes"])
 
 
 def test_a_copied_record_counts_once(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tracewrap import report, words
 from tracewrap.cli import main
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import Call, TokenUsage
-from tracewrap.report.render import formats
+from tracewrap.report.render import formats, html
+from tracewrap.report.render.markdown import render_markdown
 from tracewrap.report.render.table import render_table
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.stack import Price, ReferenceStack
@@ -110,6 +111,25 @@ def test_where_leaves_the_other_calls_out(log: str) -> None:
     assert [n({}), n({"model": "gpt-4o"}), n({"tenant": "t0"}), n({"outcome": "complete"})] == [40, 10, 20, 40]
     assert [n({"model": "gpt-4o", "tenant": "t0"}), n({"model": "gpt-4o", "tenant": "t1"})] == [10, 0]
     assert [n({"stream": "plain"}), n({"feature": ""}), n({"feature": "search"})] == [0, 0, 40]
+
+
+def test_a_filtered_report_says_which_calls_it_is_of(log: str) -> None:
+    """In its title, in every format for people, and where none is like that, in place of "no calls in this period"."""
+    built = report.build(log, catalog=Catalog(), where={"model": "gpt-4o", "outcome": "complete"})
+    assert built["where"] == {"model": "gpt-4o", "outcome": "complete"}
+    for text in (render_table(built.data, 80), render_markdown(built.data), html.render(built.data)):
+        assert "LLM calls with model=gpt-4o, status=complete" in " ".join(text.split())
+    none = report.build(log, catalog=Catalog(), where={"outcome": "error"})
+    assert none["verdict"] == "No calls in this period are as asked."
+    assert any(note.startswith("no calls with status=error between ") for note in none["notes"])
+
+
+def test_a_value_that_a_name_never_has_is_refused(log: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With those that it has: an empty report would look like an answer."""
+    assert main(["report", log, "--where", "status=success"]) == 2
+    assert "status is one of complete, partial, cancelled, error, background" in capsys.readouterr().err
+    assert main(["report", log, "--where", "stream=yes"]) == 2
+    assert "stream is one of stream, plain" in capsys.readouterr().err
 
 
 def test_where_is_written_as_names_and_values(log: str, capsys: pytest.CaptureFixture[str]) -> None:

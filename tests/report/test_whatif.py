@@ -104,6 +104,14 @@ def test_amortised_on_shipped_stacks(tmp_path: Path) -> None:
         assert row["amortized"] == row["batch_1"]
 
 
+def test_beside_every_dash_stands_what_would_fill_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No list price, so no break-even; no rental price, so no cost."""
+    assert main(["whatif", log_of(tmp_path, LLAMA), "--reference", "l40s:vllm", "h100-sxm:vllm"]) == 0
+    text = capsys.readouterr().out
+    assert "unpriced, so without a break-even: --prices FILE" in text
+    assert "  l40s:vllm: no rental price is known" in text
+
+
 def test_what_has_no_profile_is_named(tmp_path: Path) -> None:
     """A closed model is on no stack; with a stand-in it is, and its figures are assumed."""
     log = log_of(tmp_path, "gpt-5-mini")
@@ -193,3 +201,38 @@ def test_a_stack_of_ones_own_has_no_vendors(tmp_path: Path) -> None:
     assert (row["vendor_prices"], row["power_share"], row["parallel_efficiency"]) == ([], None, None)
     assert (row["batch_1"]["cost_low_usd"], row["batch_1"]["energy_j"]) == (None, pytest.approx(2500.0))
     assert [swing["input"] for swing in row["sensitivity"]] == ["runtime"]
+
+
+def test_training_is_told_only_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """523 tokens of a million served bear 523 / 10^6 of 10,044,800 $ and of 1124.2 MWh: 5253.4 $ and 588 kWh."""
+    log = log_of(tmp_path, LLAMA)
+    assert whatif(log, references=["h100-sxm:vllm"])["training"] is None
+    found = whatif(log, references=["h100-sxm:vllm"], training=1e6)["training"]
+    assert found is not None
+    (row,) = found["models"]
+    assert (found["served_tokens"], found["unknown"]) == (1e6, [])
+    assert (row["calls"], row["tokens"], row["trained"]) == (3, 523, LLAMA)
+    assert row["cost_usd"] == pytest.approx(10_044_800 * 523e-6)
+    assert row["energy_j"] == pytest.approx(1124.2 * 3.6e9 * 523e-6)
+    assert main(["whatif", log, "--reference", "h100-sxm:vllm"]) == 0
+    assert "training" not in capsys.readouterr().out
+    assert main(["whatif", log, "--reference", "h100-sxm:vllm", "--training", "1e6"]) == 0
+    text = capsys.readouterr().out
+    assert f"training: {LLAMA}: $5,253.43, 587.96 kWh for 523 of 1.00M served tokens" in text
+    assert "(published: meta-llama/llama-models, llama3_1/MODEL_CARD.md, 2024-07)" in text
+    assert main(["whatif", log, "--training", "many"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_training_of_a_stand_in_is_assumed_and_an_unknown_one_is_named(tmp_path: Path) -> None:
+    """A closed model has no published training; one that stands in for it has, and that it is the same is assumed."""
+    log = log_of(tmp_path, "gpt-5-mini")
+    stack = ["h100-sxm:vllm"]
+    alone = whatif(log, references=stack, training=1e12)["training"]
+    assert alone is not None
+    assert (alone["models"], alone["unknown"]) == ([], ["gpt-5-mini"])
+    stood = whatif(log, references=stack, training=1e12, stand_ins={"gpt-5-mini": LLAMA})["training"]
+    assert stood is not None
+    (row,) = stood["models"]
+    assert (row["model"], row["trained"], row["provenance"]) == ("gpt-5-mini", LLAMA, "assumed")
+    assert row["assumed"] == f"that gpt-5-mini is {LLAMA}"

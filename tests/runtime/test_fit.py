@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracewrap.errors import FitError
+from tracewrap.errors import ConfigurationError, FitError
 from tracewrap.runtime.fit.design import Point, design
 from tracewrap.runtime.fit.fitting import fit
 from tracewrap.runtime.profile import RuntimeProfile
@@ -194,6 +194,59 @@ def test_covariance_is_stated_and_ordered() -> None:
     assert noisy.covariance[-2][-2] > 4 * quiet.covariance[-2][-2]
     few = fit(_samples(truth, [(1, 1), (512, 64)], 0.0, 0), id="x", model="m", prior=truth)
     assert np.array(few.covariance).shape == (2, 2)
+
+
+@pytest.mark.parametrize("noise", [0.0025, 0.01, 0.03, 0.06])
+def test_told_noise_makes_intervals_honest(noise: float) -> None:
+    """Ten points of the design, each measured once, the noise told: the next measurement lies in the 90% interval in 80 to 99 of 100."""
+    truth, inside = TRUTHS["staircase"], []
+    points = [(q.input_tokens, q.output_tokens) for q in design(10)]
+    for seed in range(20):
+        found = fit(_samples(truth, points, noise, seed), id="x", model="m", noise=noise)
+        assert found.noise == pytest.approx(noise)
+        for sample in _samples(truth, GRID, noise, seed + 1000):
+            estimate = found.profile.estimate(sample.input_tokens, sample.output_tokens)
+            inside.append(estimate.low <= sample.runtime_s <= estimate.high)
+    assert 0.8 <= np.mean(inside) <= 0.99
+
+
+def test_told_noise_widens_a_scaled_prior() -> None:
+    """With a prior profile the interval has the noise that was told."""
+    truth = TRUTHS["smooth"]
+    low, high = (
+        fit(_samples(truth, [(1, 1), (512, 64)], 0.0, 0), id="x", model="m", prior=truth, noise=noise)
+        for noise in (0.01, 0.1)
+    )
+    assert high.profile.interval.base > 5 * low.profile.interval.base
+
+
+@pytest.mark.parametrize("noise", [0.0, -0.1, 1.0, float("nan")])
+def test_impossible_noise(noise: float) -> None:
+    """Noise is a share between 0 and 1, in a fit and in a design."""
+    with pytest.raises(ConfigurationError, match="noise is"):
+        fit(_samples(TRUTHS["smooth"], GRID, 0.01, 0), id="x", model="m", noise=noise)
+    with pytest.raises(ConfigurationError, match="noise is"):
+        design(3, noise=noise)
+
+
+@pytest.mark.parametrize(("max_p", "max_o"), [(2048, 64), (8192, 256), (32768, 64), (512, 16)])
+def test_ten_points_have_three_that_generate(max_p: int, max_o: int) -> None:
+    """Of the first ten points at least three have more than one output token, also beside points known; more noise never makes it fewer."""
+    for noise in (None, 0.03, 0.06):
+        points = design(10, max_input_tokens=max_p, max_output_tokens=max_o, noise=noise)
+        assert sum(q.output_tokens > 1 for q in points) >= 3
+        more = design(5, max_input_tokens=max_p, max_output_tokens=max_o, known=points[:5], noise=noise)
+        assert sum(q.output_tokens > 1 for q in [*points[:5], *more]) >= 3
+
+
+def test_one_slow_decode_point_does_not_rule() -> None:
+    """One of the design's points with many outputs took 30% longer: the time per output token moves by less than half of that."""
+    truth, points = TRUTHS["staircase"], [(q.input_tokens, q.output_tokens) for q in design(10)]
+    for slow in [i for i, (_, o) in enumerate(points) if o > 1]:
+        samples = _samples(truth, points, 0.0025, 3)
+        samples[slow] = Sample(*points[slow], samples[slow].runtime_s * 1.3)
+        found = fit(samples, id="x", model="m").profile
+        assert found.decode_time(500, 64) == pytest.approx(truth.decode_time(500, 64), rel=0.15)
 
 
 def test_design_is_ordered_and_honours_the_region() -> None:

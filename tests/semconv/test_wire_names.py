@@ -75,6 +75,7 @@ GOLDEN = {
     "tracewrap.usage.processed.input_tokens": int,
     "tracewrap.usage.processed.output_tokens": int,
     "tracewrap.usage.rejected_prediction.output_tokens": int,
+    "tracewrap.usage.search_units": int,
     "tracewrap.usage.source": str,
     "tracewrap.usage.web_searches": int,
 }
@@ -177,7 +178,10 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         }
     },
     "cohere": {
-        "usage": {"billed_units": {"input_tokens": 5, "output_tokens": 9, "image_tokens": 1}, "cached_tokens": 2}
+        "usage": {
+            "billed_units": {"input_tokens": 5, "output_tokens": 9, "image_tokens": 1, "search_units": 1},
+            "cached_tokens": 2,
+        }
     },
 }
 """An answer of each vendor that says all that it can."""

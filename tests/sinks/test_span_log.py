@@ -17,10 +17,13 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 
+import tracewrap
 from tracewrap import semconv
-from tracewrap.errors import ConfigurationError
+from tracewrap.capture.state import state
+from tracewrap.errors import ConfigurationError, SettingIgnoredWarning
 from tracewrap.records import Call, CallRecord, TokenUsage
 from tracewrap.sinks import SpanLog
+from tracewrap.sinks.folder import unwritable
 from tracewrap.sources import ReadStatus, read_calls
 
 CALL = Call(
@@ -87,6 +90,41 @@ def test_unwritable_folder_drops_and_counts(tmp_path: Path) -> None:
     log = SpanLog(blocker / "calls")
     _write(log, 2)
     assert log.dropped == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with a name")
+def test_a_place_that_is_no_folder_is_said_at_once_and_counted(tmp_path: Path) -> None:
+    """A device, a pipe, a file, a path below one, no possible name: configure() says so in a line, nothing waits, each call is counted."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    why = {
+        "/dev/null": "/dev/null is no folder",
+        str(tmp_path / "pipe"): f"{tmp_path / 'pipe'} is no folder",
+        str(tmp_path / "file" / "calls"): f"{tmp_path / 'file'} is no folder",
+        str(tmp_path / ("x" * 300)): "file name too long",
+        str(tmp_path / "a\0b"): "this system can have no folder of that name",
+    }
+    for place, reason in why.items():
+        with pytest.warns(SettingIgnoredWarning, match="calls are counted as lost") as said:
+            pipeline = tracewrap.configure(span_log=place)
+        assert [str(one.message).partition(": ")[2].partition(";")[0] for one in said] == [reason]
+        assert state.record is not None
+        state.record(CallRecord(1, 2, None, True, None, False, {}, "chat", 1, 2, {}, None))
+        assert pipeline.flush(5.0)
+        assert pipeline.losses == {("span_log", "not_writable"): 1}
+        pipeline.close()
+
+
+def test_a_folder_that_may_be_made_is_fine(tmp_path: Path) -> None:
+    """One that is not there yet, with folders above it that are not there either."""
+    assert unwritable(tmp_path) is None
+    assert unwritable(tmp_path / "a" / "b") is None
+
+
+def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder that refuses, not the one that would be made in it."""
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != tmp_path)
+    assert unwritable(tmp_path / "calls") == f"{tmp_path} is not writable"
 
 
 def test_a_folder_that_is_removed_is_made_again(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from test_otlp_json import every_field
 from made_days import DAY_NS, HOUR_NS, call, write_log
 from tracewrap.errors import ConfigurationError, SourceError, check_local
 from tracewrap.records import Call
+from tracewrap.sinks import SpanLog
+from tracewrap.sources import ReadStatus, connect, read_calls
 from tracewrap.sources import compact as compact_module
-from tracewrap.sources import connect, read_calls
 from tracewrap.sources.compact import compact
 
 
@@ -54,6 +55,51 @@ def test_compaction_is_idempotent_and_appends_what_is_new(tmp_path: Path) -> Non
     assert compact([str(log)], lake).added == 1
     assert ids(lake) == [1, 2, 3]
     assert days(lake) == {"day=2026-11-20": 2}
+
+
+def test_losses_come_along_once(tmp_path: Path) -> None:
+    """What a span log says of lost calls is in the lake, by day, however often it is compacted and whatever else is read beside it."""
+    folder, lake = tmp_path / "log", tmp_path / "lake"
+    write_log(folder / "a.jsonl", [call(1)])
+    log = SpanLog(folder)
+    log.write_losses([("span_log", "no_space", 7), ("otlp", "http_503", 2)], DAY_NS)
+    log.write_losses([("span_log", "queue_full", 5)], DAY_NS + 24 * HOUR_NS)  # a day without a call
+    for _ in range(2):
+        compact([str(folder)], lake)
+    compact([str(lake)], tmp_path / "copy")
+    both = {"otlp": {"http_503": 2}, "span_log": {"no_space": 7, "queue_full": 5}}
+    for sources in ([str(lake)], [str(tmp_path / "copy")], [str(folder), str(lake)], [str(lake), str(folder)]):
+        statuses: list[ReadStatus] = []
+        assert len(list(read_calls(sources, statuses=statuses))) == 1
+        assert [status.lost for status in statuses if status.lost] == [both], sources
+    second: list[ReadStatus] = []
+    list(read_calls(str(lake), since_ns=DAY_NS + 24 * HOUR_NS, until_ns=DAY_NS + 48 * HOUR_NS, statuses=second))
+    assert second[0].lost == {"span_log": {"queue_full": 5}}
+
+
+def test_a_lake_of_losses_alone_is_one(tmp_path: Path) -> None:
+    """A program that lost every call leaves a lake without calls, which says so."""
+    SpanLog(tmp_path / "log").write_losses([("span_log", "no_space", 3)], DAY_NS)
+    compact([str(tmp_path / "log")], tmp_path / "lake")
+    statuses: list[ReadStatus] = []
+    assert list(read_calls(str(tmp_path / "lake"), statuses=statuses)) == []
+    assert (statuses[0].kind, statuses[0].lost) == ("lake", {"span_log": {"no_space": 3}})
+
+
+def test_losses_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    """A damaged file of losses hides no call: reading names it, compacting more losses into it says what to do."""
+    folder, lake = tmp_path / "log", tmp_path / "lake"
+    write_log(folder / "a.jsonl", [call(1)])
+    SpanLog(folder).write_losses([("span_log", "no_space", 7)], DAY_NS)
+    compact([str(folder)], lake)
+    (damaged,) = lake.glob("day=*/.losses.json")
+    for text in ("{", "[]", '{"losses": [[1]]}', '{"losses": 3}'):
+        damaged.write_text(text)
+        statuses: list[ReadStatus] = []
+        assert len(list(read_calls(str(lake), statuses=statuses))) == 1
+        assert str(damaged) in statuses[0].notes[0]
+        with pytest.raises(SourceError, match="remove it and compact again"):
+            compact([str(folder)], lake)
 
 
 def test_two_writers_at_once(tmp_path: Path) -> None:

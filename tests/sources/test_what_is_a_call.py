@@ -38,6 +38,14 @@ def test_a_framework_round_an_sdk_is_one_call(tmp_path: Path) -> None:
     assert sorted(kept(tmp_path, outer, other)) == sorted([outer.span_id, other.span_id])
 
 
+@pytest.mark.parametrize("operation", ["generate_content", "text_completion"])
+def test_a_framework_calls_every_generation_a_chat(tmp_path: Path, operation: str) -> None:
+    """A framework's chat round an SDK's generation of another name is that one call, too."""
+    outer = call(1, usage=USAGE, scope_name="framework")
+    inner = call(2, trace_id=outer.trace_id, parent_span_id=outer.span_id, usage=USAGE, operation=operation)
+    assert kept(tmp_path, outer, inner) == [inner.span_id]
+
+
 def test_counts_below_zero_are_refused(tmp_path: Path) -> None:
     """A negative count is no count, in SQL and in the record."""
     made = call(1, usage=TokenUsage(-5000, -7))

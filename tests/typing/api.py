@@ -29,6 +29,7 @@ set_up = tracewrap.configure(
     inline=False,
     denoise=True,
     prices="prices.toml",
+    grid="DEU",
     metrics=True,
     semconv_metrics="both",
     stream_usage="never",

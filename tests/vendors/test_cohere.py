@@ -55,10 +55,11 @@ def test_generate_has_billed_counts_only() -> None:
 
 
 def test_embed_and_rerank() -> None:
-    """Embedding bills input tokens, reranking none."""
+    """Embedding bills input tokens, reranking search units."""
     embedded = read_response({"id": "e", "embeddings": [[0.1]], "meta": {"billed_units": {"input_tokens": 4.0}}})
     assert embedded.usage == TokenUsage(input_tokens=4)
-    assert read_response({"id": "r", "results": [], "meta": {"billed_units": {"search_units": 1.0}}}).usage is None
+    ranked = read_response({"id": "r", "results": [], "meta": {"billed_units": {"search_units": 2.0}}})
+    assert ranked.usage == TokenUsage(search_units=2)
 
 
 def _v2_events(words: int = 3) -> list[dict[str, Any]]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, Span
 
 from tracewrap import forks, semconv
 from tracewrap.background import spans
@@ -38,6 +38,7 @@ BREATH = 8
 """After so many calls the thread lets the program's threads run: some 0.4 ms of work."""
 BREATH_S = 5e-5
 NOTE_EVERY_S = 60.0
+ANSWERS_KEPT = 10_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,12 +57,21 @@ class Sinks:
 
 
 class Background:
-    """Takes recorded calls (``put``) until it is closed. *own*: the resource of calls whose record names none."""
+    """Takes recorded calls (``put``) until it is closed. *own*: the resource of calls whose record names none;
+    *begun* is told of each span that the program's provider begins."""
 
-    def __init__(self, join: LiveJoin, sinks: Sinks, losses: Losses, own: Resource, queue_size: int) -> None:
+    def __init__(
+        self,
+        join: LiveJoin,
+        sinks: Sinks,
+        losses: Losses,
+        own: Resource,
+        queue_size: int,
+        begun: Callable[[Span], None],
+    ) -> None:
         self._join, self._sinks, self._own = join, sinks, own
         self.losses = losses
-        self.program = Program(self, sinks.shared_url)
+        self.program = Program(self, sinks.shared_url, begun)
         self._closing = False
         self._noted_s = 0.0
         self._worker: Worker[CallRecord | ReadableSpan] = Worker(
@@ -75,6 +85,8 @@ class Background:
         self.first_call: Callable[[], None] | None = None
         """Called with the first call of a process, on its thread; a forked child's first call too."""
         self._started = False
+        self._answered: dict[str, None] = {}
+        """Ids of the last answers that capture recorded."""
         self._sampling = False
         """A call of this process was not sampled: those that are exported are a sample."""
         self._reset()
@@ -168,7 +180,11 @@ class Background:
         self._note_losses()
 
     def _one(self, record: CallRecord, written: list[tuple[str, str]], shown: list[tuple[str, dict[str, Any]]]) -> None:
+        if self._told_again(record):
+            return
         known = record.attributes
+        if record.content is not None:
+            known = {**known, **self._content(record.content)}
         attributes = dict(known)
         joined = self._join.joined(
             attributes, record.start_time_ns, lambda: spans.call_of_record(record, known, self._own)
@@ -186,6 +202,35 @@ class Background:
         if record.sampled:
             for export in self._targets(record.program_span):
                 export.put(lambda: spans.readable(record, marked, self._own, sinks.naming))
+
+    def _told_again(self, record: CallRecord) -> bool:
+        """Whether *record* is another library's of an answer that capture recorded: it is exported as it is, and no second call.
+
+        Its span was begun after the answer, or not where the call was made: only the answer's id tells that they are one.
+        """
+        answer = record.attributes.get(semconv.RESPONSE_ID)
+        if not isinstance(answer, str):
+            return False
+        if not isinstance(record, spans.SpanRecord):
+            self._answered[answer] = None
+            if len(self._answered) > ANSWERS_KEPT:
+                del self._answered[next(iter(self._answered))]
+            return False
+        if answer not in self._answered:
+            return False
+        if record.sampled:
+            for export in self._targets(program_span=True):
+                export.put(lambda: record.span)
+        return True
+
+    @staticmethod
+    def _content(content: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Message content, written here for the caller; none where it fails: the call is kept."""
+        try:
+            return content()
+        except Exception:
+            logger.debug("message content could not be written", exc_info=True)
+            return {}
 
     def _write(self, log: SpanLog, written: list[tuple[str, str]]) -> None:
         try:

@@ -5,7 +5,8 @@ The provider's processors and exporters have no public names. Where they cannot 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from time import time_ns
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -32,12 +33,15 @@ class Receives(Protocol):
 class ProgramSpans(SpanProcessor):
     """Hands the spans of the program's provider on, but those of calls that capture records itself."""
 
-    def __init__(self, receives: Receives) -> None:
-        self._receives = receives
+    def __init__(self, receives: Receives, begun: Callable[[Span], None]) -> None:
+        self._receives, self._begun = receives, begun
         self.active = True
+        self._since_ns = time_ns()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Nothing to do."""
+        """Tell capture of *span*: it may be of a call that begins right after it."""
+        if self.active:
+            self._begun(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass *span* on; nothing here raises into the program."""
@@ -48,6 +52,8 @@ class ProgramSpans(SpanProcessor):
             if semconv.ATTEMPTS in attributes or _is_ours(span):
                 return
             record = record_of(span) if semconv.OPERATION in attributes else None
+            if record is not None and record.start_time_ns < self._since_ns and semconv.RESPONSE_ID not in attributes:
+                return  # begun unseen and without an answer: nothing tells it from a call that capture recorded meanwhile
             if record is not None:
                 self._receives.put_record(record)
             elif span.context is not None and span.context.trace_flags.sampled:
@@ -72,8 +78,8 @@ def _is_ours(span: ReadableSpan) -> bool:
 class Program:
     """Watches for the program's TracerProvider. ``shared``: it exports to the receiver at *url* itself."""
 
-    def __init__(self, receives: Receives, url: str | None) -> None:
-        self._receives, self._url = receives, url
+    def __init__(self, receives: Receives, url: str | None, begun: Callable[[Span], None]) -> None:
+        self._receives, self._url, self._begun = receives, url, begun
         self._seen: object = None
         self._processors: list[ProgramSpans] = []
         self.shared = False
@@ -87,7 +93,7 @@ class Program:
                 earlier.active = False
             self.shared = False
             if isinstance(provider, TracerProvider):
-                self._processors.append(ProgramSpans(self._receives))
+                self._processors.append(ProgramSpans(self._receives, self._begun))
                 provider.add_span_processor(self._processors[-1])
                 self.shared = self._url is not None and any(same_place(self._url, url) for url in endpoints(provider))
         return self.shared

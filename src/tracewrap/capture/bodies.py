@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from tracewrap.capture.call import OpenCall
 from tracewrap.capture.clock import perf_counter
+from tracewrap.capture.encodings import decoder, unreadable
 from tracewrap.capture.events import EDGE_BYTES, MAX_EVENT_BYTES, AmazonEvents, Bounded, Parser, ServerSentEvents
+from tracewrap.capture.hidden import stripped, stripping
 from tracewrap.capture.state import state
-from tracewrap.capture.streams import WAITED_S, AsyncStreamReader, Reader, StreamReader, hook_close
+from tracewrap.capture.streams import AsyncStreamReader, Reader, StreamReader, hook_close
 from tracewrap.vendors.adapter import Adapter, Reply
 
 Kind = Literal["json", "events", "frames"]
@@ -43,7 +44,6 @@ class Body:
         "_adapter",
         "_all",
         "_all_bytes",
-        "_ended",
         "_first",
         "_latest",
         "_notable",
@@ -51,6 +51,7 @@ class Body:
         "_unsaid",
         "_whole",
         "count",
+        "ended",
     )
 
     def __init__(self, adapter: Adapter, *, kind: Kind):
@@ -64,7 +65,8 @@ class Body:
         self._latest: deque[tuple[int, bytes]] = deque(maxlen=4)
         self._all: list[bytes] | None = [] if state.content else None
         self._all_bytes = 0
-        self._ended = False
+        self.ended = False
+        """Its end mark was seen."""
         self._unsaid = False
         """It looks like events, and nobody said so."""
         self.count = 0
@@ -85,7 +87,7 @@ class Body:
         """One event."""
         data = data.strip()
         if data in self._adapter.end_marks:
-            self._ended = True
+            self.ended = True
         if data[:1] != b"{" or (len(data) < _IDLE_BYTES and _IDLE.search(data)):
             return
         if name == b"error" and b'"error"' not in data[:EDGE_BYTES]:
@@ -106,9 +108,9 @@ class Body:
         if self._all is not None and self._all_bytes <= MAX_EVENT_BYTES:
             self._all.append(data)
 
-    def said(self) -> list[Any]:
-        """The answer, or all events of it; nothing where message content is not wanted."""
-        return [parsed(data) for data in self._all or ()]
+    def said(self) -> Callable[[], list[Any]]:
+        """What gives the answer, or all events of it; nothing where message content is not wanted."""
+        return partial(_all_parsed, tuple(self._all or ()))
 
     def reply(self) -> Reply:
         """What the body says; an empty Reply when it is no JSON."""
@@ -124,9 +126,13 @@ class Body:
         chunks = {number: parsed(data) for number, data in kept.items()}
         first = chunks.get(1) if 1 in chunks else None if self._first is None else parsed(self._first)
         reply = self._adapter.read_stream(first, list(chunks.values()), self.count)
-        if self._ended and reply.outcome == "partial":
+        if self.ended and reply.outcome == "partial":
             reply = reply._replace(outcome=None)
         return reply
+
+
+def _all_parsed(pieces: tuple[bytes, ...]) -> list[Any]:
+    return [parsed(data) for data in pieces]
 
 
 def parsed(data: bytes) -> Any:
@@ -196,17 +202,21 @@ class _BodyReader(Reader):
     event_at: float
     """When an event last came."""
 
-    def reply(self) -> Reply:
-        return self.body.reply()
+    @property
+    def saw_end_mark(self) -> bool:
+        return self.body.ended
 
-    def said(self) -> list[Any]:
+    def reply(self) -> Reply:
+        return Reply() if self.decode is unreadable else self.body.reply()
+
+    def said(self) -> Callable[[], list[Any]]:
         return self.body.said()
 
     def passed(self, entered: float, data: bytes) -> None:
         """The read that began at *entered* brought *data*."""
         now = perf_counter()
         self.reading = False
-        self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
+        self.count_consumer(entered, now)
         before, left, self.left = self.body.count, self.left, now
         try:
             self.body.feed(data if self.decode is None else self.decode(data))
@@ -295,7 +305,7 @@ def tee(
             reader.iterator = iterator
             return handed_on(reader, without)
         except Exception:
-            return iterator
+            return iterator if without is None else stripping(call.adapter, iterator, is_async)
 
     def iter_raw(*args: Any, **kwargs: Any) -> Any:
         iterator = raw_of(*args, **kwargs)  # type: ignore[misc]
@@ -314,17 +324,27 @@ def tee(
     hook_close(response, reader)
 
 
+def tee_method(call: OpenCall, response: Any, name: str, *, kind: Kind, decode: Callable[[Any], bytes]) -> None:
+    """``tee`` of a response whose body is handed on by the method *name* alone; *decode*: what makes its pieces bytes."""
+    reader = ByteReader(call, None)
+    reader.body, reader.decode = Body(call.adapter, kind=kind), decode
+    method = getattr(response, name)
+
+    def iterate(*args: Any, **kwargs: Any) -> Any:
+        iterator = method(*args, **kwargs)
+        try:
+            reader.iterator = iterator
+            return passing(reader)
+        except Exception:
+            return iterator
+
+    setattr(response, name, iterate)
+    hook_close(response, reader)
+
+
 def decoder_of(response: Any) -> Callable[[bytes], bytes] | None:
-    """What makes the raw bytes of *response* its content: gzip and deflate by the standard library, others by the HTTP library's own."""
-    encoding = str(response.headers.get("content-encoding", "")).strip().lower()
-    if encoding in ("", "identity"):
-        return None
-    if encoding in ("gzip", "x-gzip"):
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress
-    family = type(response).__module__.partition(".")[0]
-    known = getattr(sys.modules.get(f"{family}._decoders"), "SUPPORTED_DECODERS", {})
-    decode: Callable[[bytes], bytes] = known[encoding]().decode
-    return decode
+    """What makes the raw bytes of *response* its content; None: they are it."""
+    return decoder(str(response.headers.get("content-encoding", "")))
 
 
 def passing(reader: StreamReader, without: Filter | None = None) -> Iterator[Any]:
@@ -334,9 +354,17 @@ def passing(reader: StreamReader, without: Filter | None = None) -> Iterator[Any
             yield from reader
             return
         for data in reader:
-            if passed := without.feed(data):
+            try:
+                passed = without.feed(data)
+            except Exception:
+                passed = stripped(reader.call.adapter, data)
+            if passed:
                 yield passed
-        if rest := without.close():
+        try:
+            rest = without.close()
+        except Exception:
+            rest = b""
+        if rest:
             yield rest
     finally:
         reader.iterator.close()
@@ -346,10 +374,17 @@ async def passing_async(reader: AsyncStreamReader, without: Filter | None = None
     """An async generator of what *reader* reads, where the SDK expects one; closing it closes the SDK's."""
     try:
         async for data in reader:
-            passed = data if without is None else without.feed(data)
+            try:
+                passed = data if without is None else without.feed(data)
+            except Exception:
+                passed = stripped(reader.call.adapter, data)
             if passed or without is None:
                 yield passed
-        if without is not None and (rest := without.close()):
+        try:
+            rest = b"" if without is None else without.close()
+        except Exception:
+            rest = b""
+        if rest:
             yield rest
     finally:
         await reader.aclose()

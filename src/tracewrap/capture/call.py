@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import replace
 from time import time_ns
@@ -19,7 +19,7 @@ from tracewrap import semconv
 from tracewrap.capture import tracing
 from tracewrap.capture.answers import put_headers, put_reply
 from tracewrap.capture.clock import perf_counter
-from tracewrap.capture.content import put_content
+from tracewrap.capture.content import Said, content_of, copied
 from tracewrap.capture.lag import LoopWatch
 from tracewrap.capture.phases import Phases, dismiss, put_phases
 from tracewrap.capture.state import drop, state
@@ -29,7 +29,7 @@ from tracewrap.vendors.adapter import Adapter, Reply, Request
 from tracewrap.vendors.providers import Endpoint, endpoint_of
 
 CURRENT: ContextVar[OpenCall | None] = ContextVar("tracewrap_current_call", default=None)
-"""The call whose SDK method is running: HTTP attempts below it are added to it instead of becoming spans."""
+"""The call whose SDK method is running, or was: tasks and timers that began in it keep it. ``running`` is who should be asked."""
 _endpoints: dict[int, tuple[weakref.ref[Any], object, Endpoint]] = {}
 
 
@@ -86,8 +86,8 @@ class OpenCall:
         self.tries = 0
         self.sending_request: object = None
         self.response: Any = None
-        self.said: Sequence[Any] = ()
-        """The answer, or all chunks of it, where message content is wanted."""
+        self.said: Said = ()
+        """The answer, or what gives all chunks of it, where message content is wanted."""
         self.asked: tuple[Any, Any] | None = None
         """The SDK's options to which a request for usage was added, and the body that they had: the usage chunk is hidden."""
         self.refused = False
@@ -102,7 +102,8 @@ class OpenCall:
     @property
     def is_kept(self) -> bool:
         """Whether anybody gets to know what is measured."""
-        return state.record is not None or (self.standing is not None and self.standing.span.is_recording())
+        standing = self.standing
+        return state.record is not None or (standing is not None and (standing.lent or standing.span.is_recording()))
 
     def attempt(self) -> None:
         """Another HTTP attempt begins now; earlier time was lost to retries."""
@@ -134,6 +135,12 @@ class OpenCall:
             self.attempt()
 
 
+def running() -> OpenCall | None:
+    """The call whose SDK method is running here: HTTP attempts below it are added to it instead of becoming calls of their own."""
+    call = CURRENT.get()
+    return None if call is None or call.token is None else call
+
+
 def begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | None:
     """Start recording a call, or None: not an inference call, nobody to record it for, or already being recorded."""
     try:
@@ -145,7 +152,7 @@ def begin(adapter: Adapter, client: object, path: str, body: Any) -> OpenCall | 
 
 def start(adapter: Adapter, client: object, path: str, body: Any, options: object = None) -> OpenCall | None:
     """``begin`` without its guard, for a caller that has one. ``options``: the SDK's own object for the request."""
-    current = CURRENT.get()
+    current = running()
     if current is not None and current.client is client:
         return None  # the class and the instance are both wrapped: the outer one records
     if not (type(body) is dict or isinstance(body, Mapping)):
@@ -166,16 +173,16 @@ def start(adapter: Adapter, client: object, path: str, body: Any, options: objec
     endpoint = endpoint_of_client(adapter, client)
     if request.provider is not None and endpoint.provider == adapter.provider != request.provider:
         endpoint = replace(endpoint, provider=request.provider)
-    attributes = _known_before(request, endpoint)
+    attributes = _known_before(adapter, request, endpoint)
     name = request.operation if request.model is None else f"{request.operation} {request.model}"
-    call = OpenCall(adapter, client, endpoint, request, body, name, attributes)
+    call = OpenCall(adapter, client, endpoint, request, copied(body) if state.content else body, name, attributes)
     if not stands_aside:
         call.standing = tracing.stand(ours, request, name, attributes, call.started_ns)
     call.token = CURRENT.set(call)
     return call
 
 
-def _known_before(request: Request, endpoint: Endpoint) -> dict[str, Any]:
+def _known_before(adapter: Adapter, request: Request, endpoint: Endpoint) -> dict[str, Any]:
     attributes: dict[str, Any] = {semconv.OPERATION: request.operation, semconv.PROVIDER: endpoint.provider}
     if request.model is not None:
         attributes[semconv.REQUEST_MODEL] = request.model
@@ -186,12 +193,15 @@ def _known_before(request: Request, endpoint: Endpoint) -> dict[str, Any]:
         attributes[semconv.REQUEST_STREAM] = True
     if request.attributes:
         attributes.update(request.attributes)
+        for name, providers in adapter.own_attributes.items():
+            if endpoint.provider not in providers:
+                attributes.pop(name, None)
     return attributes
 
 
 def records_now() -> bool:
     """Whether what happens here is to be recorded by itself: it is no part of a call that is."""
-    return CURRENT.get() is None
+    return running() is None
 
 
 class Server:
@@ -302,18 +312,33 @@ def finish(
     put_reply(attributes, reply, call.request, call.endpoint, call.adapter, call.body)
     if call.response is not None:
         put_headers(attributes, call.response)
-    if state.content and call.request.operation in semconv.GENERATION_OPERATIONS:
-        try:
-            put_content(attributes, call.adapter, call.body, call.said)
-        except Exception:
-            drop("message content")
     failure: str | None = None
     if outcome == "error":
         attributes[semconv.ERROR_TYPE], failure = described or describe(error)
     if measured and call.phases is not None:
         put_phases(attributes, call, ended, call.request.stream)
     times_ns = call.started_ns, call.started_ns + max(0, int((ended - call.started) * 1e9))
-    tracing.deliver(call.standing, call.name, times_ns, call.attributes, attributes, failure, chunk_gaps_s)
+    content = _content(call)
+    tracing.deliver(call.standing, call.name, times_ns, call.attributes, attributes, failure, chunk_gaps_s, content)
+    _let_go(call)
+
+
+def _content(call: OpenCall) -> Callable[[], dict[str, Any]] | None:
+    """What gives the message content of *call*; None where it is not wanted or cannot be read."""
+    if not state.content or call.request.operation not in semconv.GENERATION_OPERATIONS:
+        return None
+    try:
+        return content_of(call.adapter, call.body, call.said)
+    except Exception:
+        drop("message content")
+        return None
+
+
+def _let_go(call: OpenCall) -> None:
+    """Keep nothing of the program's: asyncio remembers a hundred timers that were cancelled, and each the context it was made in,
+    so the call whose time-out it was."""
+    call.client = call.sending_request = call.response = call.phases = None
+    call.body, call.said = {}, ()
 
 
 def describe(error: BaseException | None) -> tuple[str, str]:
@@ -321,8 +346,10 @@ def describe(error: BaseException | None) -> tuple[str, str]:
     if error is None:
         return "_OTHER", ""
     kind = type(error).__qualname__
-    status = getattr(error, "status_code", None) or getattr(error, "code", None)
-    return kind, f"{kind} {status}" if isinstance(status, int) else kind
+    # one after the other: aiohttp warns of whoever looks at ``code``
+    values = (getattr(error, name, None) for name in ("status_code", "status", "code"))
+    status = next((value for value in values if isinstance(value, int)), None)
+    return kind, kind if status is None else f"{kind} {status}"
 
 
 def describe_status(adapter: Adapter, status: int) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Others who trace the same call: the SDK itself, and OpenTelemetry instrumentors of the same SDK. One call, one billable span.
 
-* An instrumentor above us has a span of this call open and current: we start none and add what we measured to theirs, which they end.
+* An instrumentor above us has a span of this call open: we start none and add what we measured to theirs, which they end. It is the
+  current one, or one that was begun here a moment ago and not made current (OpenLLMetry's of Anthropic).
 * The SDK below us would start a span: ``Adapter.owns_span`` decides; see the vendor file.
 Both only where the other span goes the same way as ours (same provider, seen by its resource); a span that goes elsewhere is no duplicate.
 
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from time import time_ns
 from typing import Any
 
 from opentelemetry import trace
@@ -21,15 +24,45 @@ from tracewrap import semconv
 from tracewrap.vendors.adapter import Request
 
 _adopted: weakref.WeakSet[Any] = weakref.WeakSet()
+_begun: ContextVar[weakref.ref[Any] | None] = ContextVar("tracewrap_begun_span", default=None)
+"""The span that another library began last in this context."""
+_MOMENT_NS = 10**9
+"""So long after it began a span that is not current may be this call's: an instrumentor begins it right before it calls on."""
 _KINDS = {"LLM": ("chat", "text_completion"), "EMBEDDING": ("embeddings",)}
 """OpenInference's span kinds -> operations."""
+_LLM_ONLY = frozenset({"llm.invocation_parameters", "llm.model_name"})
+"""Attributes by which OpenInference's span of a model's call is known before it has its kind, which some are given at their end."""
+_USAGE = (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS, "gen_ai.usage.prompt_tokens", "llm.token_count.prompt")
 _inserted: list[tuple[type, str, Any, Any, Any, str]] = []
 """(class, attribute, their wrapper, what it wrapped, our replacement of that, vendor)."""
 
 
+def begun(span: Any) -> None:
+    """*span* of the program's provider begins here. Never raises into the program."""
+    scope = getattr(span, "instrumentation_scope", None)
+    if scope is not None and scope.name != semconv.SCOPE:
+        _begun.set(weakref.ref(span))
+
+
+def any_begun() -> bool:
+    """Whether another library ever began a span in this context."""
+    return _begun.get() is not None
+
+
 def open_span_of(request: Request, resource: object) -> Any:
-    """The current span, if somebody else has opened it for this very call; None otherwise. Given out once."""
-    span: Any = trace.get_current_span()
+    """The span that somebody else has opened for this very call; None where there is none. Given out once."""
+    found = _if_this_calls(trace.get_current_span(), request, resource)
+    if found is not None:
+        return found
+    last = _begun.get()
+    span = None if last is None else last()
+    if span is None or abs(time_ns() - (getattr(span, "start_time", None) or 0)) > _MOMENT_NS:
+        return None
+    return _if_this_calls(span, request, resource)
+
+
+def _if_this_calls(span: Any, request: Request, resource: object) -> Any:
+    """*span*, if it is open, goes where ours would go, describes this call and is nobody's yet."""
     if (
         span is trace.INVALID_SPAN
         or not span.is_recording()
@@ -47,10 +80,21 @@ def open_span_of(request: Request, resource: object) -> Any:
     return span
 
 
+def says_usage(attributes: Mapping[str, Any]) -> bool:
+    """Whether a span with *attributes* says how many tokens its call took."""
+    return any(name in attributes for name in _USAGE)
+
+
+def ended_silent(span: Any) -> bool:
+    """Whether another's *span* has ended without a word of tokens."""
+    return getattr(span, "end_time", None) is not None and not says_usage(span.attributes or {})
+
+
 def _describes(attributes: Mapping[str, Any], request: Request) -> bool:
     operation = attributes.get(semconv.OPERATION)
     if operation is None:
-        return request.operation in _KINDS.get(str(attributes.get("openinference.span.kind")), ())
+        kind = attributes.get("openinference.span.kind") or ("LLM" if _LLM_ONLY & attributes.keys() else None)
+        return request.operation in _KINDS.get(str(kind), ())
     model = attributes.get(semconv.REQUEST_MODEL)
     return bool(operation == request.operation and model in (None, request.model))
 

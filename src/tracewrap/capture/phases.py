@@ -9,6 +9,8 @@ is finished:
 
 A listener costs some twenty microseconds, so most requests go without: where an open connection lies idle in the pool and the request is
 small, nothing is waited for, connected or sent for long, and the times at which the request went and its answer came tell the rest.
+Two threads can see the same idle connection: the first to claim it goes without a listener, the others listen; where one of those was sent
+at once, it was faster, and nothing is known of the one that claimed.
 A request that the program traces itself keeps the program's listener, and nothing is known of it.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 from tracewrap import semconv
 from tracewrap.capture.clock import perf_counter
@@ -28,6 +31,7 @@ _CONNECTING = tuple(
     for prefix in ("connection", "proxy", "socks")
     for step in ("connect_tcp", "connect_unix_socket", "start_tls")
 )
+_SENDING = tuple(f"{protocol}send_request_headers.started" for protocol in _PROTOCOLS)
 Span = tuple[float, float]
 
 
@@ -36,13 +40,16 @@ _SMALL_BYTES = 65_536
 _FRESH_S = 1.0
 """A connection that was used this short a time ago is not asked whether the server has closed it since: that is seen afterwards."""
 _NO_EVENTS: dict[str, float] = {}
+_AT_ONCE_SHARE = 0.1
+"""A request that got its connection in this share of its time so far did not wait for it."""
+_OLD_CLAIMS = 8
 
 
 class Phases:
     """Clock readings of one attempt: when the request was ``handed`` to the HTTP library, its events since, if any were listened to,
     and when its answer (of a stream: the head of it) was ``received``."""
 
-    __slots__ = ("events", "handed", "idle", "queued", "received", "requests")
+    __slots__ = ("events", "handed", "idle", "queued", "received", "requests", "rivals")
 
     def __init__(self, idle: Any = None) -> None:
         self.idle = idle
@@ -53,6 +60,8 @@ class Phases:
             self.events = _NO_EVENTS
             self.requests: int = idle._request_count
             """How many requests ``idle`` had carried by then."""
+        self.rivals: list[Phases] = []
+        """Requests that wanted ``idle`` too."""
         self.queued = False
         """The loop's own thread pool, which looks names up, had a queue."""
         self.received: float | None = None
@@ -61,7 +70,20 @@ class Phases:
     @property
     def at_once(self) -> bool:
         """Whether the idle connection did carry one more request; one that the server had closed meanwhile did not."""
-        return self.idle is not None and self.idle._request_count > self.requests
+        return self.idle is not None and self.idle._request_count > self.requests and not self.overtaken()
+
+    def overtaken(self) -> bool:
+        """Whether a rival was sent by a connection that it neither waited for nor opened: the one that lay idle for both."""
+        return any(rival.sent_at_once() for rival in list(self.rivals))
+
+    def sent_at_once(self) -> bool:
+        """Of one that was listened to: whether it got an open connection without waiting."""
+        events = self.events
+        sent = next((events[at] for at in _SENDING if at in events), None)
+        if sent is None or any(started in events for started, _ in _CONNECTING):
+            return False
+        until = perf_counter() if self.received is None else self.received
+        return sent - self.handed < _AT_ONCE_SHARE * (until - self.handed)
 
 
 class Attempt(Protocol):
@@ -85,10 +107,18 @@ class Intervals(NamedTuple):
 def attend(call: Attempt, request: Any, is_async: bool, sender: Any) -> None:
     """The next attempt of *call* is about to be sent as *request* by *sender*, an httpx or httpx2 client or transport: listen to it
     where that tells something, and watch for lag until ``dismiss``."""
-    phases = _at_once(request, sender) or listen(request, is_async)
+    lost: list[list[Phases]] = []
+    phases = _at_once(request, sender, lost) or listen(request, is_async)
     if phases is None:
         return
+    for rivals in lost:
+        rivals.append(phases)
     call.phases = phases
+    watch_lag(call, phases, is_async)
+
+
+def watch_lag(call: Attempt, phases: Phases, is_async: bool) -> None:
+    """*call* is about to send what *phases* tell of: watch for lag until ``dismiss``."""
     THREADS.enter(call)
     if is_async and call.loop is None:
         loop = call.loop = running_loop_watch()
@@ -105,8 +135,26 @@ def dismiss(call: Attempt) -> None:
             call.loop.leave(call)
 
 
-def _at_once(request: Any, sender: Any) -> Phases | None:
-    """Phases of *request* where it is small and an open connection lies idle for it; None where there is none, or none can be seen."""
+_claims: WeakKeyDictionary[Any, dict[int, list[Phases]]] = WeakKeyDictionary()
+"""By connection and how many requests it had carried: the rivals of the one that claims it."""
+
+
+def _claim(phases: Phases) -> list[Phases] | None:
+    """Claim ``phases.idle`` for *phases*; else the rivals of who has it."""
+    claims = _claims.setdefault(phases.idle, {})
+    found = claims.setdefault(phases.requests, phases.rivals)
+    if len(claims) > _OLD_CLAIMS:
+        for requests in list(claims):
+            if requests < phases.requests:
+                claims.pop(requests, None)
+    return None if found is phases.rivals else found
+
+
+def _at_once(request: Any, sender: Any, lost: list[list[Phases]]) -> Phases | None:
+    """Phases of *request* where it is small and an open connection lies idle for it; None where there is none, or none can be seen.
+
+    *lost* gets the rivals of connections that another request has claimed.
+    """
     try:
         if "trace" in request.extensions or len(request._content) > _SMALL_BYTES or getattr(sender, "_mounts", None):
             return None  # of several transports, which one and so which pool it takes is its own business
@@ -124,9 +172,13 @@ def _at_once(request: Any, sender: Any) -> Phases | None:
                 # It looks idle until the request that was given it takes it up.
                 if pool._requests and any(waiting.connection is connection for waiting in pool._requests):
                     return None
-                return Phases(inner)
+                phases = Phases(inner)
+                rivals = _claim(phases)
+                if rivals is None:
+                    return phases
+                lost.append(rivals)
         return None
-    except (AttributeError, RuntimeError):  # another library's insides; a body that is not read yet
+    except (AttributeError, RuntimeError, TypeError):  # another library's insides; a body that is not read yet
         return None
 
 
@@ -168,8 +220,8 @@ def put_phases(attributes: dict[str, Any], call: Attempt, ended: float, stream: 
     if idle is None:
         if not phases.events and semconv.ERROR_TYPE not in attributes:
             return
-    elif idle._request_count <= phases.requests:
-        return  # the server had closed it: the request went another way, and nobody listened
+    elif not phases.at_once:
+        return  # the server had closed it, or a rival was faster: the request went another way, and nobody listened
     elif not touched:  # what most calls come to: sent at once, and nothing was late
         answered = ended if phases.received is None else phases.received
         attributes[semconv.CLIENT_POOL] = attributes[semconv.NETWORK] = 0.0

@@ -13,6 +13,7 @@ from typing import Any
 
 from tracewrap.capture.bodies import decoder_of, tee
 from tracewrap.capture.call import OpenCall
+from tracewrap.capture.hidden import stripped
 from tracewrap.capture.state import drop
 from tracewrap.capture.streams import Reader
 from tracewrap.vendors.adapter import Adapter
@@ -66,6 +67,8 @@ class WithoutUsage:
             return isinstance(chunk, dict) and self._adapter.hides_chunk(chunk)
         except (ValueError, RecursionError):
             return False
+        except Exception:
+            return not stripped(self._adapter, event)
 
 
 def watch_relay(reader: Reader, response: Any, *, is_async: bool) -> None:

@@ -8,8 +8,7 @@ their chunk from the program's own. A server that refuses the field is asked aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from tracewrap.capture.call import OpenCall
 from tracewrap.capture.state import state
@@ -23,10 +22,9 @@ _REFUSALS = frozenset({400, 415, 422})
 """HTTP statuses by which servers refuse what they do not know; by others only if they name the field."""
 
 
-def is_asked(call: OpenCall, options: Any) -> bool:
-    """Whether the stream of *call* is to be asked for its usage; *options*: the SDK's own object for the request."""
-    headers = options.headers if isinstance(options.headers, Mapping) else {}
-    if state.stream_usage == "never" or any(str(name).lower() == "x-stainless-raw-response" for name in headers):
+def is_asked(call: OpenCall) -> bool:
+    """Whether the stream of *call* is to be asked for its usage."""
+    if state.stream_usage == "never":
         return False
     manner = _manners.get(_key(call))
     if manner is None and (state.stream_usage == "always" or reports_usage_when_asked(call.endpoint)):

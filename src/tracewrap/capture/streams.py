@@ -5,14 +5,15 @@ that every end (exhausted, closed, broken, cancelled, abandoned) finishes the sp
 reads and an append; what the chunks say is read once, at the end. Every few chunks those that carry text alone are let go.
 
 The consumer's time: while the server is still generating, a busy consumer delays nothing. A read that has to wait shows that the server
-was behind until then, so only the consumer's time since the last such read can have delayed the end; only that is taken off.
+was behind until then, so only the consumer's time since the last such read can have delayed the end; only that is taken off. On a busy
+machine a read of what is there can take as long as a short wait: against much consumer's time one short wait proves nothing, several do.
 """
 
 from __future__ import annotations
 
 import _thread
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,12 +21,17 @@ from tracewrap import systems
 from tracewrap.capture import stream_usage
 from tracewrap.capture.call import OpenCall, finish, outcome_of
 from tracewrap.capture.clock import perf_counter
+from tracewrap.capture.hidden import has_hidden_shape
 from tracewrap.capture.state import drop, state
 from tracewrap.records import Outcome
-from tracewrap.vendors.adapter import Adapter, Reply
+from tracewrap.vendors.adapter import Reply
 
 WAITED_S = 0.001
 """A read that takes longer had to wait for the server; parsing what is there takes a tenth of it."""
+_PROVES = 0.05
+"""A wait of this share of the consumer's time before it shows that the server was behind."""
+_PROVE = 3
+"""As many shorter ones show it too."""
 _FOLDED_EVERY = 16
 _LAST_CHUNKS = 4
 _MAX_NOTABLE = 64
@@ -84,6 +90,7 @@ class Reader:
         "left",
         "notable",
         "reading",
+        "waits",
     )
 
     def __init__(self, call: OpenCall, iterator: Any, hides: Callable[[Any], bool] | None = None):
@@ -96,6 +103,7 @@ class Reader:
         self.count = 0
         self.first_at: float | None = None
         self.consumer = 0.0
+        self.waits = 0
         self.before_first = 0.0
         self.gaps: list[float] | None = [] if state.chunk_gaps else None
         self.all: list[Any] | None = [] if state.content else None
@@ -122,8 +130,17 @@ class Reader:
             self.end("complete", self.left)  # the last chunk received was its end
         else:
             now = perf_counter()
-            self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
+            self.count_consumer(entered, now)
             self.end(outcome_of(error), now, error)
+
+    def count_consumer(self, entered: float, now: float) -> None:
+        """The consumer had control until a read began, at *entered*; it brought something, or failed, at *now*."""
+        held, wait = self.consumer + (entered - self.left), now - entered
+        if wait > WAITED_S:
+            self.waits += 1
+            if wait > _PROVES * held or self.waits >= _PROVE:
+                held, self.waits = 0.0, 0
+        self.consumer = held
 
     def note_gap(self, entered: float, now: float, left: float, last: float) -> None:
         """A chunk after that of *last* came by the read from *entered* to *now*; the consumer had control from *left* on.
@@ -150,7 +167,7 @@ class Reader:
         except Exception:
             drop("reading a stream's chunks")
             reply = Reply()
-        whole = outcome == "complete"
+        whole = outcome == "complete" or self.saw_end_mark
         if outcome == "partial" and (reply.finish_reasons or reply.outcome == "error"):
             outcome = "complete"  # the model had finished; only the end-of-stream mark was left unread
         finish(
@@ -167,14 +184,19 @@ class Reader:
         if whole and self.call.request.asks_usage is not None and self.call.asked is None:
             stream_usage.seen(self.call, reply.usage is not None and reply.usage.source == "reported")
 
+    @property
+    def saw_end_mark(self) -> bool:
+        """Whether the server said that the stream is whole, which its consumer may take for the end of reading."""
+        return False
+
     def reply(self) -> Reply:
         """What the chunks say."""
         self.fold()
         return self.call.adapter.read_stream(self.first, self.notable + self.kept, self.count)
 
-    def said(self) -> list[Any]:
-        """All chunks, for those who want message content."""
-        return [*(self.all or ()), *self.kept]
+    def said(self) -> Callable[[], Sequence[Any]]:
+        """What gives all chunks, for those who want message content; it holds nothing else."""
+        return [*(self.all or ()), *self.kept].copy
 
     def fold(self) -> None:
         """Let go of the chunks that carry text alone, but the last ones; of endless notable ones keep the first and the last."""
@@ -235,7 +257,10 @@ class StreamReader(Reader):
                 raise
             self.reading = False
             now = perf_counter()
-            self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
+            try:
+                self.count_consumer(entered, now)
+            except Exception:
+                self.consumer = 0.0
             if self.gaps is not None and self.count:
                 self.note_gap(entered, now, self.left, self.left)
             self.left = now
@@ -282,7 +307,10 @@ class AsyncStreamReader(Reader):
                 raise
             self.reading = False
             now = perf_counter()
-            self.consumer = 0.0 if now - entered > WAITED_S else self.consumer + (entered - self.left)
+            try:
+                self.count_consumer(entered, now)
+            except Exception:
+                self.consumer = 0.0
             if self.gaps is not None and self.count:
                 self.note_gap(entered, now, self.left, self.left)
             self.left = now
@@ -340,21 +368,3 @@ def hook_close(response: Any, reader: Reader) -> None:
                 closed()
 
         response.close = closing
-
-
-def has_hidden_shape(adapter: Adapter, chunk: Any) -> bool:
-    """Whether *chunk* looks like the one that exists only because usage was asked for, where the vendor's own test of it fails."""
-    if adapter.hidden_shape is None:
-        return False
-    name, value = adapter.hidden_shape
-    return bool(getattr(chunk, name, None) == value)
-
-
-def without_usage(adapter: Adapter, iterator: Iterator[Any]) -> Iterator[Any]:
-    """*iterator* without the usage chunk that was asked for, when no reader could be put round it."""
-    return (chunk for chunk in iterator if not has_hidden_shape(adapter, chunk))
-
-
-def without_usage_async(adapter: Adapter, iterator: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """*iterator* without the usage chunk that was asked for, when no reader could be put round it."""
-    return (chunk async for chunk in iterator if not has_hidden_shape(adapter, chunk))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import time_ns
 from typing import Any
 
@@ -24,7 +24,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 
 from tracewrap import semconv, systems
 from tracewrap.capture.attributes import put_attributes
-from tracewrap.capture.other_instrumentors import open_span_of
+from tracewrap.capture.other_instrumentors import any_begun, ended_silent, open_span_of, says_usage
 from tracewrap.capture.state import drop, state
 from tracewrap.records import CallRecord
 from tracewrap.vendors.adapter import Request
@@ -83,12 +83,11 @@ def stand(by: trace.Tracer | None, request: Request, name: str, attributes: dict
     resource = getattr(by, "resource", None)
     parent = trace.get_current_span(context).get_span_context()
     parent_id = parent.span_id if parent.is_valid else None
-    if context:
-        theirs = open_span_of(request, resource)
-        if theirs is not None:
-            return lend(theirs, resource)
-        if is_suppressed(context):
-            return Standing(_own_span(parent), parent_id, False, resource)
+    theirs = open_span_of(request, resource) if context or any_begun() else None
+    if theirs is not None:
+        return lend(theirs, resource)
+    if is_suppressed(context):
+        return Standing(_own_span(parent), parent_id, False, resource)
     span = None if by is None else _span(by, parent, name, attributes, start_ns)
     made = _own_span(parent, (context, name, attributes)) if span is None else span
     standing = Standing(made, parent_id, span is not None, resource)
@@ -144,23 +143,40 @@ def deliver(
     late: dict[str, Any],
     failure: str | None,
     chunk_gaps_s: Sequence[float] = (),
+    content: Callable[[], dict[str, Any]] | None = None,
 ) -> None:
     """A call has ended: hand its record on, then end its span. *attributes* are on the span already, *late* ones are not.
 
+    *content* gives more late ones: a span of the program's takes them now, a record alone leaves them for later.
     *standing* None: the SDK's own span was to be used, and there was none.
     """
     if standing is None:
         standing = Standing(_own_span(trace.INVALID_SPAN_CONTEXT), None, False, None)
+    if content is not None and standing.program_span and standing.span.is_recording():
+        late, content = {**late, **_written(content)}, None
     if state.record is not None:
         try:
-            state.record(_record(standing, name, times_ns, {**attributes, **late}, failure, chunk_gaps_s))
+            state.record(_record(standing, name, times_ns, {**attributes, **late}, failure, chunk_gaps_s, content))
         except Exception:
             drop("handing on a call")
     if standing.program_span:
         try:
-            _end(standing, attributes, late, failure, times_ns[1])
+            if standing.lent and says_usage(late) and ended_silent(standing.span):
+                standing = _below(standing, name, attributes, times_ns[0])
+            if standing.program_span:
+                _end(standing, attributes, late, failure, times_ns[1])
         except Exception:
             drop("the program's tracing")
+
+
+def _below(theirs: Standing, name: str, attributes: dict[str, Any], start_ns: int) -> Standing:
+    """A span of our own below *theirs*, which ended before the call did and says nothing of its tokens."""
+    by = tracer()
+    if by is None:
+        return Standing(theirs.span, None, False, None)
+    known, context = semconv.named(attributes, state.naming), trace.set_span_in_context(theirs.span)
+    span = by.start_span(name, context, SpanKind.CLIENT, known, start_time=start_ns)
+    return Standing(span, theirs.span.get_span_context().span_id, True, theirs.resource)
 
 
 def _record(
@@ -170,6 +186,7 @@ def _record(
     attributes: dict[str, Any],
     failure: str | None,
     chunk_gaps_s: Sequence[float],
+    content: Callable[[], dict[str, Any]] | None,
 ) -> CallRecord:
     context = standing.span.get_span_context()
     resource = standing.resource
@@ -187,7 +204,17 @@ def _record(
         attributes,
         failure,
         chunk_gaps_s,
+        content,
     )
+
+
+def _written(content: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The attributes that *content* gives; none where it fails."""
+    try:
+        return content()
+    except Exception:
+        drop("message content")
+        return {}
 
 
 def _end(

@@ -20,11 +20,11 @@ from tracewrap.capture.patches import MARK, Make, Switch, mark, patch
 from tracewrap.capture.seams import transports
 from tracewrap.capture.seams.attempts import steps
 from tracewrap.capture.seams.http import ResponseWatch, managed
+from tracewrap.capture.seams.http_clients import NAMES, SENDERS, Sender, senders_of
 from tracewrap.capture.seams.operations import OperationWatch
 from tracewrap.capture.seams.sdk import RequestWatch
 from tracewrap.capture.seams.segments import SegmentsWatch, tries
 from tracewrap.capture.seams.split_calls import SplitWatch
-from tracewrap.capture.seams.transports import TransportWatch, senders_of
 from tracewrap.capture.seams.watch import Watch, watched
 from tracewrap.capture.state import drop, logger
 from tracewrap.errors import UnsupportedClientError
@@ -54,13 +54,16 @@ def wrap(client: Client) -> Client:
 def instrument(*vendors: str) -> None:
     """Record the calls of every client of the SDKs of *vendors*, present and future, installed or imported later. Idempotent.
 
-    No names: every known vendor, and ``httpx``: what is sent to a known endpoint by an httpx or httpx2 client without one of these SDKs;
-    but those that OTEL_PYTHON_DISABLED_INSTRUMENTATIONS lists (``tracewrap-openai``, ``tracewrap`` or ``*``).
+    No names: every known vendor, and ``httpx``, ``requests``, ``aiohttp``: what is sent to a known endpoint by a client of theirs without
+    one of these SDKs; but those that OTEL_PYTHON_DISABLED_INSTRUMENTATIONS lists (``tracewrap-openai``, ``tracewrap`` or ``*``).
     """
     try:
-        transports.leave_out(adapter.name for adapter in adapters() if _is_disabled(adapter.name))
-        if transports.NAME in vendors if vendors else not _is_disabled(transports.NAME):
-            _instrument_http()
+        wanted = [name for name in NAMES if (name in vendors if vendors else not _is_disabled(name))]
+        by_http = [adapter.name for adapter in adapters() if adapter.name in vendors and not adapter.seams]
+        transports.look_for(
+            [adapter.name for adapter in adapters() if not _is_disabled(adapter.name)] if wanted else by_http
+        )
+        _instrument_http(wanted or (["httpx"] if by_http else []))
         for adapter, seam in _seams():
             if adapter.name not in vendors if vendors else _is_disabled(adapter.name):
                 continue
@@ -72,19 +75,19 @@ def instrument(*vendors: str) -> None:
         drop("instrument")
 
 
-def _instrument_http() -> None:
-    """Look at what every HTTP client sends, of libraries imported now or later."""
-    for module in transports.LIBRARIES:
-        import_hook.after_import(module, transports.NAME, functools.partial(_patch_http, module))
-        if module in sys.modules:
-            _patch_http(module)
+def _instrument_http(names: Iterable[str]) -> None:
+    """Look at what every HTTP client of the libraries *names* sends, imported now or later."""
+    for sender in SENDERS:
+        if sender.name in names and sender.whole:
+            import_hook.after_import(sender.module, sender, functools.partial(_patch_http, sender))
+            if sender.module in sys.modules:
+                _patch_http(sender)
 
 
-def _patch_http(module: str) -> None:
-    for name, is_async in (("Client", False), ("AsyncClient", True)):
-        cls = _resolve(f"{module}:{name}")
-        if cls is not None:
-            patch(cls, "send", _watching(TransportWatch(is_async)), transports.NAME, everyone=True)
+def _patch_http(sender: Sender) -> None:
+    cls = _resolve(f"{sender.module}:{sender.cls}")
+    if cls is not None:
+        patch(cls, sender.method, _watching(sender.watch(sender.is_async)), sender.name, everyone=True)
 
 
 def _is_disabled(vendor: str) -> bool:
@@ -95,8 +98,9 @@ def _is_disabled(vendor: str) -> bool:
 def uninstrument(*vendors: str) -> None:
     """Undo ``instrument``: every class attribute is again what it was. Clients wrapped one by one stay wrapped."""
     modules = {seam.target.partition(":")[0] for adapter, seam in _seams() if adapter.name in vendors}
-    if transports.NAME in vendors:
-        modules |= set(transports.LIBRARIES)
+    modules |= {sender.module for sender in SENDERS if sender.name in vendors}
+    if not vendors or not set(NAMES).isdisjoint(vendors):
+        transports.look_for_none()
     import_hook.forget(modules if vendors else None)
     other_instrumentors.remove(vendors)
     patches.switch_off(vendors)
@@ -111,6 +115,8 @@ def _wrap_known(client: object) -> bool:
     """Wrap *client* at every seam of its class; False when it has none."""
     known = [(adapter, seam) for adapter, seam in _seams() if _is_instance(client, seam.client or seam.target)]
     for adapter, seam in known:
+        if adapter.refuses is not None and (other := adapter.refuses(client)) is not None:
+            raise UnsupportedClientError(f"wrap() was given {other}")
         _note_unrecorded(adapter)
         owner = operator.attrgetter(seam.via)(client) if seam.via and seam.client else client
         _wrap_owner(owner, adapter.name, _replacements(adapter, seam))
@@ -118,8 +124,8 @@ def _wrap_known(client: object) -> bool:
     inner = [] if known or senders else _http_clients_of(client)
     for one in inner:
         wrap(one)
-    for method, is_async in senders:
-        _wrap_owner(client, "", [(method, _watching(TransportWatch(is_async)))])
+    for sender in senders:
+        _wrap_owner(client, "", [(sender.method, _watching(sender.watch(sender.is_async)))])
     return bool(known or senders or inner)
 
 
@@ -166,7 +172,7 @@ def _refuse(client: object) -> None:
     known = {seam.client or seam.target for _, seam in _seams()} | {one for a in adapters() for one in a.http_clients}
     vendors = ", ".join(sorted(target.replace(":", ".") for target in known))
     raise UnsupportedClientError(
-        f"wrap() does not know {name}; it wraps {vendors} and httpx or httpx2 clients and transports"
+        f"wrap() does not know {name}; it wraps {vendors}, httpx or httpx2 clients and transports, and sessions of requests and aiohttp"
     )
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import difflib
 import errno
 import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import NoReturn, TextIO
 
-from tracewrap.errors import TracewrapError
+from tracewrap.errors import TracewrapError, UnstableSamplesWarning
 from tracewrap.words import plain_signs
 
 COMMANDS: dict[str, str | dict[str, str]] = {
@@ -25,9 +28,12 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "report": "tracewrap.cli.report",
     "compare": "tracewrap.cli.compare",
     "whatif": "tracewrap.cli.whatif",
+    "suite": "tracewrap.cli.suite",
+    "study": "tracewrap.cli.study",
     "check": "tracewrap.cli.check",
     "top": "tracewrap.cli.top",
     "export": "tracewrap.cli.export",
+    "sql": "tracewrap.cli.sql",
     "lake": {"compact": "tracewrap.cli.lake_compact"},
     "denoise": "tracewrap.cli.denoise",
     "profile": {
@@ -53,8 +59,11 @@ SUMMARIES: dict[str, str] = {
     "check": "limits: exit 0 held, 1 breached, 2 usage or data error",
     "compare": "two periods, sources, providers, models or stacks at equal token counts",
     "whatif": "this traffic on other hardware",
+    "study": "questions about the method, answered by computing: which queries, how many, which stack, which facts",
+    "suite": "models and stacks over standard token mixes: a table, or a page to publish",
     "top": "live view of the calls that programs write to a span-log folder",
     "export": "send recorded calls with their estimates to an OTLP receiver: Jaeger, a Collector",
+    "sql": "the join as tables and views of a warehouse: ClickHouse, DuckDB, Spark, BigQuery, Snowflake",
     "lake": "the Parquet lake",
     "lake compact": "append recorded calls to a Parquet lake, once; safe to kill, to repeat, to run twice at once",
     "denoise": "a quiet-day profile from recorded calls or samples",
@@ -75,12 +84,25 @@ SUMMARIES: dict[str, str] = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with an argument in one line, as every other error is said."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2; an option that is not known is told with one that is like it."""
+        unknown = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+        near = difflib.get_close_matches(unknown, self._option_string_actions, 1) if unknown.startswith("--") else []
+        message += f"; do you mean {near[0]}?" if near and unknown not in near else ""
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help shows all\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _make_streams_safe()
     try:
-        code = _dispatch(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _say
+            code = _dispatch(arguments)
         sys.stdout.flush()  # a pipe that was closed, or a full disk, is told here and not by the interpreter when it ends
         return code
     except TracewrapError as error:
@@ -98,6 +120,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("tracewrap: interrupted", file=sys.stderr)
         return 130
+
+
+def _say(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning: ours in one line, as errors are; those of others as Python has it."""
+    ours = issubclass(category, UnstableSamplesWarning)
+    said = f"tracewrap: warning: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno)
+    (file or sys.stderr).write(said)
 
 
 def _make_streams_safe() -> None:
@@ -134,7 +170,7 @@ def _dispatch(arguments: list[str]) -> int:
         level = level[word]
     command = importlib.import_module(level)
     name = " ".join(path)
-    parser = argparse.ArgumentParser(prog=f"tracewrap {name}", description=SUMMARIES[name], allow_abbrev=False)
+    parser = _Parser(prog=f"tracewrap {name}", description=SUMMARIES[name], allow_abbrev=False)
     command.configure(parser)
     return int(command.run(parser.parse_args(arguments)) or 0)
 

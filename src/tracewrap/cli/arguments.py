@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -51,7 +52,11 @@ def period_ns(args: argparse.Namespace) -> tuple[int, int]:
     return EVER if span is None else (span.since_ns, span.until_ns)
 
 
-def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
+def add_profile_arguments(
+    parser: argparse.ArgumentParser,
+    engines: Sequence[str] = ("duckdb", "clickhouse", "spark"),
+    what: str = "where queries run",
+) -> None:
     """``--reference``, ``--profiles``, ``--stand-in``, ``--prices``, ``--engine``."""
     parser.add_argument(
         "--reference", nargs="+", action="extend", default=[], metavar="STACK", help="reference stacks, side by side"
@@ -77,13 +82,19 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
         help="do not learn denoised profiles from the calls; without it, --profiles win where they describe a deployment",
     )
     parser.add_argument(
+        "--learn-seconds",
+        type=seconds,
+        metavar="S",
+        help="learn no other deployment after so long (default: 15), the most used ones are first; the next report goes on",
+    )
+    parser.add_argument(
         "--prices", metavar="FILE", help="your own list prices, TOML or JSON; they win over genai-prices"
     )
     parser.add_argument(
         "--engine",
-        choices=("duckdb", "clickhouse", "spark"),
+        choices=engines,
         default="duckdb",
-        help="where queries run (default: %(default)s)",
+        help=f"{what} (default: %(default)s)",
     )
     parser.add_argument("--memory", metavar="SIZE", help="memory limit of DuckDB, such as 4GB")
 
@@ -97,6 +108,15 @@ def add_where_argument(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="only calls with these: model=gpt-5,tenant=acme,status=error or any attribute; NAME= for calls without it",
+    )
+
+
+def add_training_argument(parser: argparse.ArgumentParser) -> None:
+    """``--training``."""
+    parser.add_argument(
+        "--training",
+        metavar="SERVED_TOKENS",
+        help="what these calls bear of the training of their models, shared over so many served tokens, such as 1e12",
     )
 
 
@@ -115,9 +135,18 @@ def source_options(args: argparse.Namespace) -> dict[str, Any]:
         "stand_ins": {**(found.stand_ins or {}), **parse_stand_ins(args.stand_in)},
         "prices": args.prices or found.prices,
         "learn": not args.no_learn,
+        **({} if args.learn_seconds is None else {"learn_s": args.learn_seconds}),
         "engine": args.engine,
         "memory_limit": args.memory,
     }
+
+
+def seconds(text: str) -> float:
+    """A number of seconds that is not negative."""
+    value = float(text)
+    if not 0.0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is no time; write a number of seconds, such as 60")
+    return value
 
 
 def parse_stand_ins(pairs: list[str]) -> dict[str, str]:

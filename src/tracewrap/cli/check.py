@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from tracewrap import report
     from tracewrap.report.figures.sampling import parse_sampled
     from tracewrap.report.questions.checks import groupings, judge, read_limits
-    from tracewrap.report.render.text import next_step
+    from tracewrap.report.render.text import next_step, unsure
 
     if args.webhook is not None and not args.webhook.startswith(("http://", "https://")):
         raise ConfigurationError("--webhook is no http:// or https:// URL; give the address that the chat shows for it")
@@ -53,14 +53,17 @@ def run(args: argparse.Namespace) -> int:
     options = source_options(args) | {"sampled": parse_sampled(args.sampled)}
     built = report.build(args.source, group_by=groups, drift_days=args.drift_days, **options)
     results = judge(built.data, limits)
+    verdicts = built["coverage"]["denoised_verdicts"]
     if args.json:
         rows = [
             {"limit": r.limit.name, "by": dict(r.limit.by), "value": r.limit.value, "found": r.found, "held": r.held}
             for r in results
         ]
-        print(json.dumps({"period": built["period"], "results": rows}, indent=1))
+        print(json.dumps({"period": built["period"], "denoised_verdicts": verdicts, "results": rows}, indent=1))
     else:
         print("\n".join(result.text for result in results))
+    if not_sure := unsure(verdicts):
+        print(f"tracewrap: denoised profiles that are not ok stand behind these figures{not_sure}", file=sys.stderr)
     breached = [result for result in results if result.held is False]
     unknown = [result for result in results if result.held is None]
     if unknown:

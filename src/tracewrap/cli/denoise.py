@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracewrap.cli.arguments import add_period_arguments, add_sampled_argument, period_ns
 from tracewrap.errors import ConfigurationError, FitError, SourceError, check_local, missing_extra
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tracewrap.runtime.profile import RuntimeProfile
     from tracewrap.runtime.quiet.dated import Level
     from tracewrap.runtime.quiet.usable import Observation
+
+
+T = TypeVar("T")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +49,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Group by deployment, denoise, write the profile; exit 1 when nothing can be estimated."""
-    try:
-        from tracewrap.runtime.quiet.dated import denoise_levels
-    except ImportError:
-        raise missing_extra("denoise", "fit") from None
     from tracewrap.report.figures.sampling import parse_sampled
     from tracewrap.runtime.files import save_profiles
 
@@ -57,17 +56,10 @@ def run(args: argparse.Namespace) -> int:
         raise SourceError(
             f"{args.source}: a tail sample keeps slow and failed calls: no quiet day can be learned from it; learn from the span log"
         )
-    groups = _groups(args)
-    if args.deployment is not None and groups:
-        if args.deployment not in groups:
-            there = "; ".join(groups)
-            raise SourceError(f"{args.source}: no deployment {args.deployment!r} in it; there is {there}")
-        groups = {args.deployment: groups[args.deployment]}
-    if not groups:
-        raise SourceError(
-            f"{args.source}: holds no usable call; complete chat or text calls with reported usage are needed"
-        )
-    results = {key: denoise_levels(found, id=key, model=model) for key, (model, found) in groups.items()}
+    try:
+        results = _of_csv(args) if args.source.endswith(".csv") else _of_calls(args)
+    except ImportError:
+        raise missing_extra("denoise", "fit") from None
     best = {key: known for key, levels in results.items() if (known := _known(levels))}
     into_folder = args.output is not None and (args.output.endswith(os.sep) or Path(args.output).is_dir())
     of_one_file = args.source.endswith(".csv") and args.output is not None and not into_folder
@@ -120,24 +112,45 @@ def _date(day: int | None) -> str:
     return "" if day is None else dt.datetime.fromtimestamp(day * DAY_S, dt.UTC).date().isoformat()
 
 
-def _groups(args: argparse.Namespace) -> Mapping[str, tuple[str, list[Observation]]]:
-    """Deployment key -> (model, observations)."""
-    pairs = _from_csv(args.source, args.model) if args.source.endswith(".csv") else _from_calls(args)
+def _of_csv(args: argparse.Namespace) -> dict[str, list[Level]]:
+    """Deployment key -> what the rows of the CSV tell."""
+    from tracewrap.runtime.quiet.dated import denoise_levels
+
     groups: dict[str, tuple[str, list[Observation]]] = {}
-    for key, model, observation in pairs:
+    for key, model, observation in _from_csv(args.source, args.model):
         groups.setdefault(key, (model, []))[1].append(observation)
-    return groups
+    chosen = _chosen(args, groups)
+    return {key: denoise_levels(found, id=key, model=model) for key, (model, found) in chosen.items()}
 
 
-def _from_calls(args: argparse.Namespace) -> Iterator[tuple[str, str, Observation]]:
-    from tracewrap.runtime.quiet.usable import Observation
-    from tracewrap.sources import read_calls
+def _of_calls(args: argparse.Namespace) -> dict[str, list[Level]]:
+    """Deployment key -> what calls of it tell, as many as are wanted; of several deployments on all cores."""
+    from tracewrap.learn.many import Pupil, learn_many
+    from tracewrap.report.tables.drawing import Wanted
+    from tracewrap.report.tables.loading import drawn_of
+    from tracewrap.sources.progress import Progress
 
-    model, (since_ns, until_ns) = args.model, period_ns(args)
-    for call in read_calls(args.source, since_ns=since_ns, until_ns=until_ns):
-        observation = Observation.of(call)
-        if observation is not None and (model is None or model in (call.model, call.request_model)):
-            yield call.deployment.key, call.model or "", observation
+    wanted = Wanted(most=20_000, altogether=60_000, least=300)
+    drawn = drawn_of(args.source, period_ns(args), wanted, args.model)
+    chosen = _chosen(args, {key: one for key, one in drawn.items() if one.rows})
+    pupils = [Pupil(key, one.model, one.rows) for key, one in chosen.items()]
+    with Progress() as progress:
+        learned = learn_many(pupils, told=lambda n: progress.show(f"learned {n} of {len(pupils)} deployments"))
+    return {pupil.key: levels for pupil in pupils if (levels := learned[pupil.key]) is not None}
+
+
+def _chosen(args: argparse.Namespace, groups: Mapping[str, T]) -> Mapping[str, T]:
+    """The deployments of *groups* that are asked for; SourceError where there is none."""
+    if not groups:
+        raise SourceError(
+            f"{args.source}: holds no usable call; complete chat or text calls with reported usage are needed"
+        )
+    if args.deployment is None:
+        return groups
+    if args.deployment not in groups:
+        there = "; ".join(groups)
+        raise SourceError(f"{args.source}: no deployment {args.deployment!r} in it; there is {there}")
+    return {args.deployment: groups[args.deployment]}
 
 
 def _from_csv(path: str, model: str | None) -> Iterator[tuple[str, str, Observation]]:

@@ -9,14 +9,20 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from tracewrap.cli import doctor_checks
+from tracewrap.cli import doctor_checks, seam_search
+from tracewrap.sinks.folder import unwritable
 from tracewrap.sinks.otlp_target import target
+from tracewrap.words import counted
 
-APART = ("opentelemetry-instrumentation-anthropic",)
+APART = tuple(
+    f"opentelemetry-instrumentation-{name}"
+    for name in ("anthropic", "groq", "ollama", "bedrock", "google-generativeai", "together", "mistralai")
+)
 """Instrumentors that do not make their span current, so that it cannot be found from within the call."""
 _MARKS = {"ok": "+", "note": " ", "warn": "!", "fail": "x"}
 
@@ -63,6 +69,8 @@ def diagnose(timeout_s: float = 2.0) -> Iterator[Finding]:
         yield from check()
     yield from _sinks(timeout_s)
     yield from _profiles()
+    yield from _prices()
+    yield from _extras()
 
 
 def version_of(package: str) -> str | None:
@@ -107,6 +115,9 @@ def _vendors() -> Iterator[Finding]:
 
 
 def _has(target: str, method: str) -> bool:
+    """Whether the class *target* has *method*: as its source says, and where that does not show it, by importing it."""
+    if seam_search.has_method(target, method):
+        return True
     module, _, name = target.partition(":")
     try:
         return hasattr(getattr(import_module(module), name), method)
@@ -115,12 +126,12 @@ def _has(target: str, method: str) -> bool:
 
 
 _HTTP_RECORDED = (
-    "what goes to a known endpoint is recorded, with instrument() or where a client or transport is wrapped"
+    "what goes to a known endpoint is recorded, with instrument() or where a client, session or transport is wrapped"
 )
 
 
 def _http() -> Iterator[Finding]:
-    for package in ("httpx", "httpx2"):
+    for package in ("httpx", "httpx2", "requests", "aiohttp"):
         version = version_of(package)
         text = "not installed" if version is None else f"{version}: {_HTTP_RECORDED}"
         yield Finding(package, "note" if version is None else "ok", text)
@@ -133,9 +144,10 @@ def _others() -> Iterator[Finding]:
     vendors = [adapter.name for adapter in adapters()]
     disabled = {name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
     for entry in metadata.entry_points(group="opentelemetry_instrumentor"):
-        if entry.name.startswith("tracewrap") or not any(name in entry.name for name in vendors):
-            continue
         package = entry.dist.name if entry.dist is not None else entry.value
+        ours = entry.name.startswith("tracewrap")
+        if ours or not (package in APART or any(name in entry.name for name in vendors)):
+            continue
         if {entry.name, "*"} & disabled:
             yield Finding(package, "ok", f"instruments {entry.name} too, but is disabled")
         elif package in APART:
@@ -213,6 +225,7 @@ def _sinks(timeout_s: float) -> Iterator[Finding]:
     if chosen.span_log is not None:
         yield from _span_log(chosen.span_log)
         yield Finding("span log", "note", doctor_checks.kept(chosen))
+        yield Finding("span log", "note", doctor_checks.parsed(chosen))
     to = target(chosen.otlp)
     for note in () if to is None else to.notes:
         yield Finding("exporter", "warn", note)
@@ -226,10 +239,8 @@ def _sinks(timeout_s: float) -> Iterator[Finding]:
 
 
 def _span_log(setting: str) -> Iterator[Finding]:
-    folder = os.path.abspath(setting)
-    parent = folder if os.path.isdir(folder) else os.path.dirname(folder)
-    good = os.access(parent, os.W_OK)
-    yield Finding("span log", "ok" if good else "fail", f"{folder}" + ("" if good else ": not writable"))
+    folder, why = os.path.abspath(setting), unwritable(setting)
+    yield Finding("span log", "ok" if why is None else "fail", folder if why is None else f"{folder}: {why}")
     for (place, reason), count in sorted(doctor_checks.losses_in(Path(folder)).items()):
         yield Finding("losses", "warn", f"{count} calls did not reach {place} ({reason}), as its newest files say")
 
@@ -268,3 +279,34 @@ def _profiles() -> Iterator[Finding]:
     text = f"{measured} measured in {len(catalog.stacks)} stacks, {len(catalog.denoised)} denoised{analytic}"
     known: Any = measured or catalog.analytic
     yield Finding("profiles", "ok" if known else "warn", text)
+
+
+def _prices() -> Iterator[Finding]:
+    """Files and names of settings that reports and live prices read."""
+    from tracewrap.errors import TracewrapError
+    from tracewrap.prices.user_file import read_price_file
+    from tracewrap.runtime.grid import load_grid
+
+    chosen, _ = doctor_checks.chosen_settings()
+    if chosen is None:
+        return  # said with the settings
+    try:
+        if chosen.prices is not None:
+            yield Finding(
+                "prices", "ok", f"{chosen.prices}: {counted(len(read_price_file(chosen.prices)), 'price')} of yours"
+            )
+        if chosen.grid is not None:
+            grid = load_grid(chosen.grid)
+            yield Finding("grid", "ok", f"{grid.name}: {grid.g_per_kwh:g} g of CO2e a kWh")
+    except TracewrapError as error:
+        yield Finding("settings", "fail", str(error))
+
+
+def _extras() -> Iterator[Finding]:
+    """What is not estimated because its packages are not installed."""
+    for package, extra, lost in (
+        ("scipy", "fit", "denoised"),
+        ("genai_prices", "report", "priced, but by a file of yours"),
+    ):
+        if find_spec(package) is None:
+            yield Finding("extras", "note", f"nothing is {lost}: pip install 'tracewrap[{extra}]'")

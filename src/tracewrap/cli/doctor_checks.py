@@ -13,11 +13,11 @@ from pathlib import Path
 
 from tracewrap import words
 from tracewrap.errors import ConfigurationError
-from tracewrap.settings import Settings, settings, unknown_variables
+from tracewrap.settings import PREFIX, Settings, settings, unknown_variables
 from tracewrap.sinks.retention import log_files
 from tracewrap.sources.losses import MARK, losses_in_line
 
-BY_HTTP = {"mistralai": "Mistral"}
+BY_HTTP = {"mistralai": "Mistral", "huggingface-hub": "Hugging Face inference: chat"}
 """Packages without seams of their own that send by httpx to endpoints in a known wire format."""
 UNRECORDED = {
     "google-generativeai": "Gemini",
@@ -26,7 +26,6 @@ UNRECORDED = {
     "cerebras-cloud-sdk": "Cerebras",
     "ai21": "AI21",
     "replicate": "Replicate",
-    "huggingface-hub": "Hugging Face inference",
     "xai-sdk": "xAI",
     "dashscope": "DashScope",
     "zhipuai": "Zhipu",
@@ -34,6 +33,7 @@ UNRECORDED = {
     "ibm-watsonx-ai": "watsonx",
     "voyageai": "Voyage",
     "writer-sdk": "Writer",
+    "dspy": "DSPy by its own engine; engine='litellm' is recorded",
 }
 """Packages that call models by themselves, which ``instrument()`` does not record."""
 _TAIL_BYTES = 4 * 1024 * 1024
@@ -69,6 +69,17 @@ def kept(chosen: Settings) -> str:
     return f"{size}; what is older than the newest {' and '.join(limits)} is removed{held} (TRACEWRAP_SPAN_LOG_KEEP_BYTES, _KEEP_DAYS)"
 
 
+def parsed(chosen: Settings) -> str:
+    """What readers keep beside the span log of *chosen*."""
+    from tracewrap.sources.parsed_index import kept_bytes
+
+    size = _mib(kept_bytes(Path(chosen.span_log or ".")))
+    rest = "TRACEWRAP_READ_CACHE=false keeps none" if chosen.read_cache else "no more is kept (read_cache is false)"
+    return (
+        f"{size} of it as Parquet in .tracewrap, so that it is parsed once; less than the log, may be removed; {rest}"
+    )
+
+
 def _mib(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB" if size < 2**30 else f"{size / 2**30:,.1f} GiB"
 
@@ -82,7 +93,7 @@ def sdks_by_http() -> Iterator[str]:
 def unrecorded_sdks() -> Iterator[str]:
     """Model SDKs that are installed and not recorded, each with what can be done."""
     for name in _installed(UNRECORDED):
-        yield f"{name} is not recorded, but for what it sends to a known endpoint by httpx"
+        yield f"{name} is not recorded, but for what it sends to a known endpoint by httpx, requests or aiohttp"
 
 
 def _installed(packages: Mapping[str, str]) -> Iterator[str]:
@@ -100,7 +111,8 @@ def start_takes_effect(timeout_s: float = 30.0) -> bool:
     with tempfile.TemporaryDirectory(prefix="tracewrap-") as marks:
         path = [str(Path(tracewrap.start.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         own = {"PYTHONPATH": os.pathsep.join(path), "TRACEWRAP_RUN_MARKS": marks}
-        without = {name: value for name, value in os.environ.items() if name not in ("OTEL_SDK_DISABLED",)}
+        # A setting that is wrong stops a start too; it is told apart, by those who read settings.
+        without = {n: value for n, value in os.environ.items() if n != "OTEL_SDK_DISABLED" and not n.startswith(PREFIX)}
         command = [sys.executable, "-c", ""]
         try:
             subprocess.run(command, env=without | own, capture_output=True, timeout=timeout_s, cwd=marks, check=False)

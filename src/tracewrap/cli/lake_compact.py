@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from tracewrap.cli.arguments import add_period_arguments, period_ns
+from tracewrap.cli.arguments import add_period_arguments, period_ns, seconds
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_period_arguments(parser)
     parser.add_argument(
         "--wait",
-        type=float,
+        type=seconds,
         default=600.0,
         metavar="SECONDS",
         help="how long to wait for another writer (default: %(default)g)",

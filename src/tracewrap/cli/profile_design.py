@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for kind in ("input", "output"):
         flag = f"--usd-per-million-{kind}-tokens"
         parser.add_argument(flag, type=float, metavar="USD", help=f"price of {kind} tokens, for --max-usd")
+    parser.add_argument("--noise", type=float, metavar="SHARE", help="relative deviation of one measurement, as 0.03")
     parser.add_argument("--json", action="store_true", help='{"points": [{"input_tokens": .., "output_tokens": ..}]}')
 
 
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         budget_s=args.budget_s,
         budget_usd=args.max_usd,
         prices=prices,
+        noise=args.noise,
     )
     if args.json:
         rows = [{"input_tokens": point.input_tokens, "output_tokens": point.output_tokens} for point in points]

@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n-gpus", type=int, help="accelerators the model ran on")
     parser.add_argument("--prior", metavar="PROFILE.json", help="few samples: a profile whose shape is trusted")
     parser.add_argument("--prior-sd", type=float, default=0.1, help="how far it is trusted, log scale (default 0.1)")
+    parser.add_argument("--noise", type=float, metavar="SHARE", help="relative deviation of one measurement, as 0.03")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         model=name,
         prior=None if args.prior is None else load_profile(args.prior),
         prior_sd=args.prior_sd,
+        noise=args.noise,
         n_gpus=args.n_gpus,
         measured={
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

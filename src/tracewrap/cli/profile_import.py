@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "format",
         choices=["helm", "load-test"],
         help="helm: HELM's inference_*_runtimes.json, to profiles; load-test: the JSON of vllm bench serve (--save-detailed), of"
-        " sglang's bench_serving (--output-details) or of guidellm, to samples",
+        " sglang's bench_serving (--output-details), of guidellm, or aiperf's profile_export.jsonl, to samples",
     )
     parser.add_argument("file", metavar="FILE", help="the table or result")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write; without it only a summary is printed")

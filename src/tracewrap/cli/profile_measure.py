@@ -23,9 +23,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument("--model", required=True, help="a shipped model's name, or a Hugging Face config.json")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default %(default)s)")
-    parser.add_argument("--n", type=int, default=10, metavar="N", help="points to measure (default %(default)s)")
+    parser.add_argument("--n", type=int, metavar="N", help="points to measure (default 10; with --until 40 at most)")
+    parser.add_argument(
+        "--until", metavar="SHARE", help="stop once the profile's own interval, over the region, is so narrow: 2%%"
+    )
     parser.add_argument(
         "--max-input-tokens", type=int, metavar="N", help="longest prompt (default 2048 on a CPU, 32768 on a GPU)"
+    )
+    parser.add_argument(
+        "--max-output-tokens", type=int, default=64, metavar="N", help="longest answer (default %(default)s)"
     )
     parser.add_argument("--precision", help="fp32, bf16, fp16 or fp8 (default fp32 on a CPU, bf16 on a GPU)")
     parser.add_argument("--repeats", type=int, default=5, help="samples of a point at most (default %(default)s)")
@@ -61,23 +67,42 @@ def run(args: argparse.Namespace) -> int:
             raise
         raise missing_extra("profile measure", "profiler") from None
     from tracewrap.runtime.files import save_profile
+    from tracewrap.runtime.fit.stopping import measure_until, share
 
     blueprint, _ = find_model(args.model)
     setup, points = _setup(args, blueprint), design_points(args, blueprint)
-    samples = samples_path(args.output)
-    done = measure(
-        setup, points, samples, repeats=args.repeats, budget_s=args.budget_s, progress=_Progress(len(points)).show
-    )
-    profile = measured_profile(
-        blueprint.id, done.stack, done.rows, command=_command(args), who=args.who, samples_file=samples
-    )
+    samples, began, shown = samples_path(args.output), time.monotonic(), _Progress(len(points)).show
+    done: list[Measured] = []
+
+    def take(count: int) -> tuple[RuntimeProfile, bool]:
+        left = None if args.budget_s is None else max(args.budget_s - (time.monotonic() - began), 0.0)
+        found = measure(setup, points[:count], samples, repeats=args.repeats, budget_s=left, progress=shown)
+        done.append(found)
+        told = {"command": _command(args), "who": args.who, "samples_file": samples}
+        return measured_profile(blueprint.id, found.stack, found.rows, **told), found.complete
+
+    if args.until is None:
+        profile, _ = take(len(points))
+    else:
+        region = max(p for p, _ in points), max(o for _, o in points)
+        profile, count, expected = measure_until(take, share(args.until), len(points), region)
+        short = (
+            ""
+            if expected <= share(args.until)
+            else " not reached: more points by --n, a longer --budget-s, or a quieter device"
+        )
+        print(f"{count} points, expected error {expected:.1%} (--until {args.until}{short})", file=sys.stderr)
     save_profile(profile, args.output)
-    _report(args, profile, done, samples)
+    _report(args, profile, done[-1], samples)
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name in ("n", "max_input_tokens", "repeats", "threads", "layers"):
+    if args.until is not None:
+        from tracewrap.runtime.fit.stopping import share
+
+        share(args.until)
+    for name in ("n", "max_input_tokens", "max_output_tokens", "repeats", "threads", "layers"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ConfigurationError(f"--{name.replace('_', '-')} is {value}, must be at least 1")
@@ -101,16 +126,23 @@ def _setup(args: argparse.Namespace, blueprint: Blueprint) -> Setup:
 
 
 def design_points(args: argparse.Namespace, blueprint: Blueprint) -> list[tuple[int, int]]:
-    """The points to measure, within the model's context."""
-    from tracewrap.runtime.fit.design import design
-
-    most = args.max_input_tokens or _MOST_TOKENS["cpu" if args.device == "cpu" else "cuda"]
-    points = [(p.input_tokens, p.output_tokens) for p in design(args.n, max_input_tokens=min(most, blueprint.context))]
+    """The points to measure, within the model's context; with --until the longest first, as the decoder is built for it."""
+    most = min(args.max_input_tokens or _MOST_TOKENS["cpu" if args.device == "cpu" else "cuda"], blueprint.context)
+    points = _design(args, most)
     over = max(p + o for p, o in points) - blueprint.context
     if over > 0:
-        shorter = max(1, min(most, blueprint.context) - over)
-        points = [(p.input_tokens, p.output_tokens) for p in design(args.n, max_input_tokens=shorter)]
-    return points
+        points = _design(args, max(1, most - over))
+    longest = max(points, key=sum)
+    return points if args.until is None else [longest, *(point for point in points if point != longest)]
+
+
+def _design(args: argparse.Namespace, max_input_tokens: int) -> list[tuple[int, int]]:
+    from tracewrap.runtime.fit.design import design
+    from tracewrap.runtime.fit.stopping import MOST_POINTS
+
+    n = args.n or (10 if args.until is None else MOST_POINTS)
+    chosen = design(n, max_input_tokens=max_input_tokens, max_output_tokens=args.max_output_tokens)
+    return [(point.input_tokens, point.output_tokens) for point in chosen]
 
 
 def _command(args: argparse.Namespace) -> str:

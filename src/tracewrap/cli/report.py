@@ -8,7 +8,13 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from tracewrap.cli.arguments import add_sampled_argument, add_source_arguments, add_where_argument, source_options
+from tracewrap.cli.arguments import (
+    add_sampled_argument,
+    add_source_arguments,
+    add_training_argument,
+    add_where_argument,
+    source_options,
+)
 
 if TYPE_CHECKING:
     from tracewrap.report.render.notebook import BuiltReport
@@ -25,6 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="one table a name (default: provider model service): model, tenant, day, hour, any attribute; a,b groups by both",
     )
+    parser.add_argument(
+        "--grid",
+        metavar="COUNTRY|G_PER_KWH",
+        help="emissions of the idealized energy on this grid: DEU, or grams of CO2e a kWh; default: TRACEWRAP_GRID",
+    )
+    add_training_argument(parser)
     _add_output_arguments(parser)
     parser.add_argument(
         "--top",
@@ -74,11 +86,15 @@ def run(args: argparse.Namespace) -> int:
     from tracewrap.report.figures.sampling import parse_sampled
     from tracewrap.report.render import formats as render
     from tracewrap.report.tables.names import parse_where
+    from tracewrap.runtime.training import served
+    from tracewrap.settings import settings
 
     chosen = "json" if args.json else args.format
     formats = {path: chosen or render.format_of(path) for path in args.output}
     options = {} if args.group_by is None else {"group_by": args.group_by}
     options |= {"scores": args.capability, "score_column": args.score}
+    options["grid"] = args.grid or settings().grid
+    options["training"] = None if args.training is None else served(args.training)
     options |= {"where": parse_where(args.where), "sampled": parse_sampled(args.sampled)}
     built = report.build(args.source, top=args.top, drift_days=args.drift_days, **source_options(args), **options)
     for path, name in formats.items():

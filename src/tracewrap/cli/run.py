@@ -14,6 +14,7 @@ from pathlib import Path
 from tracewrap import systems
 from tracewrap.errors import ConfigurationError
 from tracewrap.settings import settings
+from tracewrap.sinks.folder import unwritable
 
 SUMMARY = "trace a program: tracewrap run -- python app.py"
 
@@ -60,6 +61,10 @@ def _outcome(folder: Path, began_ns: int, traced: bool) -> str:
         return ""  # the program said so itself
     if any(path.stat().st_mtime_ns >= began_ns - 10**9 for path in folder.glob("*.jsonl")):
         return f"calls are in {folder}; read them with: tracewrap report {folder}"
+    if traced and (why := unwritable(folder)) is not None:
+        return (
+            f"calls could not be written to {folder}: {why}; give a folder to write in: tracewrap run --span-log FOLDER"
+        )
     if traced:
         return "the program made no call that is recorded; tracewrap doctor says what is recorded"
     return (

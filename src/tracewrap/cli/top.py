@@ -123,8 +123,8 @@ def _learned(path: Path) -> Learned | None:
         if joined.denoised_runtime is None:
             return None
         parts = split(joined)
-        found = (None, None) if parts is None else (parts.verdict, parts.kind)
-        return Quiet(joined.denoised_runtime.value, *found)
+        who, kind = (None, None) if parts is None else (parts.verdict, parts.kind)
+        return Quiet(joined.denoised_runtime.value, who, kind, joined.denoised_runtime.verdict)
 
     return quiet
 

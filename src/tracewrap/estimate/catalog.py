@@ -18,7 +18,15 @@ from tracewrap.errors import ConfigurationError, ProfileFormatError, ProfileNotF
 from tracewrap.records import Deployment
 from tracewrap.runtime import profile as profile_module
 from tracewrap.runtime import stack as stack_module
-from tracewrap.runtime.files import PROFILES_SCHEMA, files_in, located, profiles_in, read_json, reference_folder
+from tracewrap.runtime.files import (
+    PROFILES_SCHEMA,
+    files_in,
+    located,
+    measured_folder,
+    profiles_in,
+    read_json,
+    reference_folder,
+)
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
 
@@ -113,17 +121,17 @@ def load_catalog(
 ) -> Catalog:
     """A catalog of the shipped reference stacks and of the profile and stack files in *paths* (files or folders).
 
-    ``references``: ids of the reference stacks to use, in order of preference; empty: files in *paths* first, then every shipped
-    measured stack, then the default analytic one. Raises ProfileNotFoundError for an unknown id and ProfileFormatError
-    for a file that breaks the schema.
+    ``references``: ids of the reference stacks to use, in order of preference, those of the shipped folder ``measured`` among them;
+    empty: files in *paths* first, then the shipped folder's own measured stacks, then the default analytic one. Raises
+    ProfileNotFoundError for an unknown id and ProfileFormatError for a file that breaks the schema.
     """
     stacks: list[ReferenceStack] = []
     denoised: dict[str, list[RuntimeProfile]] = {}
-    folders = [*paths, *([reference_folder()] if shipped else [])]
-    for path in folders:
+    wanted = list(references)
+    ours = [reference_folder(), *([measured_folder()] if wanted else [])] if shipped else []
+    for path in [*paths, *ours]:
         for file in _json_files(located(path)):
             _take(file, stacks, denoised)
-    wanted = list(references)
     if not wanted:
         analytic = _default_analytic() if shipped else ()
         chosen = Catalog(stacks=tuple(stacks), stand_ins=dict(stand_ins or {}), analytic=analytic)

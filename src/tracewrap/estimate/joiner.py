@@ -17,6 +17,7 @@ from tracewrap.estimate.split import put_split, side_of, split_of
 from tracewrap.prices.list_cost import Pricer
 from tracewrap.records import Call, Estimate, JoinedCall, deployment_key
 from tracewrap.runtime.cost import idealized_cost, idealized_energy
+from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
 
 
@@ -138,7 +139,7 @@ def estimate(facts: Facts, catalog: Catalog) -> Estimates:
     else:
         runtime = found[1].estimate(p, o)
         cached = found[1].cached_estimate(p, o, min(c, p), runtime) if c else None
-        cost, energy = cost_and_energy(runtime, found[0], found[1].n_gpus or 1)
+        cost, energy = cost_and_energy(runtime, *found)
     if facts.outcome == "partial":
         status.append("partial")
     stack = None if found is None else found[0].id
@@ -146,9 +147,11 @@ def estimate(facts: Facts, catalog: Catalog) -> Estimates:
     return Estimates(",".join(status) or "ok", denoised, runtime, cached, cost, energy, stack, admission)
 
 
-def cost_and_energy(runtime: Estimate, stack: ReferenceStack, n_gpus: int) -> tuple[Estimate | None, Estimate | None]:
+def cost_and_energy(
+    runtime: Estimate, stack: ReferenceStack, profile: RuntimeProfile
+) -> tuple[Estimate | None, Estimate | None]:
     """US dollars and joules of *runtime* on *stack*, batch 1; None where its price or power is unknown."""
-    price = stack.price
+    price, n_gpus, watts = stack.price, profile.n_gpus or 1, stack.watts_for(profile)
     cost = None if price is None else idealized_cost(runtime, n_gpus, price.usd_per_gpu_hour)
-    energy = None if stack.watts is None else idealized_energy(runtime, n_gpus, stack.watts)
+    energy = None if watts is None else idealized_energy(runtime, n_gpus, watts)
     return cost, energy

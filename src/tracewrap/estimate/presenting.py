@@ -113,7 +113,10 @@ def summary(attributes: Mapping[str, Any]) -> str | None:
         parts.append(f"failed: {clean(str(error))}")
     if (quiet := read(semconv.RUNTIME_DENOISED)) is not None:
         low, high = read(f"{semconv.RUNTIME_DENOISED}.low", quiet), read(f"{semconv.RUNTIME_DENOISED}.high", quiet)
-        parts.append(f"quiet day {seconds(quiet)} ({_between(seconds(low), seconds(high))})")
+        sure = read(semconv.PROFILE_VERDICT, "ok")
+        parts.append(
+            f"quiet day {seconds(quiet)} ({_between(seconds(low), seconds(high))}{'' if sure == 'ok' else f', {sure}'})"
+        )
     if (contention := read(semconv.CONTENTION_SHARE)) is not None:
         parts.append(f"contention {contention:.0%}")
     if (verdict := read(semconv.SPLIT_VERDICT)) is not None:

@@ -1,5 +1,5 @@
-"""Results of load generators as samples: ``vllm bench serve --save-result --save-detailed``, sglang's ``bench_serving --output-details``
-and guidellm's JSON.
+"""Results of load generators as samples: ``vllm bench serve --save-result --save-detailed``, sglang's ``bench_serving --output-details``,
+guidellm's JSON and aiperf's ``profile_export.jsonl``.
 
 A generator that keeps several requests under way measures a server under load: its samples hold contention, and are for denoising, not
 for fitting. How many were under way at once follows from the requests' own times, else from the limit that was set.
@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from tracewrap.errors import SourceError
 
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
+"""aiperf's units of time, in seconds."""
 COLUMNS = ("input_tokens", "output_tokens", "runtime_s", "time_to_first_chunk_s", "start_unix_s")
 
 
@@ -45,7 +47,11 @@ def read_load_test(path: str | os.PathLike[str]) -> LoadTest:
     """
     rows: list[Row] = []
     failed, limits = 0, list[int | None]()
-    for result in _results(Path(path)):
+    results = list(_results(Path(path)))
+    requests = [one for one in results if isinstance(one.get("metadata"), dict) and "metrics" in one]
+    if requests:
+        return _aiperf(requests, str(path))
+    for result in results:
         if isinstance(benchmarks := result.get("benchmarks"), list):
             parts = [_guidellm(one, str(path)) for one in benchmarks]
         else:
@@ -54,8 +60,7 @@ def read_load_test(path: str | os.PathLike[str]) -> LoadTest:
             rows += part.rows
             failed += part.failed
             limits.append(part.at_once)
-    if not rows:
-        raise SourceError(f"{path}: holds no request that succeeded")
+    _some(rows, str(path))
     known = [limit for limit in limits if limit is not None]
     return LoadTest(rows, failed, max(known) if len(known) == len(limits) else None)
 
@@ -90,12 +95,16 @@ def _results(path: Path) -> Iterator[Mapping[str, Any]]:
             raise SourceError(f"{path}: is no JSON ({error}); give the result file of the load generator") from None
     for one in found:
         if not isinstance(one, dict):
-            raise SourceError(f"{path}: is no result of vllm bench, sglang's bench_serving or guidellm")
+            raise SourceError(f"{path}: is no result of vllm bench, sglang's bench_serving, guidellm or aiperf")
         yield one
 
 
 def _vllm(result: Mapping[str, Any], path: str) -> LoadTest:
     """One result of vLLM's or SGLang's generator: parallel lists, an entry a request."""
+    if isinstance(result.get("request_latency"), dict):
+        raise SourceError(
+            f"{path}: is aiperf's summary; give the profile_export.jsonl beside it, which has single requests"
+        )
     names = ("input_lens", "output_lens", "ttfts", "itls")
     lists = [result.get(name) for name in names]
     if not all(isinstance(one, list) for one in lists):
@@ -134,6 +143,40 @@ def _guidellm(benchmark: Any, path: str) -> LoadTest:
         rows += [] if row is None else [row]
     left_out = len(requests["successful"]) - len(rows) + len(requests.get("errored") or [])
     return LoadTest(rows, left_out, _at_once(rows, None))
+
+
+def _aiperf(requests: Sequence[Mapping[str, Any]], path: str) -> LoadTest:
+    """The requests of aiperf, a line each: every figure with its unit; those that warm the server up count neither way."""
+    rows, failed = [], 0
+    for one in requests:
+        metadata, metrics = one["metadata"], one["metrics"] if isinstance(one["metrics"], dict) else {}
+        if metadata.get("benchmark_phase", "profiling") != "profiling":
+            continue
+        p, o = (_figure(metrics, name)[0] for name in ("input_sequence_length", "output_sequence_length"))
+        runtime, first = (_duration(metrics, name) for name in ("request_latency", "time_to_first_token"))
+        start = _number(metadata.get("request_start_ns"))
+        row = None if one.get("error") else _row(p, o, runtime, first, None if start is None else start / 1e9)
+        failed += row is None
+        rows += [] if row is None else [row]
+    _some(rows, path)
+    return LoadTest(rows, failed, _at_once(rows, None))
+
+
+def _figure(metrics: Mapping[str, Any], name: str) -> tuple[Any, Any]:
+    """Value and unit of one of aiperf's figures; None where it has none."""
+    found = metrics.get(name)
+    return (found.get("value"), found.get("unit")) if isinstance(found, dict) else (None, None)
+
+
+def _duration(metrics: Mapping[str, Any], name: str) -> float | None:
+    value, unit = _figure(metrics, name)
+    number = _number(value)
+    return None if number is None or unit not in _SECONDS else number * _SECONDS[unit]
+
+
+def _some(rows: Sequence[Row], path: str) -> None:
+    if not rows:
+        raise SourceError(f"{path}: holds no request that succeeded")
 
 
 def _row(p: Any, o: Any, runtime: float | None, first: float | None, start: float | None) -> Row | None:

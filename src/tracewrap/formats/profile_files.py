@@ -9,7 +9,7 @@ from pathlib import Path
 from tracewrap.errors import ProfileFormatError, ProfileNotFoundError
 from tracewrap.runtime import profile as profile_module
 from tracewrap.runtime import stack as stack_module
-from tracewrap.runtime.files import PROFILES_SCHEMA, files_in, profiles_in, read_json, reference_folder
+from tracewrap.runtime.files import PROFILES_SCHEMA, files_in, measured_folder, profiles_in, read_json, reference_folder
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.roofline.architectures import resolve_model
 from tracewrap.runtime.stack import ReferenceStack
@@ -26,7 +26,7 @@ class Shelved:
 
 def shipped_stack_files() -> dict[str, Traversable]:
     """Files of the shipped reference stacks by stack id."""
-    files = files_in(reference_folder(), ".json")
+    files = [*files_in(reference_folder(), ".json"), *files_in(measured_folder(), ".json")]
     return {str(data["id"]): file for file in files if (data := read_json(file)).get("schema") == stack_module.SCHEMA}
 
 

@@ -1,7 +1,7 @@
 """Denoiser: learns denoised profiles in the background from the calls that pass.
 
-``observe`` runs on the thread that brings the calls: a dictionary look-up and a copy of six numbers. A daemon thread refits what has news,
-publishes an immutable snapshot, and leaves what it saw in the span log's folder, where other processes of the service find it.
+``observe`` runs on the thread that brings the calls and only sets their numbers aside. A daemon thread puts them where they belong, refits
+what has news, publishes an immutable snapshot, and leaves what it saw in the span log's folder, where other processes find it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import os
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tracewrap import semconv, systems
+from tracewrap import systems
 from tracewrap.forks import undisturbed
 from tracewrap.learn.reservoir import MAX_CALLS, Reservoir
 from tracewrap.learn.shared_files import Learned, SharedFiles
@@ -25,6 +26,30 @@ from tracewrap.records import Call, deployment_key
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.quiet.drift import DAY_S
 from tracewrap.runtime.quiet.usable import Row, usable_call, usable_row
+from tracewrap.semconv import (  # by name: looked up for every call
+    ACCEPTED_PREDICTION,
+    CACHE_READ,
+    CONSUMER,
+    ERROR_TYPE,
+    INPUT_TOKENS,
+    OPENAI_SERVICE_TIER,
+    OPERATION,
+    OUTCOME,
+    OUTPUT_TOKENS,
+    PROCESSED_INPUT,
+    PROCESSED_OUTPUT,
+    PROVIDER,
+    REQUEST_MODEL,
+    REQUEST_STREAM,
+    RESPONSE_MODEL,
+    RETRY,
+    RUNTIME_RAW,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+    SERVICE_TIER,
+    TIME_TO_FIRST_CHUNK,
+    USAGE_SOURCE,
+)
 
 if TYPE_CHECKING:
     from tracewrap.runtime.quiet.dated import Level
@@ -34,6 +59,8 @@ logger = logging.getLogger("tracewrap")
 MAX_DEPLOYMENTS = 10_000
 MAX_KEY = 1_000
 """Characters of a deployment's name; longer names are no deployments."""
+MOST_WAITING = 1024
+"""Calls set aside at which the background thread puts them away before its next refit; at twice as many whoever brings the next does."""
 REFIT_INTERVAL_S = 30.0
 MIN_NEWS = 10
 SHARE_EVERY = 10
@@ -62,6 +89,7 @@ class Denoiser:
         self._files = SharedFiles()
         self._reservoirs: dict[str, Reservoir] = {}
         self._by_name: dict[_Named, Reservoir] = {}
+        self._waiting: deque[tuple[_Named, Row]] = deque()
         self._shared: dict[str, list[Row]] = {}
         self._snapshot: Mapping[str, RuntimeProfile] = MappingProxyType({})
         self._earlier: dict[str, tuple[RuntimeProfile, ...]] = {}
@@ -88,49 +116,62 @@ class Denoiser:
     def observe_attributes(self, attributes: Mapping[str, Any], start_time_ns: int) -> None:
         """Take note of a call by the attributes that tracewrap writes on its span, without the records between."""
         read = attributes.get
-        if semconv.ERROR_TYPE in attributes or read(semconv.OUTCOME, "complete") != "complete":
+        if ERROR_TYPE in attributes or read(OUTCOME, "complete") != "complete":
             return
-        if read(semconv.USAGE_SOURCE) != "reported":
+        if read(USAGE_SOURCE) != "reported":
             return
-        operation = read(semconv.OPERATION, "")
+        operation = read(OPERATION, "")
         row = usable_row(
             operation,
             start_time_ns,
-            read(semconv.RUNTIME_RAW),
-            read(semconv.PROCESSED_INPUT, read(semconv.INPUT_TOKENS)),
-            read(semconv.PROCESSED_OUTPUT, read(semconv.OUTPUT_TOKENS)),
-            cached_input_tokens=read(semconv.CACHE_READ),
-            predicted_tokens=read(semconv.ACCEPTED_PREDICTION),
-            first_chunk_s=read(semconv.TIME_TO_FIRST_CHUNK),
-            retry_s=read(semconv.RETRY),
-            consumer_s=read(semconv.CONSUMER),
+            read(RUNTIME_RAW),
+            read(PROCESSED_INPUT, read(INPUT_TOKENS)),
+            read(PROCESSED_OUTPUT, read(OUTPUT_TOKENS)),
+            cached_input_tokens=read(CACHE_READ),
+            predicted_tokens=read(ACCEPTED_PREDICTION),
+            first_chunk_s=read(TIME_TO_FIRST_CHUNK),
+            retry_s=read(RETRY),
+            consumer_s=read(CONSUMER),
         )
         if row is None:
             return
         named = (
-            attributes[semconv.PROVIDER],
-            read(semconv.SERVER_ADDRESS),
-            read(semconv.SERVER_PORT),
-            read(semconv.RESPONSE_MODEL) or read(semconv.REQUEST_MODEL),
+            attributes[PROVIDER],
+            read(SERVER_ADDRESS),
+            read(SERVER_PORT),
+            read(RESPONSE_MODEL) or read(REQUEST_MODEL),
             operation,
-            semconv.REQUEST_STREAM in attributes,
-            read(semconv.SERVICE_TIER, read(semconv.OPENAI_SERVICE_TIER)),
+            REQUEST_STREAM in attributes,
+            read(SERVICE_TIER, read(OPENAI_SERVICE_TIER)),
         )
         self._take(named, row)
 
     def _take(self, named: _Named, row: Row) -> None:
         if self._thread is None and not self._stopped:
             self.start()
+        waiting = self._waiting
+        waiting.append((named, row))
+        if len(waiting) >= MOST_WAITING:
+            if self._thread is None or len(waiting) >= 2 * MOST_WAITING:
+                self._put_away()
+            elif not self._wake.is_set():
+                self._wake.set()
+
+    def _put_away(self) -> None:
+        """Every call set aside so far goes to its deployment's reservoir."""
+        waiting = self._waiting
         with self._lock:
-            reservoir = self._by_name.get(named)
-            if reservoir is None:
-                reservoir = self._reservoir(deployment_key(*named), named[3] or "")
+            for _ in range(len(waiting)):
+                named, row = waiting.popleft()
+                reservoir = self._by_name.get(named)
                 if reservoir is None:
-                    self.dropped += 1
-                    return
-                if len(self._by_name) < MAX_DEPLOYMENTS:
-                    self._by_name[named] = reservoir
-            reservoir.add(row, self._dice)
+                    reservoir = self._reservoir(deployment_key(*named), named[3] or "")
+                    if reservoir is None:
+                        self.dropped += 1
+                        continue
+                    if len(self._by_name) < MAX_DEPLOYMENTS:
+                        self._by_name[named] = reservoir
+                reservoir.add(row, self._dice)
 
     def _reservoir(self, key: str, model: str) -> Reservoir | None:
         found = self._reservoirs.get(key)
@@ -151,6 +192,7 @@ class Denoiser:
         with undisturbed():  # a fork waits until the imports are whole
             from tracewrap.runtime.quiet.dated import denoise_levels
 
+        self._put_away()
         with self._lock:
             due = [key for key, one in self._reservoirs.items() if one.news >= min(MIN_NEWS, max(1, one.seen))]
         learned = {}
@@ -229,6 +271,7 @@ class Denoiser:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Leave the observations of this process in *folder*, whole or not at all, for the next process and for its siblings."""
+        self._put_away()
         with self._lock:
             held = {key: (one.model, list(one.rows())) for key, one in self._reservoirs.items() if len(one)}
         self._files.save(
@@ -253,7 +296,7 @@ class Denoiser:
     def _work(self) -> None:
         wait_s = 0.0 if self._shared else self._interval_s
         for turn in itertools.count(1):
-            if self._wake.wait(wait_s):
+            if not self._slept(wait_s):
                 return
             wait_s = self._interval_s
             try:
@@ -264,10 +307,20 @@ class Denoiser:
             except Exception:
                 logger.warning("refitting denoised profiles failed", exc_info=True)
 
+    def _slept(self, wait_s: float) -> bool:
+        """Whether there is more to do after so many seconds, in which calls that crowd are put away; False, at once, when stopped."""
+        until_s = time.monotonic() + wait_s
+        while self._wake.wait(max(0.0, until_s - time.monotonic())):
+            self._wake.clear()  # before looking: a stop meanwhile sets it again
+            if self._stopped:
+                return False
+            self._put_away()
+        return not self._stopped
+
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._reservoirs, self._by_name = {}, {}
+        self._reservoirs, self._by_name, self._waiting = {}, {}, deque()
         self._files = SharedFiles()
         self._thread = (
             None  # started by the child's first call: under gevent starting one here would run the program twice

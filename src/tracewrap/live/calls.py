@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tracewrap import semconv
-from tracewrap.records import Call
+from tracewrap.records import VERDICTS, Call
 from tracewrap.words import blamed
 
 GROUPS = ("model", "provider", "deployment", "service")
@@ -21,6 +21,7 @@ _ESTIMATES = {
     semconv.COST_LIST,
     semconv.SPLIT_VERDICT,
     semconv.SPLIT_KIND,
+    semconv.PROFILE_VERDICT,
 }
 _READ = semconv.READ_NAMES | _ESTIMATES | {"gen_ai.system"}
 _KINDS = ("pool", "sdk", "event_loop", "threads", "consumer")
@@ -103,22 +104,38 @@ class LiveCall:
     raw_s: float | None
     last_attempt_s: float | None
     denoised_s: float | None
+    unsure: str | None
+    """The verdict of the denoised profile, where that is not ok."""
     idealized_s: float | None
     list_cost_usd: float | None
     slow_by: str | None
-    """Who made it slow, in words; None: nobody, or nobody knows."""
+    """Who made it slow, in words; unknown: it was slow and nobody knows by whom; None: it was not, or has no quiet day to tell by."""
 
 
 class Quiet(NamedTuple):
-    """What is known of a call beside a denoised profile: seconds on a quiet day, who made it slow, and what of ours it was."""
+    """What is known of a call beside a denoised profile: seconds on a quiet day, who made it slow and what of ours it was, its verdict."""
 
     denoised_s: float
     verdict: str | None
     kind: str | None
+    profile_verdict: str | None
 
 
 Learned = Callable[[Call], Quiet | None]
 """A call beside the profiles learned by now; None: none describes it."""
+
+
+def _slow_by(verdict: str | None, kind: str | None, judged: bool) -> str | None:
+    """Who made a call slow; of one that was *judged*, "unknown" where it was slow and nobody was named."""
+    who = blamed(verdict, kind if kind in _KINDS else None)
+    return "unknown" if who is None and judged and verdict != "model" else who
+
+
+def _exported_quiet(attributes: Mapping[str, Any]) -> tuple[float | None, str | None, str | None, str | None]:
+    """What a call was exported with, as in ``Quiet``."""
+    names = (semconv.SPLIT_VERDICT, semconv.SPLIT_KIND, semconv.PROFILE_VERDICT)
+    verdict, kind, sure = (_text(attributes.get(name)) for name in names)
+    return _number(attributes.get(semconv.RUNTIME_DENOISED)), verdict, kind, sure
 
 
 def live_call(
@@ -149,11 +166,9 @@ def live_call(
         return None
     names = (call.model, call.provider, call.deployment.key, call.service_name or None)
     complete, usage = call.outcome == "complete", call.usage
-    verdict, kind = (_text(attributes.get(name)) for name in (semconv.SPLIT_VERDICT, semconv.SPLIT_KIND))
-    quiet_s = _number(attributes.get(semconv.RUNTIME_DENOISED))
-    if learned is not None and (quiet := learned(call)) is not None:
-        quiet_s, verdict, kind = quiet
-    who = blamed(verdict, kind if kind in _KINDS else None)
+    quiet = learned(call) if learned is not None else None
+    quiet_s, verdict, kind, sure = quiet or _exported_quiet(attributes)
+    who = _slow_by(verdict, kind, complete and quiet_s is not None)
     return f"{trace_id}{span_id}".lower(), LiveCall(
         end_ns=end_ns,
         groups=tuple(name if name is None else sys.intern(name) for name in names),
@@ -164,6 +179,7 @@ def live_call(
         raw_s=call.raw_runtime_s if complete else None,
         last_attempt_s=call.last_attempt_s if complete else None,
         denoised_s=quiet_s if complete else None,
+        unsure=sys.intern(sure) if complete and sure in VERDICTS and sure != "ok" else None,
         idealized_s=_number(attributes.get(semconv.RUNTIME_IDEALIZED)) if complete else None,
         list_cost_usd=_number(attributes.get(semconv.COST_LIST)),
         slow_by=None if who is None else sys.intern(who),

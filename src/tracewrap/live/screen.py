@@ -88,6 +88,9 @@ def _notes(frame: dict[str, Any]) -> list[str]:
         out.append(f"too many calls to hold: figures are of the last {duration(frame['covered_s'])}")
     elif frame["total"]["calls"] and frame["covered_s"] < frame["window_s"]:
         out.append(f"the log began {duration(frame['covered_s'])} ago: rates are over that time")
+    if unsure := frame["total"]["unsure"]:
+        named = ", ".join(f"{verdict} {n:,}/{frame['total']['calls']:,}" for verdict, n in sorted(unsure.items()))
+        out.append(f"denoised profiles that are not ok: {named}")
     if not frame["files"]:
         out.append(f"no span log in {source} yet; it appears with a program's first call (tracewrap run -- CMD)")
     elif not frame["total"]["calls"] and not frame["still_reading"]:

@@ -33,6 +33,8 @@ class Figures(TypedDict):
     raw_p50_s: float | None
     raw_p95_s: float | None
     denoised_p50_s: float | None
+    unsure: dict[str, int]
+    """Calls whose denoised profile is not ok, by its verdict."""
     idealized_p50_s: float | None
     contention_share: float | None
     slow_by: str | None
@@ -63,6 +65,7 @@ def figures(key: str | None, calls: Sequence[LiveCall], covered_s: float) -> Fig
         "raw_p50_s": _quantile(raw, 0.5),
         "raw_p95_s": _quantile(raw, 0.95),
         "denoised_p50_s": _quantile((call.denoised_s for call in calls), 0.5),
+        "unsure": dict(Counter(call.unsure for call in calls if call.unsure is not None)),
         "idealized_p50_s": _quantile((call.idealized_s for call in calls), 0.5),
         "contention_share": (total - math.fsum(quiet for _, quiet in both)) / total if total else None,
         "slow_by": _worst(calls),
@@ -74,7 +77,7 @@ def figures(key: str | None, calls: Sequence[LiveCall], covered_s: float) -> Fig
 
 
 def _worst(calls: Sequence[LiveCall]) -> str | None:
-    """Who made most of the slow calls slow, with their number of all; None where no call was slow by anybody known."""
+    """Who made most of the slow calls slow, with their number of all; None where no call was slow."""
     counted = Counter(call.slow_by for call in calls if call.slow_by is not None)
     if not counted:
         return None

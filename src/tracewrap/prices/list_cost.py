@@ -41,8 +41,11 @@ class Pricer:
         read = attributes.get
         inputs, outputs = _count(read(semconv.INPUT_TOKENS)), _count(read(semconv.OUTPUT_TOKENS))
         operation = read(semconv.OPERATION)
-        if inputs is None or (outputs is None and operation in semconv.GENERATION_OPERATIONS):
+        if inputs is None and not _count(read(semconv.SEARCH_UNITS)):
             return None
+        if outputs is None and operation in semconv.GENERATION_OPERATIONS:
+            return None
+        inputs = inputs or 0
         price = self._price(
             start_ns,
             semconv.provider_of(attributes) or "",

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tracewrap.prices.rates import KINDS
+from tracewrap.semconv import DETAILS
 
+_APART = {field.price: field.name for field in DETAILS if field.part_of is None and field.price is not None}
+"""Kind billed apart from tokens -> the count of it."""
 _MODALITIES = (("audio", "cached_audio_input_tokens"), ("image", "cached_image_input_tokens"))
 
 
@@ -45,9 +48,7 @@ def quantities(read: Callable[[str], int | None], charged_in: int, charged_out: 
         "reasoning": reasoning,
         "audio_output": audio_out,
         "image_output": image_out,
-        "web_search": max(0, read("web_searches") or 0),
-        "file_search": max(0, read("file_searches") or 0),
-        "other": max(0, read("other_charges") or 0),
+        **{kind: max(0, read(name) or 0) for kind, name in _APART.items()},
         **by_kind,
     }
 
@@ -116,9 +117,7 @@ def sql_stages(inputs: str, outputs: str, usd_request: str = "usd_request") -> l
             "n_output": f"{o} - n_reasoning - n_audio_output - n_image_output",
             "n_cached": left_cached,
             "n_cache_write": "n_written - n_cache_write_long",
-            "n_web_search": "greatest(coalesce(web_searches, 0), 0)",
-            "n_file_search": "greatest(coalesce(file_searches, 0), 0)",
-            "n_other": "greatest(coalesce(other_charges, 0), 0)",
+            **{f"n_{kind}": f"greatest(coalesce({name}, 0), 0)" for kind, name in _APART.items()},
         }
     )
     terms = " + ".join(f"CASE WHEN n_{kind} = 0 THEN 0 ELSE usd_{kind} * n_{kind} END" for kind in KINDS)

@@ -3,7 +3,8 @@
 TOML or JSON: ``[[prices]]`` entries ``model``, ``input_usd_per_million``, ``output_usd_per_million`` and, if wanted:
     ``provider``, ``from``, ``until`` (dates), ``above_input_tokens`` (a long-prompt price), ``service_tier``, ``speed``, ``region``;
     the other kinds: ``cached_input_usd_per_million``, ``cache_write_...``, ``cache_write_long_...``, ``reasoning_...``,
-    ``audio_input_...`` and so on; ``web_search_usd_per_thousand``, ``file_search_usd_per_thousand``.
+    ``audio_input_...`` and so on; ``web_search_usd_per_thousand``, ``file_search_usd_per_thousand``,
+    ``search_unit_usd_per_thousand`` (reranking).
 An entry without a tier is the plain price and says nothing of other tiers.
 
 Or a JSON map of model to ``{"input_cost_per_token": ..., "output_cost_per_token": ..., ...}``, as LiteLLM keeps it, with its spellings for
@@ -41,6 +42,7 @@ _LITELLM = {
     "image_input": "input_cost_per_image_token",
     "cached_image": "cache_read_input_image_token_cost",
     "image_output": "output_cost_per_image_token",
+    "search_unit": "input_cost_per_query",
 }
 _LITELLM_TIERS = {None: "", "batch": "_batches", "flex": "_flex", "priority": "_priority"}
 _ABOVE = re.compile(r"_above_(\d+)k_tokens")

@@ -12,17 +12,20 @@ from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.prices.book import PriceBook
 from tracewrap.records import DAY_NS
-from tracewrap.report.figures import coverage, drift, grouping, hours, missing, sampling, slowest
+from tracewrap.report.figures import coverage, drift, emissions, grouping, hours, missing, sampling, slowest
 from tracewrap.report.figures.capability import capability, points, read_scores
 from tracewrap.report.figures.hours import days
+from tracewrap.report.figures.training import training as training_shares
 from tracewrap.report.figures.verdict import verdict
 from tracewrap.report.render.notebook import BuiltReport
 from tracewrap.report.schema import DEFAULT_GROUPS, SCHEMA, Report, SourceStatus
 from tracewrap.report.tables import queries
+from tracewrap.report.tables.learning import LEARN_S
 from tracewrap.report.tables.loading import Joined, load
 from tracewrap.report.tables.names import ALIASES
 from tracewrap.report.tables.options import Options, load_options, period
 from tracewrap.report.tables.period import Span
+from tracewrap.runtime.grid import load_grid
 
 
 def build(
@@ -39,7 +42,10 @@ def build(
     profile_paths: Sequence[str] = (),
     stand_ins: Mapping[str, str] | None = None,
     prices: str | None = None,
+    grid: str | None = None,
+    training: float | None = None,
     learn: bool | None = None,
+    learn_s: float = LEARN_S,
     engine: str = "duckdb",
     memory_limit: str | None = None,
     threads: int | None = None,
@@ -56,17 +62,22 @@ def build(
     name; names joined by commas group together; day, hour, ``tables.names.GROUPINGS``, or any span or resource attribute. *where*: only
     the calls whose names have these values. *references*: ids of reference stacks to set side by side; none: the first stack that has
     the model. *catalog*: instead of the shipped profiles and those in *profile_paths*. *learn*: denoised profiles from the calls of the
-    period and of the fortnight before, for deployments that no given profile describes; None: unless a *catalog* is given. *prices*: a
-    user's price file. *drift_days*: days before the period to look at for drift. *scores*: a CSV of the user's own score by model,
-    *score_column* where it has several. *engine*: duckdb, or clickhouse or spark over a lake. *sampled*: the sources hold
-    a sample of the traces: each was kept with this probability (where the records do not say), or slow and failed ones were (tail).
+    period and of the fortnight before, for deployments that no given profile describes; None: unless a *catalog* is given. *learn_s*:
+    seconds after which no other deployment is learned, the most used ones being first; the report says how many are left. *prices*: a
+    user's price file. *grid*: a country (DEU) or grams of CO2e a kWh: emissions of the idealized energy. *training*: over how many
+    served tokens each model's training is shared, what the calls bear of it; None: not told. *drift_days*: days before the period to
+    look at for drift. *scores*: a CSV of the user's own score by model, *score_column* where it has several. *engine*: duckdb,
+    or clickhouse or spark over a lake. *sampled*: the sources hold a sample of the traces: each was kept with this probability (where
+    the records do not say), or slow and failed ones were (tail).
 
     Raises ConfigurationError, SourceError, ProfileFormatError, ProfileNotFoundError, MissingExtraError.
     """
     if scores is None and score_column is not None:
         raise ConfigurationError(f"--score {score_column!r} names a column of no file; give --capability FILE.csv too")
     scored = ("", {}) if scores is None else read_scores(scores, score_column)
+    _refuse_negative(top=top, drift_days=drift_days)
     groupings = [_names(text) for text in group_by]
+    electricity = None if grid is None else load_grid(grid)
     span = period(day, since, until, timezone)
     options = load_options(
         references=references,
@@ -80,11 +91,16 @@ def build(
         threads=threads,
         now_ns=now_ns,
         learn=learn,
+        learn_s=learn_s,
     )
+    where = None if where is None else {ALIASES.get(name, name): value for name, value in where.items()}
     sources = [source] if isinstance(source, str) else list(source)
-    keys = [name for names in groupings for name in names]
-    joined = load(sources, span, options, keys=keys, where=where)
-    report = assemble(joined, groupings, options.book, top)
+    joined = load(sources, span, options, keys=[name for names in groupings for name in names], where=where)
+    report = assemble(joined, groupings, options.book, top, where or {})
+    if electricity is not None:
+        emissions.add(report, electricity)
+    if training is not None:
+        report["training"] = training_shares(joined, training)
     report["sample"] = found = sampling.sample(joined, sampled)
     report["notes"] = sampling.notes(found, report["totals"]["calls"]) + report["notes"]
     if sampled == "tail":
@@ -96,6 +112,12 @@ def build(
         report["capability"] = capability(scores, *scored, first, points(joined), stack)
     report["verdict"] = verdict(report)
     return BuiltReport(report)
+
+
+def _refuse_negative(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 0:
+            raise ConfigurationError(f"--{name.replace('_', '-')} is {number}, must be at least 0")
 
 
 def _history(
@@ -114,10 +136,12 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def assemble(joined: Joined, groupings: Sequence[Sequence[str]], book: PriceBook, top: int) -> Report:
+def assemble(
+    joined: Joined, groupings: Sequence[Sequence[str]], book: PriceBook, top: int, where: Mapping[str, str]
+) -> Report:
     """The report's parts, from the joined tables; drift and verdict are added by ``build``."""
     totals = grouping.table(joined, ())[0]
-    statuses: list[SourceStatus] = [cast(SourceStatus, dataclasses.asdict(status)) for status in joined.statuses]
+    statuses: list[SourceStatus] = [cast(SourceStatus, status.facts()) for status in joined.statuses]
     slow, contended = slowest.calls(joined, top)
     return {
         "schema": SCHEMA,
@@ -125,12 +149,15 @@ def assemble(joined: Joined, groupings: Sequence[Sequence[str]], book: PriceBook
         "generated_at": dt.datetime.fromtimestamp(joined.now_ns / 1e9, dt.UTC).isoformat(timespec="seconds"),
         "tracewrap_version": version("tracewrap"),
         "period": joined.span.describe(),
+        "where": dict(where),
         "sources": statuses,
-        "notes": coverage.notes(joined, totals),
+        "notes": coverage.notes(joined, totals, where),
         "coverage": coverage.coverage(joined, totals),
         "references": coverage.references(joined),
         "denoised_profiles": coverage.denoised_profiles(joined),
         "prices": coverage.prices(joined, book),
+        "grid": None,
+        "training": None,
         "totals": totals,
         "groups": [grouping.grouping(joined, by) for by in groupings],
         "days": days(joined),

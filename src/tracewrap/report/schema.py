@@ -19,6 +19,7 @@ from typing import Any, Literal, TypedDict
 
 from tracewrap.report.sample import Sample
 from tracewrap.report.scores import Capability
+from tracewrap.report.used import GridUsed, Prices, ProfileUsed, ReferenceUsed, TrainingUsed
 
 SCHEMA = "tracewrap.report/1"
 
@@ -55,7 +56,7 @@ class SourceStatus(TypedDict):
     duplicates: int
     """Second and later copies of one (trace id, span id) inside the period. Skipped."""
     lost: dict[str, dict[str, int]]
-    """Calls that did not reach a place (``span_log``, ``otlp``, ...), by reason, as the program wrote down itself; of span logs only."""
+    """Calls that did not reach a place (``span_log``, ``otlp``, ...), by reason, as the program wrote down; of span logs and lakes."""
     notes: list[str]
     trace_url: str | None
     """A page for each trace, with ``{trace_id}`` in it, where the source has one (Jaeger)."""
@@ -83,6 +84,8 @@ class Coverage(TypedDict):
     """Complete generation calls with token counts and a runtime: what can be compared at all."""
     denoised_calls: int
     """Comparable calls with a denoised profile."""
+    denoised_verdicts: dict[str, int]
+    """Those calls by the verdict of that profile; calls of a profile without one are in none."""
     idealized_calls: dict[str, int]
     """Comparable calls with an idealized profile, by reference stack id."""
     extrapolated_calls: int
@@ -97,6 +100,10 @@ class Coverage(TypedDict):
     denoised_share: float | None
     idealized_share: dict[str, float | None]
     usage_share: float | None
+    unlearned_deployments: int
+    """Deployments that there was no time to learn a denoised profile of."""
+    unlearned_calls: int
+    """Their comparable calls."""
     lost_calls: int
     """Calls that could not be written to the source: in no other count."""
     dropped_spans: int
@@ -115,7 +122,10 @@ class Runtimes(TypedDict):
 
 
 class EstimatedRuntimes(TypedDict):
-    """As ``Runtimes``, with the 90% interval of the sum, provenance (calls by class) and calls extrapolated."""
+    """As ``Runtimes``, with the 90% interval of the sum, provenance (calls by class) and calls extrapolated.
+
+    ``verdicts``: calls by what the denoised profile says of itself (ok, few_hours, ...); none of idealized ones and of older profiles.
+    """
 
     n: int
     sum_s: float | None
@@ -126,6 +136,7 @@ class EstimatedRuntimes(TypedDict):
     p95_s: float | None
     p99_s: float | None
     provenance: dict[str, int]
+    verdicts: dict[str, int]
     extrapolated_calls: int
 
 
@@ -193,6 +204,8 @@ class ReferenceFigures(TypedDict):
     list_to_idealized: float | None
     """List over idealized cost, over the calls that have both."""
     idealized_energy_j: Interval
+    idealized_co2e_g: Interval
+    """Grams of CO2 equivalent of that energy on the grid that was named; without value where none was."""
 
 
 class Group(TypedDict):
@@ -303,42 +316,6 @@ class Unprofiled(TypedDict):
     """What would mend it."""
 
 
-class ReferenceUsed(TypedDict):
-    """A reference stack as used: what the idealized figures stand for."""
-
-    id: str
-    gpu: str
-    precision: str
-    software: dict[str, str]
-    batch_size: int
-    usd_per_gpu_hour: float | None
-    price_source: str | None
-    price_date: str | None
-    watts: float | None
-    models: list[dict[str, Any]]
-    """Used profiles: {"model", "profile_model", "profile_id", "n_gpus", "provenance", "calls"}."""
-
-
-class ProfileUsed(TypedDict):
-    """A denoised profile as used: provenance of the quiet-day figures."""
-
-    deployment: str
-    profile_id: str
-    provenance: str
-    calls: int
-
-
-class Prices(TypedDict):
-    """Where list prices came from. ``as_of``: always ``call time``: the price in force when the call was made."""
-
-    source: str
-    version: str | None
-    user_file: str | None
-    as_of: str
-    models: list[dict[str, Any]]
-    """Prices used: {"provider", "model", "priced_as", "source", "usd_per_million_input_tokens", "usd_per_million_output_tokens"}."""
-
-
 class Drift(TypedDict):
     """The quiet-day runtime of a deployment moved and stayed moved: ratio of its low decile to that of the days before."""
 
@@ -360,12 +337,18 @@ class Report(TypedDict):
     generated_at: str
     tracewrap_version: str
     period: Period
+    where: dict[str, str]
+    """The only calls that the report is of, by name and value; empty: all of the period."""
     sources: list[SourceStatus]
     notes: list[str]
     coverage: Coverage
     references: list[ReferenceUsed]
     denoised_profiles: list[ProfileUsed]
     prices: Prices
+    grid: GridUsed | None
+    """None unless a grid was named: emissions are then not told."""
+    training: TrainingUsed | None
+    """None unless a number of served tokens was stated: training is then not told."""
     totals: Group
     groups: list[Grouping]
     days: list[Group]

@@ -24,6 +24,11 @@ def reference_folder() -> Traversable:
     return Path(__file__).resolve().parents[3] / "reference_profiles"
 
 
+def measured_folder() -> Traversable:
+    """Shipped reference stacks that are used only when they are named: they would mix with the default one in a report."""
+    return reference_folder() / "measured"
+
+
 def located(path: str | os.PathLike[str] | Traversable) -> Traversable:
     """*path* as something to read: a path on disk, or a shipped file as it is."""
     return Path(path) if isinstance(path, str | os.PathLike) else path

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO
 
-from tracewrap.errors import SourceError
+from tracewrap.errors import ConfigurationError, SourceError
 
 REQUIRED = ("input_tokens", "output_tokens", "runtime_s")
 
@@ -27,6 +27,15 @@ class Sample:
     runtime_s: float
     repeats: int = 1
     deviation_s: float | None = None
+
+
+def checked_noise(noise: float | None, otherwise: float) -> float:
+    """*noise*, the relative deviation of one measurement, or *otherwise* where it is None; ConfigurationError where it is impossible."""
+    if noise is None:
+        return otherwise
+    if not 0.0 < noise < 1.0:
+        raise ConfigurationError(f"noise is {noise}, must be greater than 0 and less than 1 (0.03: three percent)")
+    return noise
 
 
 def read_samples(path: str | os.PathLike[str], model: str | None = None) -> list[Sample]:

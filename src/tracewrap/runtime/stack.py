@@ -35,7 +35,8 @@ class Price:
 class ReferenceStack:
     """GPU + software + precision, uncontended, batch 1 unless stated, and its profiles by model id.
 
-    ``watts``: power of one GPU while serving at this batch, joules per second. ``None``: unknown, so no energy.
+    ``watts``: power of one GPU while serving at this batch, joules per second. ``None``: unknown, so no energy. A profile whose
+    own power was measured (``stack["watts"]``) keeps it: see ``watts_for``.
     """
 
     id: str
@@ -47,6 +48,11 @@ class ReferenceStack:
     watts: float | None = None
     description: str = ""
     profiles: Mapping[str, RuntimeProfile] = field(default_factory=dict)
+
+    def watts_for(self, profile: RuntimeProfile) -> float | None:
+        """Watts of one GPU while it serves *profile*'s model: measured with the profile where it was, else the stack's."""
+        own = profile.stack.get("watts")
+        return float(own) if isinstance(own, int | float) and own > 0 else self.watts
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, exact round trip through ``from_dict``."""

@@ -51,6 +51,7 @@ from tracewrap.semconv.names import (
     RUNTIME_IDEALIZED_CACHED,
     RUNTIME_RAW,
     SAMPLED,
+    SEARCH_UNITS,
     SERVER_ADDRESS,
     SERVER_PORT,
     SERVER_PROCESSING,
@@ -88,6 +89,8 @@ READ_NAMES = frozenset(
     }
 )
 """Attributes that a field of ``Call`` holds; every other one, ``tracewrap.*`` aside, becomes a tag."""
+COUNTED = (INPUT_TOKENS, OUTPUT_TOKENS, PROCESSED_INPUT, PROCESSED_OUTPUT, SEARCH_UNITS)
+"""Attributes of which a call has one whose usage is known."""
 _DERIVED = ("tracewrap.",)
 
 
@@ -304,7 +307,7 @@ def _usage(attributes: Mapping[str, Any]) -> TokenUsage | None:
     read = attributes.get
     first, second = read(INPUT_TOKENS), read(OUTPUT_TOKENS)
     processed_in, processed_out = read(PROCESSED_INPUT), read(PROCESSED_OUTPUT)
-    if first is None and second is None and processed_in is None and processed_out is None:
+    if all(read(name) is None for name in COUNTED):
         return None
     separate = processed_in is not None or processed_out is not None
     source = read(USAGE_SOURCE)

@@ -40,6 +40,7 @@ DETAILS: tuple[TokenField, ...] = (
     TokenField("rejected_prediction_output_tokens", names.REJECTED_PREDICTION, "output", None),
     TokenField("web_searches", names.WEB_SEARCHES, None, "web_search"),
     TokenField("file_searches", names.FILE_SEARCHES, None, "file_search"),
+    TokenField("search_units", names.SEARCH_UNITS, None, "search_unit"),
     TokenField("other_charges", names.OTHER_CHARGES, None, "other"),
 )
 """In the order of ``TokenUsage``'s fields, between its totals and its billed totals."""

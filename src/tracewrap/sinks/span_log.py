@@ -26,6 +26,7 @@ from tracewrap import semconv, systems
 from tracewrap.errors import check_local
 from tracewrap.records import DAY_NS, CallRecord
 from tracewrap.sinks import otlp_text
+from tracewrap.sinks.folder import unwritable
 from tracewrap.sinks.retention import Keep, prune
 
 
@@ -51,6 +52,12 @@ class SpanLog(SpanExporter):
         self._scope = otlp_text.scope_text(semconv.SCOPE, semconv.scope_version())
         self._pid, self._token, self._number, self._day = 0, "", 0, 0
         self._lock = threading.RLock()
+
+    def notes(self) -> list[str]:
+        """One line where nothing can be written here, as far as the system tells beforehand."""
+        why = unwritable(self.folder)
+        said = f"span_log {self.folder}: {why}; calls are counted as lost: name a folder to write in"
+        return [] if why is None else [said]
 
     def encoded(self, record: CallRecord, attributes: Mapping[str, Any]) -> tuple[str, str]:
         """A recorded call with *attributes* as the texts of its resource and of its span, for ``write``."""
@@ -110,11 +117,7 @@ class SpanLog(SpanExporter):
         with self._lock:
             if time.time_ns() // DAY_NS > self._day:  # a clock that is set back rolls nothing
                 self.path = None
-            try:
-                handle = self._opened()
-            except FileNotFoundError:  # the folder is gone, or not there yet
-                os.makedirs(self.folder, mode=0o700, exist_ok=True)
-                handle = self._opened()
+            handle = self._handle()
             try:
                 size = os.fstat(handle).st_size
                 if os.write(handle, data) != len(data):
@@ -124,6 +127,16 @@ class SpanLog(SpanExporter):
                 os.close(handle)
             if size + len(data) > self._keep.file_bytes:
                 self.path = None
+
+    def _handle(self) -> int:
+        try:
+            try:
+                return self._opened()
+            except FileNotFoundError:  # the folder is gone, or not there yet
+                os.makedirs(self.folder, mode=0o700, exist_ok=True)
+                return self._opened()
+        except ValueError as error:  # the system can have no file of that name
+            raise OSError(errno.EINVAL, str(error)) from None
 
     def _opened(self) -> int:
         if self.path is not None:

@@ -5,7 +5,14 @@ table in DuckDB whose columns are those of ``CALL_COLUMNS``, unique by (trace id
 gives the same rows as ``Call`` records. Needs the extra ``report``.
 """
 
-from tracewrap.sources.opening import load_all, open_source, read_calls
-from tracewrap.sources.table import CALL_COLUMNS, EVER, ReadStatus, Source, connect
+from typing import TYPE_CHECKING
+
+from tracewrap.lazy import names_of
+
+if TYPE_CHECKING:
+    from tracewrap.sources.opening import load_all, open_source, read_calls
+    from tracewrap.sources.table import CALL_COLUMNS, EVER, ReadStatus, Source, connect
 
 __all__ = ["CALL_COLUMNS", "EVER", "ReadStatus", "Source", "connect", "load_all", "open_source", "read_calls"]
+_OPENING = ("load_all", "open_source", "read_calls")
+__getattr__ = names_of(__name__, {name: "opening" if name in _OPENING else "table" for name in __all__})

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracewrap import semconv, systems
-from tracewrap.errors import SourceError, check_local
+from tracewrap.errors import SourceError, check_local, missing_extra
 from tracewrap.records import DAY_NS
 from tracewrap.sources.lake import MARK, VERSION, parquet_files, relation
+from tracewrap.sources.losses import LAKE_FILE, Loss, lake_text, losses_of
 from tracewrap.sources.opening import load_all, open_source
 from tracewrap.sources.otlp_json import OtlpJsonSource, otlp_files
 from tracewrap.sources.table import CALL_COLUMNS, EVER, ReadStatus, Source, connect, day_text, quoted, scalar
@@ -52,8 +53,10 @@ def compact(
     Raises ConfigurationError when *lake* is a URL; SourceError when a source cannot be read, the lake cannot be written (disk full:
     nothing half written stays) or the turn does not come.
     """
-    import duckdb
-
+    try:
+        import duckdb
+    except ImportError:
+        raise missing_extra("the lake", "report") from None
     check_local(lake)
     root = Path(lake)
     sources = [open_source(log) for log in logs]
@@ -67,13 +70,15 @@ def compact(
                 connection, sources, "log_calls", since_ns, until_ns, {name: name for name in CALL_COLUMNS}
             )
             connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE log_days AS SELECT *, start_time_ns // {DAY_NS} AS day_number FROM log_calls"
+                "CREATE OR REPLACE TEMP TABLE log_ids AS"
+                f" SELECT trace_id, span_id, start_time_ns // {DAY_NS} AS day_number FROM log_calls"
             )
             numbers = [
-                row[0] for row in connection.execute("SELECT DISTINCT day_number FROM log_days ORDER BY 1").fetchall()
+                row[0] for row in connection.execute("SELECT DISTINCT day_number FROM log_ids ORDER BY 1").fetchall()
             ]
             added = {day_text(number * DAY_NS): _append_day(connection, root, number) for number in numbers}
-            calls = scalar(connection, "SELECT count(*) FROM log_days")
+            calls = scalar(connection, "SELECT count(*) FROM log_ids")
+            _keep_losses(root, [loss for status in statuses for loss in status.losses])
             _note_read(root, whole)
     except OSError as error:
         raise SourceError(f"{root}: cannot be written ({error.strerror}); nothing half written was left") from None
@@ -87,11 +92,14 @@ def compact(
 def _append_day(connection: duckdb.DuckDBPyConnection, root: Path, number: int) -> int:
     """Write the day's calls that the lake lacks to one new file; the number written."""
     folder = root / f"day={day_text(number * DAY_NS)}"
-    rows = f"SELECT {', '.join(CALL_COLUMNS)} FROM log_days l WHERE day_number = {number}"
+    lacking = f"SELECT trace_id, span_id FROM log_ids AS l WHERE day_number = {number}"
     if files := parquet_files(folder) if folder.is_dir() else []:
         held = relation(connection, files)
-        rows += f" AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.trace_id = l.trace_id AND h.span_id = l.span_id)"
-    count = scalar(connection, f"SELECT count(*) FROM ({rows})")
+        lacking += f" AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.trace_id = l.trace_id AND h.span_id = l.span_id)"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE new_ids AS {lacking}")
+    rows = f"SELECT {', '.join(CALL_COLUMNS)} FROM log_calls SEMI JOIN new_ids USING (trace_id, span_id)"
+    rows += f" WHERE start_time_ns // {DAY_NS} = {number}"
+    count = scalar(connection, "SELECT count(*) FROM new_ids")
     if not count:
         return 0
     folder.mkdir(exist_ok=True)
@@ -114,6 +122,27 @@ def _append_day(connection: duckdb.DuckDBPyConnection, root: Path, number: int) 
     return count
 
 
+def _keep_losses(root: Path, losses: Sequence[Loss]) -> None:
+    """Add to the lake the records of lost calls that it lacks, each day's beside its calls."""
+    for day in sorted({day_text(loss.start_ns) for loss in losses}):
+        path = root / f"day={day}" / LAKE_FILE
+        try:
+            held = losses_of(path)
+        except ValueError as error:
+            raise SourceError(f"{path}: holds no losses ({error}); remove it and compact again") from None
+        told = {loss.ids for loss in held}
+        if new := [loss for loss in losses if day_text(loss.start_ns) == day and loss.ids not in told]:
+            path.parent.mkdir(exist_ok=True)
+            _put(path, lake_text([*held, *new]))
+
+
+def _put(path: Path, text: str) -> None:
+    """Write the file *path* whole, or leave it as it is."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    systems.replace(temporary, path)
+
+
 def _sizes(sources: Sequence[Source]) -> dict[str, int]:
     """Bytes of the span-log files of *sources*, by name, before they are read. A name is never used twice."""
     files = [
@@ -132,9 +161,7 @@ def _note_read(root: Path, read: Mapping[str, int]) -> None:
     files = dict(sorted({**known, **read}.items())[-MAX_READ:])
     if not read or files == known:
         return
-    temporary = root / f"{semconv.LAKE_READ}.tmp"
-    temporary.write_text(json.dumps({"schema": "tracewrap.read/1", "files": files}), encoding="utf-8")
-    systems.replace(temporary, path)
+    _put(path, json.dumps({"schema": "tracewrap.read/1", "files": files}))
 
 
 @contextlib.contextmanager

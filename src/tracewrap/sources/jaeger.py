@@ -122,7 +122,7 @@ class JaegerSource:
             )
         status = ReadStatus("jaeger", self.location, trace_url=f"{self._api.base}/trace/{{trace_id}}")
         windows = [_Window(service, operation, since_ns, until_ns) for service, operation in self._targets(status)]
-        found = in_batches(self._lines(windows, status), BATCH_BYTES)
+        found = in_batches(((0, line) for line in self._lines(windows, status)), BATCH_BYTES)
         load_batches(connection, table, found, since_ns, until_ns, columns, status, IN_FLIGHT)
         # A trace is returned whole by every window that it touches: copies are the interface's way, not a finding.
         status.files, status.lines, status.duplicates = None, None, 0

@@ -1,6 +1,7 @@
 """The lake: Parquet, one folder a UTC day, one row a call, columns as ``CALL_COLUMNS``.
 
     LAKE/day=2026-11-22/part-<id>.parquet
+    LAKE/day=2026-11-22/.losses.json        where calls were lost that day: how many, where and why
 
 ``compact`` appends the calls of span logs that the lake does not hold yet. A file appears whole or not at all (written beside, synced,
 renamed); one lock makes writers take turns; running it again adds nothing. So rows are unique by (trace id, span id) by construction,
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracewrap.errors import SourceError
+from tracewrap.sources.losses import LAKE_FILE, Loss, losses_of
 from tracewrap.sources.table import CALL_COLUMNS, EVER, ReadStatus, day_text, drop_duplicates, quoted, scalar
 
 if TYPE_CHECKING:
@@ -24,13 +26,30 @@ VERSION = "1"
 
 
 def is_lake(path: Path) -> bool:
-    """Whether *path* is a Parquet file or a folder with one below it."""
-    return path.suffix == ".parquet" if path.is_file() else any(path.rglob("*.parquet"))
+    """Whether *path* is a Parquet file or a folder with one below it, or with losses of a day that left no call."""
+    if path.is_file():
+        return path.suffix == ".parquet"
+    return any(path.rglob("*.parquet")) or any(path.rglob(LAKE_FILE))
 
 
 def parquet_files(path: Path, since_ns: int = EVER[0], until_ns: int = EVER[1]) -> list[Path]:
     """Files of *path* that can hold calls of the period, by their ``day=`` folder where they have one."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*.parquet") if not p.name.startswith("."))
+    return _of_period(files, since_ns, until_ns)
+
+
+def lake_losses(path: Path, since_ns: int, until_ns: int, notes: list[str]) -> list[Loss]:
+    """Losses of the lake *path* that began in the period; a file that cannot be read is named in *notes*."""
+    found: list[Loss] = []
+    for file in [] if path.is_file() else _of_period(sorted(path.rglob(LAKE_FILE)), since_ns, until_ns):
+        try:
+            found += [loss for loss in losses_of(file) if since_ns <= loss.start_ns < until_ns]
+        except (OSError, ValueError) as error:
+            notes.append(f"{file}: cannot be read ({error}): what calls were lost that day is not known")
+    return found
+
+
+def _of_period(files: list[Path], since_ns: int, until_ns: int) -> list[Path]:
     if since_ns == EVER[0] and until_ns == EVER[1]:
         return files
     first, last = day_text(since_ns), day_text(until_ns - 1)
@@ -60,6 +79,7 @@ class LakeSource:
 
         files = parquet_files(Path(self.location), since_ns, until_ns)
         status = ReadStatus("lake", self.location, files=len(files))
+        status.losses = lake_losses(Path(self.location), since_ns, until_ns, status.notes)
         if not files:
             typed = ", ".join(f"NULL::{kind} AS {name}" for name, kind in CALL_COLUMNS.items())
             connection.execute(

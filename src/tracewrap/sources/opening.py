@@ -49,10 +49,14 @@ def load_all(
     if len(sources) == 1:
         return [sources[0].load(connection, table, since_ns, until_ns, columns)]
     keyed = {"trace_id": "trace_id", "span_id": "span_id"} | dict(columns)
-    statuses, parts = [], []
+    statuses: list[ReadStatus] = []
+    parts, known = [], set[tuple[str, str]]()
     for index, source in enumerate(sources):
         part = f"{table}_{index}"
-        statuses.append(source.load(connection, part, since_ns, until_ns, keyed))
+        status = source.load(connection, part, since_ns, until_ns, keyed)
+        status.losses = [loss for loss in status.losses if loss.ids not in known]
+        known.update(loss.ids for loss in status.losses)
+        statuses.append(status)
         parts.append(f"SELECT * FROM {part}")
     connection.execute(f"CREATE OR REPLACE TABLE {table} AS {' UNION ALL BY NAME '.join(parts)}")
     statuses[-1].duplicates += drop_duplicates(connection, table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 
 QUIET_S = 2.0
@@ -10,10 +11,13 @@ _EVERY_S = 0.2
 
 
 class Progress:
-    """One line that replaces itself; nothing where standard error is no terminal. As a context it wipes the line in the end."""
+    """One line that replaces itself; as a context it wipes the line in the end.
+
+    Nothing where standard error is no terminal, and nothing on another thread than the main one, beside which a view has the terminal.
+    """
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty() and threading.current_thread() is threading.main_thread()
         self._due = time.monotonic() + QUIET_S
         self._width = 0
 

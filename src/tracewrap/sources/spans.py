@@ -8,7 +8,7 @@ OTLP-JSON, Jaeger and ClickHouse can all give. Output: ``CALL_COLUMNS``. Tests h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tracewrap import semconv as names
 from tracewrap.sources.table import quoted
@@ -21,6 +21,7 @@ PAIRS_MAP = """CREATE OR REPLACE MACRO pairs_map(e) AS coalesce(TRY(map_from_ent
 
 
 _TIERS = (names.SERVICE_TIER, names.OPENAI_SERVICE_TIER, names.OPENAI_SERVICE_TIER_OLD)
+_LISTS_ONLY = frozenset({"finish_reasons", "tags", "sampled", "sampling_probability"})
 _LOOKED_UP = sorted({*names.READ_NAMES, names.PROVIDER_OLD, *_TIERS})
 
 
@@ -61,7 +62,9 @@ def expressions() -> Mapping[str, str]:
     first, second = _int(names.INPUT_TOKENS), _int(names.OUTPUT_TOKENS)
     processed_first, processed_second = _int(names.PROCESSED_INPUT), _int(names.PROCESSED_OUTPUT)
     split = f"(coalesce({processed_first}, {processed_second}) IS NOT NULL)"
-    known = f"(coalesce({first}, {second}, {processed_first}, {processed_second}) IS NOT NULL)"
+    known = (
+        f"(coalesce({first}, {second}, {processed_first}, {processed_second}, {_int(names.SEARCH_UNITS)}) IS NOT NULL)"
+    )
     source, error = f"{_get(names.USAGE_SOURCE)}", _text(names.ERROR_TYPE)
     probability = sampling_probability("trace_state")
     duration = "CASE WHEN end_ns > start_ns THEN (end_ns - start_ns)::DOUBLE / 1e9 END"
@@ -141,13 +144,27 @@ def provider_name() -> str:
     return f"CASE {found} {today} ELSE {found} END"
 
 
-def calls_select(spans: str, columns: Mapping[str, str], extra: Mapping[str, str] | None = None) -> str:
-    """SELECT of *columns* (name to expression over ``CALL_COLUMNS``) from the span relation *spans*; *extra* passes through."""
+def _in_lists(name: str) -> str:
+    return f"vals[list_position(keys, {quoted(name)})]"
+
+
+def calls_select(
+    spans: str,
+    columns: Mapping[str, str],
+    extra: Mapping[str, str] | None = None,
+    lookup: Callable[[str], str] = _in_lists,
+) -> str:
+    """SELECT of *columns* (name to expression over ``CALL_COLUMNS``) from the span relation *spans*; *extra* passes through.
+
+    *lookup*: SQL of the text of a span's attribute; of another than the lists of ``spans``, what is plain SQL alone can be selected.
+    """
     wanted = expressions()
+    if lookup is not _in_lists:
+        wanted = {name: sql for name, sql in wanted.items() if name not in _LISTS_ONLY}
     passed = "".join(f", {sql} AS {name}" for name, sql in (extra or {}).items())
     kept = "".join(f", {name}" for name in (extra or {}))
     inner = ", ".join(f"{sql} AS {name}" for name, sql in wanted.items())
     outer = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-    found = ", ".join(f"vals[list_position(keys, {quoted(name)})] AS {_get(name)}" for name in _LOOKED_UP)
+    found = ", ".join(f"{lookup(name)} AS {_get(name)}" for name in _LOOKED_UP)
     named = f"SELECT *, {provider_name()} AS provider_name FROM (SELECT *, {found} FROM ({spans}))"
     return f"SELECT {outer}{kept} FROM (SELECT {inner}{passed} FROM ({named}))"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tracewrap.errors import missing_extra
+from tracewrap.errors import ConfigurationError, missing_extra
 from tracewrap.records import Call, TokenUsage
-from tracewrap.semconv import USAGE_COLUMNS
+from tracewrap.semconv import GENERATION_OPERATIONS, USAGE_COLUMNS
+from tracewrap.sources.losses import Loss, by_place
 
 if TYPE_CHECKING:
     import duckdb
@@ -74,11 +75,22 @@ class ReadStatus:
     spans: int | None = None
     foreign_spans: int | None = None
     duplicates: int = 0
-    lost: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Calls that did not reach a place, by place and reason, as the records of the source say."""
+    losses: list[Loss] = field(default_factory=list)
+    """Calls of the period that did not reach a place, as the records of the source say."""
     notes: list[str] = field(default_factory=list)
     trace_url: str | None = None
     """Where a trace can be looked at: a URL with ``{trace_id}`` in it, of sources that have such pages."""
+
+    @property
+    def lost(self) -> dict[str, dict[str, int]]:
+        """``losses`` as numbers of calls, by place and reason."""
+        return by_place(self.losses)
+
+    def facts(self) -> dict[str, Any]:
+        """As plain values, for reports: ``lost`` in the place of its records."""
+        values = asdict(self) | {"lost": self.lost}
+        del values["losses"]
+        return values
 
     @property
     def dropped(self) -> int:
@@ -110,7 +122,10 @@ class Source(Protocol):
 
 
 def connect(memory_limit: str | None = None, threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB that never goes to the network; MissingExtraError without the extra ``report``."""
+    """An in-memory DuckDB that never goes to the network.
+
+    Raises MissingExtraError without the extra ``report``, ConfigurationError for a *memory_limit* that DuckDB does not take.
+    """
     try:
         import duckdb
     except ImportError:
@@ -120,7 +135,14 @@ def connect(memory_limit: str | None = None, threads: int | None = None) -> duck
         config["memory_limit"] = memory_limit
     if threads:
         config["threads"] = threads
-    connection = duckdb.connect(":memory:", config=config)
+    try:
+        connection = duckdb.connect(":memory:", config=config)
+    except duckdb.Error:
+        if not memory_limit:
+            raise
+        raise ConfigurationError(
+            f"--memory {memory_limit!r} is no size; write a number and a unit, such as 4GB"
+        ) from None
     connection.execute("SET enable_progress_bar = false")  # it would print into the report
     return connection
 
@@ -135,13 +157,18 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 
 
 def _drop_outer(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    """Delete spans that are the parent of a call of their own operation, if *table* has the columns that tell."""
+    """Delete spans that are the parent of a call of their own operation, if *table* has the columns that tell.
+
+    Frameworks call every generation a chat, whatever the SDK below calls it: all generations are one operation here.
+    """
     columns = {row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()}
     operation = next((name for name in ("operation", "dim_operation") if name in columns), None)
     if operation is None or "parent_span_id" not in columns:
         return 0
-    inner = f"SELECT trace_id, parent_span_id, {operation} FROM {table} WHERE parent_span_id IS NOT NULL"
-    outer = f"(trace_id, span_id, {operation}) IN ({inner})"
+    generations = ", ".join(map(quoted, sorted(GENERATION_OPERATIONS)))
+    kind = f"CASE WHEN {operation} IN ({generations}) THEN 'generation' ELSE {operation} END"
+    inner = f"SELECT trace_id, parent_span_id, {kind} FROM {table} WHERE parent_span_id IS NOT NULL"
+    outer = f"(trace_id, span_id, {kind}) IN ({inner})"
     found = scalar(connection, f"SELECT count(*) FROM {table} WHERE {outer}")
     if found:
         connection.execute(f"DELETE FROM {table} WHERE {outer}")

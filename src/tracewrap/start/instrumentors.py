@@ -28,11 +28,11 @@ class _Instrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ignore]
     """Records one vendor's SDK with the program's tracer provider, or the one that is passed as ``tracer_provider``."""
 
     vendor: str
-    package: str
+    package: str = ""
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """The SDK, from the previous major on."""
-        return (self.package,)
+        """The SDK, from the previous major on; nothing where one of several will do, or it is looked for when it is imported."""
+        return (self.package,) if self.package else ()
 
     def _instrument(self, **kwargs: Any) -> None:
         _configure_once()
@@ -99,6 +99,42 @@ class BedrockInstrumentor(_Instrumentor):
     """``tracewrap-bedrock``: boto3 and botocore, where they call Bedrock."""
 
     vendor, package = "bedrock", "botocore >= 1.38"
+
+
+class GroqInstrumentor(_Instrumentor):
+    """``tracewrap-groq``."""
+
+    vendor, package = "groq", "groq >= 1"
+
+
+class TogetherInstrumentor(_Instrumentor):
+    """``tracewrap-together``."""
+
+    vendor, package = "together", "together >= 3"
+
+
+class OllamaInstrumentor(_Instrumentor):
+    """``tracewrap-ollama``: what any httpx client sends to Ollama's own interface, its SDK's clients among them."""
+
+    vendor, package = "ollama", "ollama >= 0.4"
+
+
+class HttpxInstrumentor(_Instrumentor):
+    """``tracewrap-httpx``: what httpx and httpx2 clients send to known endpoints."""
+
+    vendor = "httpx"
+
+
+class RequestsInstrumentor(_Instrumentor):
+    """``tracewrap-requests``: what sessions of requests send to known endpoints."""
+
+    vendor, package = "requests", "requests >= 2"
+
+
+class AiohttpInstrumentor(_Instrumentor):
+    """``tracewrap-aiohttp``: what sessions of aiohttp send to known endpoints."""
+
+    vendor, package = "aiohttp", "aiohttp >= 3"
 
 
 class JoinedOTLPExporter(JoiningExporter):

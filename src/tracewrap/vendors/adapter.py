@@ -131,6 +131,8 @@ class Adapter:
     hides_chunk: Callable[[Any], bool] | None = None
     hidden_shape: tuple[str, Any] | None = None
     """(field, value) of the chunk that ``hides_chunk`` hides, where that function itself fails."""
+    hidden_bytes: re.Pattern[bytes] | None = None
+    """The event of that chunk as bytes, likewise."""
     providers_by_class: Mapping[str, str] = field(default_factory=_nothing)
     """SDK class name -> provider name (``AzureOpenAI`` -> ``azure.ai.openai``)."""
     endpoints: tuple[str, ...] = ()
@@ -143,6 +145,8 @@ class Adapter:
     """The same of async seams, where it has another name."""
     base_url_of: Callable[[Any], Any] | None = None
     """Object of a seam -> its base URL, where that is no ``base_url`` of it."""
+    refuses: Callable[[Any], str | None] | None = None
+    """Client of the SDK -> what it is, in words, where ``wrap`` has nothing to record of it; None: it is wrapped."""
     provider_of: Callable[[Any], str | None] | None = None
     """Object of a seam -> provider, where it says so itself; None: by class and address."""
     batch_of: Callable[[Mapping[str, Any]], tuple[str, Any, Sequence[Any]] | None] | None = None
@@ -173,6 +177,8 @@ class Adapter:
     """Parts of a URL path that name the model, so that the body need not."""
     modelless_endpoints: tuple[str, ...] = ()
     """Endpoints at which neither path nor body need name a model."""
+    own_attributes: Mapping[str, frozenset[str]] = field(default_factory=_nothing)
+    """Attribute of requests -> the providers it belongs to: spans of others that speak this wire format do not have it."""
     region_of: Callable[[Any], str | None] | None = None
     """Client of the SDK -> the region it was made for, where that is part of the price."""
     hosts: Mapping[str, str] = field(default_factory=_nothing)

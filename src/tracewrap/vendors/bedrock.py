@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from tracewrap.records import TokenUsage
 from tracewrap.vendors import anthropic, cohere, openai
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
+from tracewrap.vendors.bedrock_content import read_asked, read_said
 from tracewrap.vendors.checks import count, text
 
 _PATHS = {
@@ -240,6 +241,14 @@ def region_of(client: Any) -> str | None:
     return text(client.meta.region_name)
 
 
+def refuses(client: Any) -> str | None:
+    """What a client of botocore is, where it is not the one that runs models."""
+    service = client.meta.service_model.service_name
+    return (
+        None if service == "bedrock-runtime" else f"a boto3 client of {service!r}; models run through 'bedrock-runtime'"
+    )
+
+
 def probe_request(model: str, prompt: str, output_tokens: int, stream: bool) -> dict[str, Any]:
     """Arguments of ``converse`` that stop at *output_tokens*."""
     return {
@@ -258,10 +267,13 @@ ADAPTER = Adapter(
     read_response=read_response,
     read_stream=read_stream,
     probe_request=probe_request,
+    read_asked=read_asked,
+    read_said=read_said,
     sdk_arguments=sdk_arguments,
     sender="_endpoint",
     base_url_of=base_url_of,
     region_of=region_of,
+    refuses=refuses,
     endpoints=tuple(f"/{verb}" for verb in _PATHS.values()),
     is_notable=is_notable,
     marks=_MARKS,

@@ -39,6 +39,14 @@ def dollars(value: Any) -> float | None:
     return number if number is not None and number >= 0.0 else None
 
 
+def seconds(value: Any) -> float | None:
+    """*value* if it is a finite time of at least 0, as a number or in plain digits."""
+    if isinstance(value, str) and len(value) < 24 and value.isascii() and value.replace(".", "", 1).isdigit():
+        value = float(value)
+    number = float(value) if type(value) in (int, float) and abs(value) < 1e9 else None
+    return number if number is not None and number >= 0.0 else None
+
+
 def milliseconds(value: str) -> float | None:
     """Seconds of a header that says milliseconds; None for anything but a plain decimal number."""
     plain = value.isascii() and len(value) < 16 and value.replace(".", "", 1).isdigit()

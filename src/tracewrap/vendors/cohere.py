@@ -71,20 +71,22 @@ def read_usage(counts: Any) -> TokenUsage | None:
     """``usage`` of v2, ``meta`` of v1. Without ``tokens`` the billed counts are the only ones known."""
     tokens, billed = get(counts, "tokens"), get(counts, "billed_units")
     billed_input, billed_output = _count(billed, "input_tokens"), _count(billed, "output_tokens")
-    cached = _count(counts, "cached_tokens")
+    cached, units = _count(counts, "cached_tokens"), _count(billed, "search_units")
     if tokens is None:
-        if billed_input is None and billed_output is None:
+        if billed_input is None and billed_output is None and units is None:
             return None
         return TokenUsage(
             input_tokens=billed_input,
             output_tokens=billed_output,
             cached_input_tokens=cached,
             image_input_tokens=_count(billed, "image_tokens"),
+            search_units=units,
         )
     return TokenUsage(
         input_tokens=_count(tokens, "input_tokens"),
         output_tokens=_count(tokens, "output_tokens"),
         cached_input_tokens=cached,
+        search_units=units,
         billed_input_tokens=billed_input,
         billed_output_tokens=billed_output,
     )

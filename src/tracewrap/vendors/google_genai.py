@@ -15,6 +15,7 @@ from typing import Any
 from tracewrap.records import TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
 from tracewrap.vendors.checks import count, text
+from tracewrap.vendors.google_content import read_asked, read_said
 
 _OPERATIONS = {
     "generateContent": "chat",
@@ -271,6 +272,8 @@ ADAPTER = Adapter(
     read_response=read_response,
     read_stream=read_stream,
     probe_request=probe_request,
+    read_asked=read_asked,
+    read_said=read_said,
     sdk_arguments=sdk_arguments,
     sender="_httpx_client",
     async_sender="_async_httpx_client",

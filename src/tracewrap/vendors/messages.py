@@ -93,6 +93,7 @@ class Growing:
     def __init__(self) -> None:
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": []}
         self._calls: dict[Any, dict[str, Any]] = {}
+        self._others: list[Part] = []
         self.reason: Any = None
 
     def add(self, kind: str, piece: Any) -> None:
@@ -104,13 +105,20 @@ class Growing:
         """A tool call begins, or another piece of its arguments comes."""
         known = self._calls.setdefault(index, {"id": None, "name": None, "arguments": ""})
         known["id"], known["name"] = identifier or known["id"], name or known["name"]
-        if isinstance(arguments, str):
+        if isinstance(arguments, str) and isinstance(known["arguments"], str):
             known["arguments"] += arguments
+        elif arguments is not None:  # whole, as an object
+            known["arguments"] = arguments
+
+    def add_other(self, one: Part) -> None:
+        """A part that is neither text nor a call: that it was there."""
+        self._others.append(one)
 
     def said(self) -> Message | None:
         """The whole of it; None: nothing was said."""
         parts = [one for kind, pieces in self._texts.items() for one in part(kind, "".join(pieces))]
         parts += [tool_call(call["id"], call["name"], call["arguments"]) for call in self._calls.values()]
+        parts += self._others
         return answer(parts, self.reason) if parts or self.reason is not None else None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from tracewrap.records import TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, get
 from tracewrap.vendors.checks import count, text
+from tracewrap.vendors.ollama_content import read_asked, read_said
 
 _OPERATIONS = {
     "/api/chat": "chat",
@@ -102,6 +103,8 @@ ADAPTER = Adapter(
     read_response=read_response,
     read_stream=read_stream,
     probe_request=probe_request,
+    read_asked=read_asked,
+    read_said=read_said,
     endpoints=tuple(_OPERATIONS),
     is_notable=is_notable,
     marks=_MARKS,

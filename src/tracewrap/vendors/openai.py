@@ -13,7 +13,7 @@ from typing import Any
 
 from tracewrap.records import Outcome, TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
-from tracewrap.vendors.checks import text
+from tracewrap.vendors.checks import seconds, text
 from tracewrap.vendors.openai_content import read_asked, read_said
 from tracewrap.vendors.openai_usage import later, read_usage, reported_cost, usage_elsewhere, usage_of, with_search
 
@@ -24,6 +24,11 @@ _OPERATIONS = {
     "/completions": "text_completion",
     "/embeddings": "embeddings",
     "/images/generations": "image_generation",
+    "/images/edits": "image_edit",
+    "/images/variations": "image_variation",
+    "/audio/transcriptions": "transcription",
+    "/audio/translations": "translation",
+    "/audio/speech": "speech",
 }
 _API_TYPES = {"/chat/completions": "chat_completions", "/responses": "responses"}
 _REQUEST_ATTRIBUTES: Mapping[str, tuple[str, type[Any]]] = {
@@ -52,9 +57,11 @@ _RARER = frozenset(
 )
 _ASK_USAGE: Mapping[str, Any] = {"stream_options": {"include_usage": True}}
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_SPOKEN = "speech.audio.done"
 _FINAL = frozenset({"completed", "incomplete", "failed", "cancelled"})
 _NOTABLE_EVENTS = _RESPONSE_ENDS | {
-    *("response.created", "response.queued", "error", "image_generation.completed", "image_edit.completed")
+    *("response.created", "response.queued", "error", "image_generation.completed", "image_edit.completed"),
+    *("transcript.text.done", _SPOKEN),
 }
 _MARKS = re.compile(
     rb'"(?:usage|x_groq|error)"\s*:\s*[{"]|"finish_reason"\s*:\s*"|"choices"\s*:\s*\[\s*\]'
@@ -155,15 +162,17 @@ def read_response(response: Any) -> Reply:
 
 
 def _reply_attributes(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What only some servers say: tier, fingerprint, what the provider itself counts as the cost."""
+    """What only some servers say: tier, fingerprint, seconds of audio heard, what the provider itself counts as the cost."""
     tier, fingerprint = values.get("service_tier"), values.get("system_fingerprint")
     counts = fields(values.get("usage"))
-    if tier is None and fingerprint is None and counts.get("cost") is None:
+    spoken = counts.get("seconds", values.get("duration") if "text" in values else None)
+    if tier is None and fingerprint is None and spoken is None and counts.get("cost") is None:
         return NOTHING
     named = {
         "openai.response.service_tier": text(tier),
         "openai.response.system_fingerprint": text(fingerprint),
         "tracewrap.cost.reported": reported_cost(counts),
+        "tracewrap.usage.audio.input_seconds": seconds(spoken),
     }
     return {name: value for name, value in named.items() if value is not None}
 
@@ -275,8 +284,8 @@ def _read_events(first: Any, last: Sequence[Any], seen: int) -> Reply:
         if kind == "error" or get(event, "error") is not None:
             error = get(event, "error") or event
         usage = read_usage(get(event, "usage"))
-        if usage is not None:
-            return Reply(usage=usage)
+        if usage is not None:  # what was spoken is audio, all of it
+            return Reply(usage=usage._replace(audio_output_tokens=usage.output_tokens) if kind == _SPOKEN else usage)
     opening = get(first, "response")
     if get(opening, "background"):  # goes on at the vendor's; who takes it up again is told its usage
         return Reply(model=text(get(opening, "model")), id=text(get(opening, "id")), background=True)
@@ -323,6 +332,7 @@ ADAPTER = Adapter(
     read_said=read_said,
     hides_chunk=hides_chunk,
     hidden_shape=("choices", []),
+    hidden_bytes=re.compile(rb'data: ?(?=[^\r\n]*"usage": ?\{)\{[^\r\n]*"choices": ?\[\][^\r\n]*\r?\n\r?\n'),
     read_line=read_later,
     endpoints=tuple(_OPERATIONS),
     prompt_fields=("messages", "input", "prompt", "instructions"),
@@ -330,8 +340,9 @@ ADAPTER = Adapter(
     models_in_path=("/deployments/",),
     unrecorded=(
         "Realtime and Live sessions and responses over websockets (realtime.connect, live.connect, responses.connect), batches,"
-        " audio (speech, transcriptions, translations), image edits and variations, videos, moderations"
+        " videos, moderations"
     ),
+    own_attributes={"openai.api.type": frozenset({"openai", "azure.ai.openai"})},
     providers_by_class={
         "AzureOpenAI": "azure.ai.openai",
         "AsyncAzureOpenAI": "azure.ai.openai",

@@ -28,7 +28,7 @@ def openai_shaped(provider: str, module: str, client: str) -> Adapter:
         providers_by_class=NOTHING,
         stream_usage=frozenset(),
         read_line=None,
-        unrecorded="audio, batches, images beyond their making",
+        unrecorded="batches",
         oldest=(),
         probe_client=f"{module}:{client}",
     )

@@ -16,14 +16,13 @@ def read_usage(usage: Any) -> TokenUsage | None:
     ``total_tokens`` tells what stands beside the two counts: xAI and Gemini leave reasoning out of the completion's, some gateways
     cached tokens out of the prompt's. Without a total, reasoning that is more than all output must be beside it.
     """
-    if usage is None:
-        return None
     counts = fields(usage)
     inputs, outputs = counts.get("prompt_tokens"), counts.get("completion_tokens")
     details, more = counts.get("prompt_tokens_details"), counts.get("completion_tokens_details")
     if inputs is None and outputs is None:
         inputs, outputs = counts.get("input_tokens"), counts.get("output_tokens")
         details, more = counts.get("input_tokens_details"), counts.get("output_tokens_details")
+        details = details or counts.get("input_token_details")  # transcriptions
     inputs, outputs = count(inputs), count(outputs)
     if inputs is None and outputs is None:
         return None
@@ -60,7 +59,7 @@ def read_usage(usage: Any) -> TokenUsage | None:
 
 _PLAIN = frozenset(
     {
-        "total_tokens",
+        *("total_tokens", "input_token_details", "type"),
         *(f"{side}_tokens" for side in ("prompt", "completion", "input", "output")),
         *(f"{side}_tokens_details" for side in ("prompt", "completion", "input", "output")),
     }

@@ -192,8 +192,13 @@ def test_energy_is_the_counters_difference(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(devices.Watch, "read", lambda self: devices.Reading(energy_j=float(next(counter))))
     done = measure(Setup(blueprint=TINY, clock="cpu"), [(4, 2)], str(tmp_path / "s.csv"), repeats=1)
     assert float(done.rows[0]["energy_j"]) == 5.0
-    assert mean_watts([{"energy_j": "100", "wall_s": "0.5"}, {"energy_j": "900", "wall_s": "0.01"}]) == 200.0
-    assert mean_watts([{"energy_j": "", "wall_s": "0.5"}]) is None
+    one, short, decoding = (
+        {"energy_j": joules, "wall_s": seconds, "output_tokens": tokens}
+        for joules, seconds, tokens in (("100", "0.5", "1"), ("900", "0.01", "1"), ("90", "0.9", "64"))
+    )
+    assert mean_watts([one, short]) == 200.0
+    assert mean_watts([one, short, decoding]) == 100.0  # 90 J / 0.9 s: a prompt alone draws more than a call does
+    assert mean_watts([one | {"energy_j": ""}]) is None
 
 
 @pytest.mark.parametrize(

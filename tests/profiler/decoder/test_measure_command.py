@@ -126,3 +126,21 @@ def test_the_reference_models_can_all_be_measured() -> None:
     assert min(sizes.values()) > 7e9
     assert any(find_model(name)[0].experts for name in models)
     assert sum(25e9 < size < 40e9 for size in sizes.values()) >= 2
+
+
+def test_until_stops_at_the_first_points_when_little_is_asked(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--until 99% is met by the first six points; the profile is of those alone, and the error it expects is said."""
+    out = tmp_path / "tiny.json"
+    assert measure_steadily(config, out, "--until", "99%", "--json") == 0
+    told = capsys.readouterr().err
+    assert "6 points, expected error " in told
+    samples = read_samples(tmp_path / "tiny.samples.csv")
+    assert len({(s.input_tokens, s.output_tokens) for s in samples}) == 6
+
+
+def test_until_that_is_no_share_is_one_line(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--until 2 is neither 2% nor 0.02: exit code 2 before anything is measured."""
+    assert measure(config, tmp_path / "tiny.json", "--until", "2") == 2
+    assert "--until is '2', must be a share such as 2% or 0.02" in capsys.readouterr().err

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tracewrap.capture import tracing
-from tracewrap.capture.call import CURRENT, OpenCall
+from tracewrap.capture.call import OpenCall, running
 from tracewrap.capture.patches import Make, Switch
 from tracewrap.capture.phases import attend
+from tracewrap.capture.seams.connector import listen_to_connectors
 
 Step = Callable[[OpenCall, tuple[Any, ...], Mapping[str, Any]], None]
 """(call, positional arguments with the object first, keyword arguments): what to note of a step of *call*."""
@@ -77,7 +78,7 @@ def _after(step: Step, is_async: bool) -> Make:
 
 
 def _tell(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    call = CURRENT.get()
+    call = running()
     if call is not None:
         step(call, args, kwargs)
 
@@ -104,3 +105,4 @@ def _prepared_async(call: OpenCall, args: tuple[Any, ...], kwargs: Mapping[str, 
     if call.standing is None:
         call.standing = tracing.lend_current()
     attend(call, args[1] if len(args) > 1 else kwargs["request"], True, args[0]._client)
+    listen_to_connectors()

@@ -15,11 +15,12 @@ from contextlib import suppress
 from typing import Any
 
 from tracewrap.capture.bodies import kind_of, tee
-from tracewrap.capture.call import CURRENT, OpenCall, describe_status, finish, leave, start
+from tracewrap.capture.call import OpenCall, describe_status, finish, leave, running, start
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.patches import Make, Switch, patch
 from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.attempts import before
+from tracewrap.capture.seams.connector import listen_to_connectors
 from tracewrap.capture.seams.split_calls import batch_call, note_part
 from tracewrap.capture.seams.watch import VendorWatch, watched
 from tracewrap.capture.state import drop, state
@@ -70,7 +71,7 @@ class ResponseWatch(VendorWatch):
 
 def enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any], is_async: bool) -> OpenCall | None:
     """Begin recording; None: pass it through. A call within itself is its next attempt."""
-    current = CURRENT.get()
+    current = running()
     if current is not None and current.client is args[0]:
         if kwargs.get("retries"):
             current.attempt()
@@ -79,6 +80,8 @@ def enter(adapter: Adapter, args: tuple[Any, ...], kwargs: dict[str, Any], is_as
     if found is None or batch_call(adapter, args[0], found[1]) is not None:
         return None
     call = start(adapter, args[0], *found)
+    if is_async:
+        listen_to_connectors()
     sender = getattr(args[0], _sender_of(adapter, is_async), None)
     if call is not None and sender is not None:
         step = _SENDING[inspect.iscoroutinefunction(type(sender).send)]

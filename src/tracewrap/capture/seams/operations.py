@@ -17,7 +17,7 @@ from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.patches import patch
 from tracewrap.capture.seams.attempts import before
 from tracewrap.capture.seams.watch import VendorWatch
-from tracewrap.capture.state import drop
+from tracewrap.capture.state import drop, state
 
 
 class OperationWatch(VendorWatch):
@@ -45,6 +45,8 @@ class OperationWatch(VendorWatch):
         call.answered(_Head(result["ResponseMetadata"]))
         body = next((value for value in result.values() if hasattr(value, "_raw_stream")), None)
         if body is None:
+            if state.content:
+                call.said = (result,)
             finish(call, call.adapter.read_response(result), ended=now)
             return
         reader = ByteReader(call, None)
@@ -118,12 +120,7 @@ class Tap:
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """As the raw body's, which is a generator."""
-        inner = self._raw.stream(*args, **kwargs)
-        try:
-            self._reader.iterator = inner
-            return passing(self._reader)
-        except Exception:
-            return inner  # type: ignore[no-any-return]
+        return self._passing(self._raw.stream(*args, **kwargs))
 
     def close(self) -> None:
         """As the raw body's."""
@@ -145,7 +142,15 @@ class Tap:
                 self._reader.closed()
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._raw)
+        return self._passing(iter(self._raw))
+
+    def _passing(self, inner: Iterator[Any]) -> Iterator[Any]:
+        """*inner*, whose items are pieces of the body, read along."""
+        try:
+            self._reader.iterator = inner
+            return passing(self._reader)
+        except Exception:
+            return inner
 
     def _passed(self, entered: float, data: bytes) -> None:
         with suppress(Exception):

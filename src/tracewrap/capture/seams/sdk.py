@@ -9,11 +9,12 @@ from tracewrap.capture import stream_usage
 from tracewrap.capture.bodies import kind_of, parsed, read_json_body, read_paid, tee
 from tracewrap.capture.call import OpenCall, fail, finish, leave, start
 from tracewrap.capture.clock import perf_counter
-from tracewrap.capture.relays import watch_relay
+from tracewrap.capture.hidden import strip_body, without_usage, without_usage_async
+from tracewrap.capture.relays import WithoutUsage, watch_relay
 from tracewrap.capture.seams.vendor_batches import record_later
 from tracewrap.capture.seams.watch import VendorWatch
 from tracewrap.capture.state import drop, state
-from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close, without_usage, without_usage_async
+from tracewrap.capture.streams import AsyncStreamReader, StreamReader, hook_close
 
 
 class RequestWatch(VendorWatch):
@@ -67,8 +68,11 @@ class RequestWatch(VendorWatch):
     def unread(self, call: OpenCall, result: Any) -> None:
         """Reading *result* failed. If we asked its stream for a usage chunk, the consumer must still not see that chunk."""
         if call.asked is not None:
-            strip = without_usage_async if self.is_async else without_usage
-            result._iterator = strip(call.adapter, result._iterator)
+            if hasattr(result, "_iterator"):
+                strip = without_usage_async if self.is_async else without_usage
+                result._iterator = strip(call.adapter, result._iterator)
+            else:
+                strip_body(call.adapter, result.http_response, self.is_async)
         drop("response")
 
     def passed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
@@ -85,7 +89,7 @@ def _body(options: Any) -> Any:
 
 def _ask_usage(call: OpenCall, options: Any) -> None:
     """Make the stream report its usage, where that changes nothing for the program."""
-    if not stream_usage.is_asked(call, options):
+    if not stream_usage.is_asked(call):
         return
     call.asked = options, options.json_data
     options.json_data = {**options.json_data, **(call.request.asks_usage or {})}
@@ -93,13 +97,10 @@ def _ask_usage(call: OpenCall, options: Any) -> None:
 
 
 def _received_raw(call: OpenCall, response: Any, now: float, is_async: bool) -> None:
-    """A raw response: read already (``with_raw_response``) or yet to be read by the consumer."""
-    if hasattr(response, "_content"):
-        if kind_of(response) != "json":
-            tee(call, response, is_async=is_async)
-        else:
-            if state.content:
-                call.said = (parsed(response.content),)
-            finish(call, read_json_body(call.adapter, response.content), ended=now)
-    else:
-        tee(call, response, is_async=is_async)
+    """A raw response: read already (``with_raw_response``) or yet to be read by the consumer, who does not see what was only asked for."""
+    if hasattr(response, "_content") and kind_of(response) == "json":
+        if state.content:
+            call.said = (parsed(response.content),)
+        finish(call, read_json_body(call.adapter, response.content), ended=now)
+        return
+    tee(call, response, is_async=is_async, without=WithoutUsage(call.adapter) if call.asked is not None else None)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tracewrap.capture.bodies import passing, passing_async, read_json_body
+from tracewrap.capture.bodies import parsed, passing, passing_async, read_json_body
 from tracewrap.capture.call import OpenCall, finish, leave
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.patches import Make
 from tracewrap.capture.seams.attempts import before
 from tracewrap.capture.seams.http import enter
 from tracewrap.capture.seams.watch import VendorWatch
-from tracewrap.capture.state import drop
+from tracewrap.capture.state import drop, state
 from tracewrap.capture.streams import AsyncStreamReader, StreamReader
 
 
@@ -39,6 +39,8 @@ class SegmentsWatch(VendorWatch):
         answer = result.response_stream
         if isinstance(answer, list):
             content = str(answer[0]).encode("utf-8", "replace") if answer else b""
+            if state.content:
+                call.said = (parsed(content),)
             finish(call, read_json_body(call.adapter, content), ended=now)
         elif self.is_async:
             reader = AsyncStreamReader(call, result.async_segments())

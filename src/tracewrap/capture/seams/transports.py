@@ -12,15 +12,15 @@ of that call and no span of its own.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tracewrap.capture.bodies import Body, kind_of, tee
-from tracewrap.capture.call import CURRENT, OpenCall, Server, finish, leave, start
+from tracewrap.capture.call import OpenCall, Server, finish, leave, running, start
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.patches import MARK
 from tracewrap.capture.phases import attend
+from tracewrap.capture.seams.connector import listen_to_connectors
 from tracewrap.capture.seams.http import refused
 from tracewrap.capture.seams.split_calls import is_part
 from tracewrap.capture.seams.watch import Watch
@@ -28,49 +28,31 @@ from tracewrap.capture.state import drop
 from tracewrap.vendors import adapters
 from tracewrap.vendors.adapter import Adapter
 
-NAME = "httpx"
-"""What users call it: ``instrument(NAME)``, ``tracewrap-httpx``."""
-LIBRARIES = ("httpx", "httpx2")
-_SENDERS = (
-    ("Client", "send", False),
-    ("AsyncClient", "send", True),
-    ("BaseTransport", "handle_request", False),
-    ("AsyncBaseTransport", "handle_async_request", True),
-)
+_looked_for: set[str] = set()
 
 
-_left_out: frozenset[str] = frozenset()
+def look_for(vendors: Iterable[str]) -> None:
+    """Requests in the wire formats of *vendors* are looked at whatever client sends them; others where their client was wrapped."""
+    _looked_for.update(vendors)
 
 
-def leave_out(vendors: Iterable[str]) -> None:
-    """Requests in the wire formats of *vendors* are not looked at, but where their client was wrapped: its user wants that."""
-    global _left_out
-    _left_out = frozenset(vendors)
-
-
-def senders_of(client: object) -> list[tuple[str, bool]]:
-    """(method, whether it is async) by which an HTTP client or transport sends; empty for anything else."""
-    found = []
-    for module in LIBRARIES:
-        for name, method, is_async in _SENDERS:
-            cls = getattr(sys.modules.get(module), name, None)
-            if cls is not None and isinstance(client, cls):
-                found.append((method, is_async))
-    return found
+def look_for_none() -> None:
+    """As before any ``look_for``."""
+    _looked_for.clear()
 
 
 def begin_request(owner: object, request: Any) -> OpenCall | None:
-    """Begin recording *request*, an httpx or httpx2 one. None: no inference call, or part of one that is being recorded."""
+    """Begin recording *request*, one of httpx or httpx2 or like it. None: no inference call, or part of one that is being recorded."""
     if request.method != "POST":
         return None
     path = request.url.path
     known = [adapter for adapter in adapters() if path.rstrip("/").endswith(adapter.endpoints)]
-    if _left_out and MARK not in getattr(owner, "__dict__", ()):
-        known = [adapter for adapter in known if adapter.name not in _left_out]
+    if MARK not in getattr(owner, "__dict__", ()):
+        known = [adapter for adapter in known if adapter.name in _looked_for]
     if not known or is_part(owner):
         return None
-    current = CURRENT.get()
-    if current is not None and current.live:
+    current = running()
+    if current is not None:
         current.sending(request)
         return None
     body = _body_of(request)
@@ -99,6 +81,9 @@ def _asks(adapter: Adapter, path: str, body: Mapping[str, Any]) -> bool:
 
 def _body_of(request: Any) -> dict[str, Any] | None:
     """The JSON object *request* carries; None if it carries something else or streams its body."""
+    given = getattr(request, "parsed", None)
+    if type(given) is dict:
+        return given
     try:
         body = json.loads(request.content)
     except Exception:  # a streamed body is not read for us
@@ -115,6 +100,8 @@ class TransportWatch(Watch):
         call = begin_request(args[0], request)
         if call is not None:
             attend(call, request, self.is_async, args[0])
+            if self.is_async:
+                listen_to_connectors()
         return call
 
     def received(self, call: OpenCall, result: Any) -> None:

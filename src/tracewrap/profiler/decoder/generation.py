@@ -19,6 +19,50 @@ class Timing(NamedTuple):
     first_token_s: float
 
 
+GRAPHED_PROMPT = 2048
+"""Prompts up to so many tokens are captured too: launching their kernels one by one would take longer than running them."""
+
+
+class Prompts:
+    """Prompt passes of *decoder*; on CUDA a short one is captured once for each (tokens, depth) and replayed."""
+
+    def __init__(self, decoder: Decoder, graphs: bool) -> None:
+        self.decoder = decoder
+        self.graphs = graphs and decoder.expert_method in (None, "grouped")  # other experts wait for the device
+        self._captured: dict[tuple[int, int | None], tuple[Any, Tensor, Tensor]] = {}
+
+    def prepare(self, tokens: int, depth: int | None) -> None:
+        """Capture the pass over *tokens* tokens; nothing to do for a long one or without graphs."""
+        if not self.graphs or tokens > GRAPHED_PROMPT or (tokens, depth) in self._captured:
+            return
+        ids = torch.zeros(tokens, dtype=torch.long, device=self.decoder.device)
+        _warm(self.decoder.device, lambda: self.decoder.prefill(ids, depth))
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            logits = self.decoder.prefill(ids, depth)
+        self._captured[tokens, depth] = graph, ids, logits
+
+    def run(self, prompt: Tensor, depth: int | None) -> Tensor:
+        """Logits after *prompt*."""
+        if (found := self._captured.get((len(prompt), depth))) is None:
+            return self.decoder.prefill(prompt, depth)
+        graph, ids, logits = found
+        ids.copy_(prompt)
+        graph.replay()
+        return logits
+
+
+def _warm(device: torch.device, run: Callable[[], object]) -> None:
+    """Run twice on a side stream: libraries choose kernels and allocate on first use, which capture forbids."""
+    side = torch.cuda.Stream(device)
+    side.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(side):
+        for _ in range(2):
+            run()
+    torch.cuda.current_stream(device).wait_stream(side)
+    torch.cuda.synchronize(device)
+
+
 class Steps:
     """Decode steps of *decoder*; on CUDA each (cache blocks, depth) is captured once and replayed."""
 
@@ -60,13 +104,7 @@ class Steps:
 
     def _capture(self, blocks: int, depth: int | None, first: int) -> Any:
         self.position.fill_(first - 1)
-        side = torch.cuda.Stream(self.decoder.device)
-        side.wait_stream(torch.cuda.current_stream(self.decoder.device))
-        with torch.cuda.stream(side):  # libraries choose kernels and allocate on first use, which capture forbids
-            for _ in range(2):
-                self._step(blocks, depth)
-        torch.cuda.current_stream(self.decoder.device).wait_stream(side)
-        torch.cuda.synchronize(self.decoder.device)
+        _warm(self.decoder.device, lambda: self._step(blocks, depth))
         self.position.fill_(first - 1)
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
@@ -110,6 +148,7 @@ class Generation:
     def __init__(self, decoder: Decoder, timer: Timer, graphs: bool, seed: int = 0) -> None:
         self.decoder = decoder
         self.timer = timer
+        self.prompts = Prompts(decoder, graphs)
         self.steps = Steps(decoder, graphs)
         self._random = torch.Generator().manual_seed(seed)
 
@@ -118,14 +157,19 @@ class Generation:
         ids = torch.randint(0, self.decoder.blueprint.vocab, (tokens,), generator=self._random)
         return ids.to(self.decoder.device)
 
+    def prepare(self, input_tokens: int, output_tokens: int, depth: int | None = None) -> None:
+        """Capture what a generation of this size replays."""
+        self.prompts.prepare(input_tokens, depth)
+        if output_tokens > 1:
+            self.steps.prepare(input_tokens + 1, input_tokens + output_tokens - 1, depth)
+
     def run(self, input_tokens: int, output_tokens: int, depth: int | None = None) -> Timing:
         """Generate *output_tokens* (at least 1) after a random prompt; the first comes from the prompt pass."""
         prompt, timer = self.prompt(input_tokens), self.timer
-        if output_tokens > 1:
-            self.steps.prepare(input_tokens + 1, input_tokens + output_tokens - 1, depth)
+        self.prepare(input_tokens, output_tokens, depth)
         timer.finish()
         start = timer.mark()
-        self.steps.begin(self.decoder.prefill(prompt, depth), input_tokens)
+        self.steps.begin(self.prompts.run(prompt, depth), input_tokens)
         first = timer.mark()
         for i in range(1, output_tokens):
             self.steps.advance(input_tokens + i, depth)
@@ -135,9 +179,8 @@ class Generation:
 
     def generate(self, prompt: Tensor, output_tokens: int, depth: int | None = None) -> list[int]:
         """The token ids generated after *prompt*, greedily; untimed."""
-        if output_tokens > 1:
-            self.steps.prepare(len(prompt) + 1, len(prompt) + output_tokens - 1, depth)
-        self.steps.begin(self.decoder.prefill(prompt, depth), len(prompt))
+        self.prepare(len(prompt), output_tokens, depth)
+        self.steps.begin(self.prompts.run(prompt, depth), len(prompt))
         out = [int(self.steps.token)]
         for i in range(1, output_tokens):
             self.steps.advance(len(prompt) + i, depth)

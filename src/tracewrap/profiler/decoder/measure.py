@@ -20,7 +20,7 @@ from tracewrap.profiler.decoder.blueprint import Blueprint
 from tracewrap.profiler.decoder.decoder import Decoder
 from tracewrap.profiler.decoder.depth import Depths, choose_depths
 from tracewrap.profiler.decoder.device import Watch, cool_down, device_facts, free_memory, load_average, open_device
-from tracewrap.profiler.decoder.generation import Generation, Timer, Timing
+from tracewrap.profiler.decoder.generation import GRAPHED_PROMPT, Generation, Timer, Timing
 from tracewrap.profiler.decoder.repeats import Point, quiet_value, values_of
 from tracewrap.profiler.sample_file import SampleFile, setup_key
 from tracewrap.runtime.quantiles import quantile
@@ -140,6 +140,7 @@ def _facts(setup: Setup, device: torch.device, depths: Depths) -> dict[str, Any]
         "weights": "random",
         "clock": "cuda events" if device.type == "cuda" else setup.clock,
         "decode": "cuda graphs" if _graphs(setup, device) else "eager",
+        "prompts": f"cuda graphs to {GRAPHED_PROMPT} tokens" if _graphs(setup, device) else "eager",
     }
     if not depths.whole:
         facts["layers"] = f"{sum(depths.built)} of {b.layers} layers measured, scaled to all"
@@ -189,8 +190,7 @@ class _Bench:
     def _warm_point(self, point: Point) -> None:
         """First use of a shape chooses kernels, allocates and captures graphs: a short run of it is thrown away."""
         for depth in self.depths.cuts():
-            if point[1] > 1:
-                self.generation.steps.prepare(point[0] + 1, sum(point) - 1, depth)
+            self.generation.prepare(*point, depth)
             self.generation.run(point[0], min(point[1], 2), depth)
 
     def _run(self, point: Point) -> list[Timing]:
@@ -242,6 +242,11 @@ def steady(values: Sequence[float]) -> bool:
 
 
 def mean_watts(rows: Iterable[Mapping[str, str]], least_s: float = 0.2) -> float | None:
-    """Mean power over samples of at least *least_s* seconds (energy counters move every 20 to 100 ms); None unknown."""
-    used = [(float(r["energy_j"]), float(r["wall_s"])) for r in rows if r["energy_j"] and float(r["wall_s"]) >= least_s]
+    """Mean power over samples of at least *least_s* seconds (energy counters move every 20 to 100 ms); None unknown.
+
+    Where there are samples of several output tokens, those alone: a call mostly decodes, and a long prompt draws half as much again.
+    """
+    long = [row for row in rows if row["energy_j"] and float(row["wall_s"]) >= least_s]
+    decoding = [row for row in long if int(row["output_tokens"]) > 1]
+    used = [(float(row["energy_j"]), float(row["wall_s"])) for row in decoding or long]
     return sum(e for e, _ in used) / sum(t for _, t in used) if used else None

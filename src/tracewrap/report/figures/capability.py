@@ -121,7 +121,7 @@ def _row(model: str, score: float, catalog: Catalog, at: Points) -> ScoredModel 
         each = [(profile.estimate(p, o), n) for p, o, n in at]
         mean = [sum(getattr(e, part) * n for e, n in each) / calls for part in ("value", "low", "high")]
         runtime = Estimate(mean[0], mean[1], mean[2], profile.provenance, profile.id)
-        cost, energy = cost_and_energy(runtime, stack, profile.n_gpus or 1)
+        cost, energy = cost_and_energy(runtime, stack, profile)
     return {
         "model": model,
         "score": score,

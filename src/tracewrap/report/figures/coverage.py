@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from tracewrap import words
 from tracewrap.prices.book import PriceBook
-from tracewrap.report.schema import Coverage, Group, Prices, ProfileUsed, ReferenceUsed
+from tracewrap.records import Verdict
+from tracewrap.report.schema import Coverage, Group
 from tracewrap.report.tables import queries
+from tracewrap.report.tables.learning import NO_TIME
 from tracewrap.report.tables.loading import Joined
+from tracewrap.report.used import Prices, ProfileUsed, ReferenceUsed
 from tracewrap.sources import ReadStatus
 
 _COUNTS = (
@@ -41,6 +44,7 @@ def coverage(joined: Joined, totals: Group) -> Coverage:
         "generation_calls": sum(dim.calls for dim in joined.dims if dim.generation),
         "comparable_calls": count["comparable"],
         "denoised_calls": totals["denoised"]["n"],
+        "denoised_verdicts": totals["denoised"]["verdicts"],
         "idealized_calls": idealized,
         "extrapolated_calls": count["extrapolated"],
         "prompt_cached_calls": count["prompt_cached"],
@@ -50,9 +54,23 @@ def coverage(joined: Joined, totals: Group) -> Coverage:
         "denoised_share": _share(totals["denoised"]["n"], answered),
         "idealized_share": {name: _share(n, answered) for name, n in idealized.items()},
         "usage_share": _share(answered - count["answered_uncounted"], answered),
+        **_unlearned(joined),
         "lost_calls": sum(sum(status.lost.get("span_log", {}).values()) for status in joined.statuses),
         "dropped_spans": sum(status.dropped for status in joined.statuses),
     }
+
+
+def _unlearned(joined: Joined) -> _Unlearned:
+    late = {key for key, lesson in joined.lessons.items() if lesson.why == NO_TIME}
+    dims = {dim.dim: dim.deployment.key for dim in joined.dims if dim.generation and dim.deployment.key in late}
+    rows = joined.engine.rows("SELECT dim, sum(comparable) AS n FROM cube GROUP BY dim") if dims else []
+    calls = sum(int(n or 0) for dim, n in rows if dim in dims)
+    return {"unlearned_deployments": len(set(dims.values())), "unlearned_calls": calls}
+
+
+class _Unlearned(TypedDict):
+    unlearned_deployments: int
+    unlearned_calls: int
 
 
 def _sum_all(joined: Joined) -> str:
@@ -63,11 +81,12 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def notes(joined: Joined, totals: Group) -> list[str]:
+def notes(joined: Joined, totals: Group, where: Mapping[str, str]) -> list[str]:
     """Lines a reader must see before the figures."""
     out = []
     if not totals["calls"]:
-        out.append(f"no calls between {joined.span.describe()['since']} and {joined.span.describe()['until']}")
+        span, those = joined.span.describe(), words.chosen(where)
+        out.append(f"no calls{those} between {span['since']} and {span['until']}")
     for status in joined.statuses:
         out += _source_notes(status)
     return out + _call_notes(coverage(joined, totals))
@@ -110,7 +129,11 @@ def _call_notes(cover: Coverage) -> list[str]:
         ("extrapolated_calls", "compared beyond what a profile measured"),
     )
     counts: Mapping[str, Any] = cover
-    return [f"{words.counted(counts[name], 'call')} {what}" for name, what in said if counts[name]]
+    late = cover["unlearned_deployments"]
+    learning = f"{words.counted(late, 'deployment')} with {words.counted(cover['unlearned_calls'], 'call')} not denoised: {NO_TIME}"
+    return ([learning] if late else []) + [
+        f"{words.counted(counts[name], 'call')} {what}" for name, what in said if counts[name]
+    ]
 
 
 def references(joined: Joined) -> list[ReferenceUsed]:
@@ -153,13 +176,14 @@ def references(joined: Joined) -> list[ReferenceUsed]:
 
 def denoised_profiles(joined: Joined) -> list[ProfileUsed]:
     """Every denoised profile used."""
-    calls: dict[tuple[str, str, str], int] = defaultdict(int)
+    calls: dict[tuple[str, str, str, Verdict | None], int] = defaultdict(int)
     for dim in joined.dims:
         if dim.denoised is not None:
-            calls[dim.deployment.key, dim.denoised.id, dim.denoised.provenance] += dim.calls
+            profile = dim.denoised
+            calls[dim.deployment.key, profile.id, profile.provenance, profile.verdict] += dim.calls
     return [
-        {"deployment": key, "profile_id": profile, "provenance": provenance, "calls": n}
-        for (key, profile, provenance), n in sorted(calls.items(), key=lambda item: (-item[1], item[0]))
+        {"deployment": key, "profile_id": profile, "provenance": provenance, "verdict": verdict, "calls": n}
+        for (key, profile, provenance, verdict), n in sorted(calls.items(), key=lambda item: (-item[1], item[0][:2]))
     ]
 
 

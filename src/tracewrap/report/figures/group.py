@@ -22,6 +22,8 @@ from tracewrap.report.tables.queries import DENOISED
 
 Row = Mapping[str, Any]
 Provenances = Mapping[str, Mapping[str, int]]
+VERDICT = "verdict"
+"""Under which ``Provenances`` have the calls by verdict of their denoised profile."""
 
 
 def number(value: Any) -> float | None:
@@ -47,7 +49,9 @@ def _runtimes(row: Row, name: str) -> Runtimes:
     return {"n": n, "sum_s": total, "p50_s": p50, "p90_s": p90, "p95_s": p95, "p99_s": p99}
 
 
-def _estimated(row: Row, prefix: str, provenance: Mapping[str, int]) -> EstimatedRuntimes:
+def _estimated(
+    row: Row, prefix: str, provenance: Mapping[str, int], verdicts: Mapping[str, int] | None = None
+) -> EstimatedRuntimes:
     plain = _runtimes(row, prefix)
     known = plain["n"] > 0
     return {
@@ -60,6 +64,7 @@ def _estimated(row: Row, prefix: str, provenance: Mapping[str, int]) -> Estimate
         "p95_s": plain["p95_s"],
         "p99_s": plain["p99_s"],
         "provenance": dict(provenance),
+        "verdicts": dict(verdicts or {}),
         "extrapolated_calls": int(row[f"{prefix}_extrapolated"] or 0),
     }
 
@@ -132,6 +137,7 @@ def _reference(row: Row, prefix: str, stack: str, provenance: Mapping[str, int])
         "list_cost_idealized_usd": ideal,
         "list_to_idealized": ratio(listed, ideal),
         "idealized_energy_j": _interval(row, f"{prefix}_energy"),
+        "idealized_co2e_g": {"n": 0, "value": None, "low": None, "high": None},
     }
 
 
@@ -159,7 +165,7 @@ def group(key: Mapping[str, str | None], row: Row, stacks: Sequence[str], proven
         "time_to_first_chunk": _runtimes(row, "first_chunk"),
         "time_per_output_token": _runtimes(row, "per_token"),
         "output_tokens_per_s": ratio(number(row["speed_tokens"]), number(row["speed_s"])),
-        "denoised": _estimated(row, DENOISED, provenances.get(DENOISED, {})),
+        "denoised": _estimated(row, DENOISED, provenances.get(DENOISED, {}), provenances.get(VERDICT)),
         "contention": _contention(row),
         "split": _split(row),
         "references": [

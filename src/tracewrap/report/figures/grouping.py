@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tracewrap.report.figures.group import group
+from tracewrap.report.figures.group import VERDICT, group
 from tracewrap.report.schema import Group, Grouping
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.loading import Joined
@@ -49,11 +49,13 @@ def table(joined: Joined, by: Sequence[str]) -> list[Group]:
 
 
 def _provenances(joined: Joined, columns: Sequence[str]) -> dict[tuple[Any, ...], dict[str, dict[str, int]]]:
-    """Calls by class of provenance: of each group, of each prefix."""
+    """Calls by class: of each group, by provenance under each prefix, by verdict under ``VERDICT``."""
     out: dict[tuple[Any, ...], dict[str, dict[str, int]]] = {}
-    for prefix in joined.prefixes:
-        for *named, name, n in joined.engine.rows(queries.provenance_query(prefix, columns)):
-            out.setdefault(tuple(named), {}).setdefault(prefix, {})[name] = int(n)
+    classes = [(prefix, prefix, "provenance") for prefix in joined.prefixes]
+    for under, prefix, what in [*classes, (VERDICT, queries.DENOISED, "verdict")]:
+        for *named, name, n in joined.engine.rows(queries.classes_query(prefix, what, columns)):
+            if name is not None:
+                out.setdefault(tuple(named), {}).setdefault(under, {})[name] = int(n)
     return out
 
 

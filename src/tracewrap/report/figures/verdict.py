@@ -11,7 +11,7 @@ def verdict(report: Report) -> str:
     totals = report["totals"]
     calls, failed = totals["calls"], totals["failed_calls"]
     if not calls:
-        return "No calls in this period."
+        return f"No calls in this period{' are as asked' if report['where'] else ''}."
     if failed == calls:
         return f"{'The only call' if calls == 1 else f'All {calls:,} calls'} failed{_error(report)}."
     parts = [_speed(totals), _cause(report, totals), _cost(totals)]
@@ -39,9 +39,11 @@ def _cause(report: Report, totals: Group) -> str:
         steps = [gap["next"] for gap in report["unprofiled"] if gap["stack"] is None]
         return f"whether they were slow cannot be told yet ({printable(steps[0])})" if steps else ""
     who = {"provider": "the provider", "us": "this program", "network": "the network"}
-    slow = sorted(((by.get(name, 0), text) for name, text in who.items()), reverse=True)
+    # "unknown" is also who slowed a call that has no quiet day: those may not have been slow at all.
+    unknown = by["unknown"] - (sum(by.values()) - n)
+    slow = sorted([(unknown, "unknown causes"), *((by[name], text) for name, text in who.items())], reverse=True)
     lost = f"contention was {share(totals['contention']['share'])} of the time"
-    (most, whose), *others = [(count, text) for count, text in slow if count] or [(0, "")]
+    (most, whose), *others = [(count, text) for count, text in slow if count > 0] or [(0, "")]
     of = counted(sum(by.values()), "compared call")
     if not most:
         return f"{lost}, and none of {of} was slow"

@@ -97,7 +97,10 @@ def read_limits(path: str | os.PathLike[str]) -> list[Limit]:
     if unknown:
         raise ConfigurationError(f"{path}: unknown table {sorted(unknown)[0]!r}; there is [limits] and [[group]]")
     limits = _limits(path, "limits", data.get("limits", {}), LIMITS, ())
-    for number, table in enumerate(data.get("group", []), start=1):
+    groups = data.get("group", [])
+    if not (isinstance(groups, list) and all(isinstance(table, dict) for table in groups)):
+        raise ConfigurationError(f"{path}: group is no list of tables; write [[group]]")
+    for number, table in enumerate(groups, start=1):
         by = table.pop("by", None)
         if not isinstance(by, dict) or not by:
             raise ConfigurationError(f"{path}: group {number} has no 'by', such as by = {{ model = \"gpt-5-mini\" }}")
@@ -109,8 +112,10 @@ def read_limits(path: str | os.PathLike[str]) -> list[Limit]:
 
 
 def _limits(
-    path: object, where: str, table: Mapping[str, Any], known: tuple[str, ...], by: tuple[tuple[str, str], ...]
+    path: object, where: str, table: object, known: tuple[str, ...], by: tuple[tuple[str, str], ...]
 ) -> list[Limit]:
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: {where} is no table of limits; write [limits], and below it raw_p95_s = 4.0")
     found = []
     for name, value in table.items():
         if name not in known:

@@ -18,6 +18,7 @@ from tracewrap.report.questions import equal_tokens
 from tracewrap.report.questions.equal_tokens import Shape, Sums
 from tracewrap.report.questions.selection import Cell, Selection, Side, Weighted, open_side
 from tracewrap.report.schema import Period
+from tracewrap.report.tables.learning import LEARN_S
 from tracewrap.report.tables.options import load_options
 
 SCHEMA = "tracewrap.compare/1"
@@ -75,6 +76,7 @@ def compare(
     stand_ins: Mapping[str, str] | None = None,
     prices: str | None = None,
     learn: bool | None = None,
+    learn_s: float = LEARN_S,
     engine: str = "duckdb",
     memory_limit: str | None = None,
     now_ns: int | None = None,
@@ -98,6 +100,7 @@ def compare(
             memory_limit=memory_limit,
             now_ns=now_ns,
             learn=learn,
+            learn_s=learn_s,
         )
         return open_side(side, dataclasses.replace(options, look_back_days=0))
 

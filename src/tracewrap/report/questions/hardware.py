@@ -43,9 +43,10 @@ class Case:
 
     def watts(self, batch: float) -> float | None:
         """Watts of all its GPUs with *batch* calls in flight; None: unknown."""
-        if self.stack.watts is None:
+        alone = self.stack.watts_for(self.profile)
+        if alone is None:
             return None
-        one = self.stack.watts if self.gpu is None or batch <= 1.0 else self.gpu.watts(batch, self.stack.watts)
+        one = alone if self.gpu is None or batch <= 1.0 else self.gpu.watts(batch, alone)
         return one * self.n_gpus
 
     def efficiency(self) -> float | None:

@@ -20,11 +20,13 @@ from typing import TypedDict
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.report.figures.capability import points
 from tracewrap.report.figures.group import number
+from tracewrap.report.figures.training import training as training_shares
 from tracewrap.report.questions.hardware import Case, factors
 from tracewrap.report.questions.rental import HOURS_A_MONTH, Rental, Swing, Use, tornado
 from tracewrap.report.schema import Period
 from tracewrap.report.tables.loading import Joined, load
 from tracewrap.report.tables.options import load_options, period
+from tracewrap.report.used import TrainingUsed
 from tracewrap.runtime.cost import amortized_factor
 from tracewrap.runtime.profile import RuntimeProfile
 from tracewrap.runtime.stack import ReferenceStack
@@ -101,6 +103,8 @@ class WhatIf(TypedDict):
     utilisation: float
     rows: list[Row]
     missing: list[Missing]
+    training: TrainingUsed | None
+    """None unless a number of served tokens was stated."""
     notes: list[str]
 
 
@@ -121,6 +125,7 @@ def whatif(
     *,
     batch: float = 8.0,
     utilisation: float = 0.5,
+    training: float | None = None,
     references: Sequence[str] = (),
     day: str | None = None,
     since: str | None = None,
@@ -136,8 +141,9 @@ def whatif(
 ) -> WhatIf:
     """The comparable calls of *source* on each of *references* (none: ``STACKS``). Other arguments as ``report.build``.
 
-    *batch*: calls in flight together on one replica; *utilisation*: share of the time it is busy, in (0, 1]. Raises what
-    ``report.build`` raises, and ConfigurationError for an impossible batch or utilisation.
+    *batch*: calls in flight together on one replica; *utilisation*: share of the time it is busy, in (0, 1]. *training*: over how many
+    served tokens each model's training is shared, beside; None: not told. Raises what ``report.build`` raises, and ConfigurationError
+    for an impossible batch or utilisation.
     """
     amortized_factor(batch, utilisation)
     wanted = tuple(references) or (STACKS if catalog is None else tuple(stack.id for stack in catalog.stacks))
@@ -168,6 +174,7 @@ def whatif(
             rows, key=lambda row: (-row["calls"], str(row["model"]), row["batch_1"]["cost_usd"] or math.inf)
         ),
         "missing": missing,
+        "training": None if training is None else training_shares(joined, training),
         "notes": [note for status in joined.statuses for note in status.notes],
     }
 

@@ -120,6 +120,14 @@ def _ratio_columns(of: Callable[[Group], ReferenceFigures]) -> list[Column]:
             "idealized energy",
             lambda row: _between(of(row)["idealized_energy_j"], words.joules),
         ),
+        Column(
+            ("", "CO2e"),
+            lambda row: of(row)["idealized_co2e_g"]["value"],
+            words.grams,
+            19,
+            "emissions of that energy on the grid that was named",
+            lambda row: _between(of(row)["idealized_co2e_g"], words.grams),
+        ),
     ]
 
 
@@ -155,7 +163,9 @@ def _classes(provenance: Mapping[str, int]) -> str:
 
 def _denoised_hint(row: Group) -> str:
     found = row["denoised"]
-    held = f"{words.counted(found['n'], 'call')}; {_classes(found['provenance'])}"
+    held = f"{words.counted(found['n'], 'call')}; {_classes(found['provenance'])}; {_classes(found['verdicts'])}".removesuffix(
+        "; "
+    )
     return held if found["n"] else "no denoised profile: see below what is missing"
 
 
@@ -249,13 +259,19 @@ _OTHERS = (
     ),
     Column(
         ("tokens", "in"),
-        lambda row: row["input_tokens"],
+        lambda row: row["input_tokens"] if row["usage_calls"] else None,
         words.tokens,
         15,
         "all prompt tokens",
         lambda row: f"{words.count(row['cached_input_tokens'])} cached",
     ),
-    Column(("tokens", "out"), lambda row: row["output_tokens"], words.tokens, 16, "all generated tokens"),
+    Column(
+        ("tokens", "out"),
+        lambda row: row["output_tokens"] if row["usage_calls"] else None,
+        words.tokens,
+        16,
+        "all generated tokens",
+    ),
 )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from tracewrap.errors import ConfigurationError
-from tracewrap.report.render.markdown import render_markdown
-from tracewrap.report.render.notebook import BuiltReport
-from tracewrap.report.render.rows import render_csv, render_json, write_parquet
-from tracewrap.report.render.table import render_table
-from tracewrap.report.schema import Report
-from tracewrap.runtime.files import write_whole
+
+if TYPE_CHECKING:
+    from tracewrap.report.render.notebook import BuiltReport
+    from tracewrap.report.schema import Report
 
 FORMATS: tuple[str, ...] = ("table", "json", "csv", "md", "html", "parquet")
 SUFFIXES = {
@@ -25,12 +23,13 @@ SUFFIXES = {
     ".htm": "html",
     ".parquet": "parquet",
 }
-_TEXT: dict[str, Callable[[Report], str]] = {
-    "table": render_table,
-    "json": render_json,
-    "csv": render_csv,
-    "md": render_markdown,
+_TEXT = {
+    "table": "table:render_table",
+    "json": "rows:render_json",
+    "csv": "rows:render_csv",
+    "md": "markdown:render_markdown",
 }
+"""Format to the function that writes it as text, ``file:name``; loaded when it is used, so that --help need not."""
 
 
 def format_of(path: str) -> str:
@@ -45,7 +44,7 @@ def format_of(path: str) -> str:
 
 def render(report: Report | BuiltReport, name: str, *, trace_url: str | None = None) -> str:
     """The report as text. *trace_url*: template of links to traces, with ``{trace_id}`` (HTML only)."""
-    found = cast(Report, report)
+    found = cast("Report", report)
     if name == "html":
         from tracewrap.report.render import html
 
@@ -54,15 +53,19 @@ def render(report: Report | BuiltReport, name: str, *, trace_url: str | None = N
         raise ConfigurationError(
             f"format {name!r} cannot be printed; there is {', '.join((*_TEXT, 'html'))}; parquet needs -o FILE"
         )
-    return _TEXT[name](found)
+    file, _, function = _TEXT[name].partition(":")
+    return str(getattr(importlib.import_module(f"{__package__}.{file}"), function)(found))
 
 
 def write(report: Report | BuiltReport, path: str, name: str | None = None, *, trace_url: str | None = None) -> None:
     """Write the report to *path*, whole or not at all, in format *name* or the one its suffix names."""
+    from tracewrap.report.render.rows import write_parquet
+    from tracewrap.runtime.files import write_whole
+
     chosen = name or format_of(path)
     try:
         if chosen == "parquet":
-            write_parquet(cast(Report, report), path)
+            write_parquet(cast("Report", report), path)
         else:
             write_whole(path, render(report, chosen, trace_url=trace_url))
     except OSError as error:

@@ -16,6 +16,7 @@ from tracewrap.errors import missing_extra
 from tracewrap.report.render import text
 from tracewrap.report.render.charts import charts
 from tracewrap.report.render.columns import PARTIAL_NOTE, Column, columns, group_name, stack_columns
+from tracewrap.report.render.training import training_rows
 from tracewrap.report.schema import CallRow, Group, Grouping, Report
 
 NAME_CHARACTERS = 44
@@ -33,15 +34,17 @@ def render(report: Report, *, trace_url: str | None = None, title: str | None = 
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_finalized
     )
-    shown = ("seconds", "usd", "joules", "share", "ratio", "count", "tokens", "counted")
+    shown = ("seconds", "usd", "joules", "grams", "share", "ratio", "count", "tokens", "counted")
     environment.filters.update({name: getattr(words, name) for name in shown})
     environment.filters["cut"] = lambda name: words.fitted(name, NAME_CHARACTERS)
-    environment.globals.update(seconds=words.seconds, share=words.share, usd=words.usd, bounds=words.bounds)
+    environment.globals.update(
+        seconds=words.seconds, share=words.share, usd=words.usd, bounds=words.bounds, grams=words.grams
+    )
     template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
     library = (folder / "chart.umd.min.js").read_text(encoding="utf-8")
     return template.render(
         report=report,
-        title=title or f"LLM calls {text.days_text(report)}",
+        title=title or f"LLM calls{words.chosen(report['where'])} {text.days_text(report)}",
         period=text.days_text(report),
         style=(folder / "report.css").read_text(encoding="utf-8"),
         script=(folder / "report.js").read_text(encoding="utf-8"),
@@ -53,6 +56,7 @@ def render(report: Report, *, trace_url: str | None = None, title: str | None = 
         partial_note=PARTIAL_NOTE,
         trace=lambda call: _trace(call, trace_url),
         stack_name=lambda stack: text.stack_name(stack, report),
+        training=training_rows(report["training"]),
         next_step=lambda stack: text.next_step(report, stack),
     )
 
@@ -85,9 +89,8 @@ def _verdicts(totals: Group) -> list[tuple[str, int]]:
 
 
 def _tables(report: Report) -> list[dict[str, Any]]:
-    """The tables of groups, that of days first."""
-    days: list[Grouping] = [{"by": ["day"], "rows": report["days"], "more_rows": 0}] if report["days"] else []
-    return [_table(grouping, report) for grouping in [*days, *report["groups"]] if grouping["rows"]]
+    """The tables of groups, those without a row left out."""
+    return [_table(grouping, report) for grouping in text.groupings(report) if grouping["rows"]]
 
 
 def _table(grouping: Grouping, report: Report) -> dict[str, Any]:

@@ -15,16 +15,14 @@ MAX_CALLS = 5
 
 def render_markdown(report: Report) -> str:
     """The report as GitHub-flavoured Markdown."""
-    out = [f"# {text.title(report)}", "", f"**{words.markdown(report['verdict'])}**", ""]
+    out = [f"# {words.markdown(text.title(report))}", "", f"**{words.markdown(report['verdict'])}**", ""]
     out += [f"> **Note:** {words.markdown(note)}" for note in report["notes"]] + ([""] if report["notes"] else [])
     out += [f"**Coverage:** {words.markdown('; '.join(text.coverage_lines(report)))}", ""]
-    if report["totals"]["calls"]:
-        out += _table(("", "total"), [[name.strip(), value] for name, value in text.total_rows(report)])
+    if report["totals"]["calls"] and (totals := text.total_rows(report)):
+        out += _table(("", "total"), [[name.strip(), value] for name, value in totals])
     if line := text.hours_line(report):
         out += ["", f"**Contention by hour:** `{line}`"]
-    if report["days"]:
-        out += _groups(report, {"by": ["day"], "rows": report["days"], "more_rows": 0})
-    for grouping in report["groups"]:
+    for grouping in text.groupings(report):
         out += _groups(report, grouping)
     for title, calls in text.call_tables(report):
         rows = [[column.text(call) for column in CALL_COLUMNS] for call in calls[:MAX_CALLS]]

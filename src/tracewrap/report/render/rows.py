@@ -48,7 +48,7 @@ def _flat(grouping: str, row: Group) -> dict[str, Any]:
 
 def _put(out: dict[str, Any], prefix: str, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
-        if name == "provenance":
+        if name in ("provenance", "verdicts"):
             out[f"{prefix}{name}"] = ";".join(f"{k}={v}" for k, v in sorted(value.items()))
         elif isinstance(value, Mapping):
             _put(out, f"{prefix}{name}.", value)
@@ -90,7 +90,7 @@ def write_parquet(report: Report, path: str) -> None:
 
 
 def _kind(name: str, values: list[Any], text: set[str]) -> str:
-    if name in text or name.endswith("provenance"):
+    if name in text or name.endswith(("provenance", "verdicts")):
         return "VARCHAR"
     known = [value for value in values if value is not None]
     return "BIGINT" if known and all(isinstance(value, int) for value in known) else "DOUBLE"

@@ -48,10 +48,9 @@ def _lines(report: Report, width: int) -> Lines:
         out += [(part, "dim") for part in words.wrapped(f"coverage: {line}", width, "  ")]
     if not report["totals"]["calls"]:
         return out
-    out += [("", ""), *_totals(report, width)]
-    if report["days"]:
-        out += _groups(report, {"by": ["day"], "rows": report["days"], "more_rows": 0}, width)
-    for grouping in report["groups"]:
+    if totals := _totals(report, width):
+        out += [("", ""), *totals]
+    for grouping in text.groupings(report):
         out += _groups(report, grouping, width)
     for title, calls in text.call_tables(report):
         out += [("", ""), (title, "bold"), *((line, "") for line in _calls(calls, width))]
@@ -71,6 +70,8 @@ def _lines(report: Report, width: int) -> Lines:
 def _totals(report: Report, width: int) -> Lines:
     """Name and figure side by side; below each other where the terminal is narrow."""
     rows = text.total_rows(report)
+    if not rows:
+        return []
     size = min(max(words.cells(name) for name, _ in rows), width // 3) + 2
     if (line := text.hours_line(report)) and size + words.cells(line) <= width:
         rows.append(("contention by hour", line))

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tracewrap.report.render.columns import p99
-from tracewrap.report.schema import CallRow, Group, ReferenceFigures, Report, SplitSeconds
+from tracewrap.report.render.training import training_rows
+from tracewrap.report.schema import CallRow, Group, Grouping, ReferenceFigures, Report, SplitSeconds, Unprofiled
 from tracewrap.report.scores import Capability
 from tracewrap.words import (
     ABSENT,
     bounds,
+    chosen,
     clean,
     count,
     counted,
+    grams,
     joules,
     name,
     printable,
@@ -35,8 +38,16 @@ def days_text(report: Report) -> str:
 
 
 def title(report: Report) -> str:
-    """One line: what and when."""
-    return f"LLM calls of {days_text(report)}"
+    """One line: what, which and when."""
+    return f"LLM calls{chosen(report['where'])} of {days_text(report)}"
+
+
+def groupings(report: Report) -> list[Grouping]:
+    """The tables of groups; days first, where the period has several and they were not asked for anyway."""
+    asked = report["groups"]
+    if not report["days"] or any(one["by"] == ["day"] for one in asked):
+        return asked
+    return [{"by": ["day"], "rows": report["days"], "more_rows": 0}, *asked]
 
 
 def coverage_lines(report: Report) -> list[str]:
@@ -60,15 +71,24 @@ def coverage_lines(report: Report) -> list[str]:
         usage += f" ({counted(c['usage_estimated_calls'], 'call')} estimated)"
     ideal = "; ".join(f"{share(value)} {_on(stack, report)}" for stack, value in c["idealized_share"].items())
     others = "of those that did not fail, " if c["failed_calls"] else ""
+    quiet = f"{share(c['denoised_share'])} denoised{unsure(c['denoised_verdicts'])}"
     return [
         f"{counts}{dropped}",
-        f"{others}{usage}; {share(c['priced_share'])} priced; {share(c['denoised_share'])} denoised; {ideal}",
+        f"{others}{usage}; {share(c['priced_share'])} priced; {quiet}; {ideal}",
     ]
 
 
+def unsure(verdicts: Mapping[str, int]) -> str:
+    """`` (few_hours: 12 calls)``: calls whose denoised profile is not sure of itself, by its verdict; empty where all are ok."""
+    found = {verdict: n for verdict, n in verdicts.items() if verdict != "ok"}
+    return f" ({_provenance(found, every=True)})" if found else ""
+
+
 def total_rows(report: Report) -> list[tuple[str, str]]:
-    """(what, figure with interval and provenance) of the totals."""
+    """(what, figure with interval and provenance) of the totals; failed calls have none but their retries."""
     t = report["totals"]
+    if t["failed_calls"] == t["calls"]:
+        return _retries(t)
     raw, first, step = t["raw"], t["time_to_first_chunk"], t["time_per_output_token"]
     last = "" if p99(t) is None else f", p99 {seconds(p99(t))}"
     rows = [
@@ -85,12 +105,16 @@ def total_rows(report: Report) -> list[tuple[str, str]]:
         rows.append(("output tokens a second", f"{t['output_tokens_per_s']:,.1f}"))
     cached = f" ({tokens(t['cached_input_tokens'])} cached)" if t["cached_input_tokens"] else ""
     rows.append(("tokens", f"{tokens(t['input_tokens'])} in{cached}, {tokens(t['output_tokens'])} out"))
-    if t["retried_calls"]:
-        rows.append(("retries", f"{counted(t['retried_calls'], 'call')}, {seconds(t['retry_s'])}"))
+    rows += _retries(t)
     rows.append(("list cost", _list_cost(report)))
     for reference in t["references"]:
         rows += _stack_rows(reference, report)
-    return rows
+    return rows + training_rows(report["training"])
+
+
+def _retries(t: Group) -> list[tuple[str, str]]:
+    text = f"{counted(t['retried_calls'], 'call')}, {seconds(t['retry_s'])}"
+    return [("retries", text)] if t["retried_calls"] else []
 
 
 def _denoised_rows(report: Report) -> list[tuple[str, str]]:
@@ -102,7 +126,8 @@ def _denoised_rows(report: Report) -> list[tuple[str, str]]:
     return [
         (
             "denoised runtime",
-            f"{seconds(d['sum_s'])}{bounds(seconds, d['sum_low_s'], d['sum_high_s'])}{of}, {_provenance(d['provenance'])}",
+            f"{seconds(d['sum_s'])}{bounds(seconds, d['sum_low_s'], d['sum_high_s'])}{of}, {_provenance(d['provenance'])}"
+            f"{unsure(d['verdicts'])}",
         ),
         (
             "contention",
@@ -140,6 +165,10 @@ def _stack_rows(r: ReferenceFigures, report: Report) -> list[tuple[str, str]]:
         rows.append(("  list against idealized", f"{both}{times}, the same {counted(r['list_cost_calls'], 'call')}"))
     if energy["value"] is not None:
         rows.append(("  idealized energy", f"{joules(energy['value'])}{bounds(joules, energy['low'], energy['high'])}"))
+    co2e, grid = r["idealized_co2e_g"], report["grid"]
+    if co2e["value"] is not None and grid is not None:
+        on = f" at {grid['g_per_kwh']:g} g/kWh ({grid['name']}: {grid['source']})"
+        rows.append(("  idealized CO2e", f"{grams(co2e['value'])}{bounds(grams, co2e['low'], co2e['high'])}{on}"))
     return rows
 
 
@@ -215,8 +244,8 @@ def _on(stack: str, report: Report) -> str:
     return f"idealized on {stack_name(stack, report)}"
 
 
-def _provenance(classes: dict[str, int]) -> str:
-    if len(classes) == 1:
+def _provenance(classes: Mapping[str, int], every: bool = False) -> str:
+    if len(classes) == 1 and not every:
         return next(iter(classes))
     ordered = sorted(classes.items(), key=lambda item: -item[1])
     return "; ".join(f"{what}: {counted(n, 'call')}" for what, n in ordered)
@@ -244,6 +273,10 @@ def call_tables(report: Report) -> list[tuple[str, Sequence[CallRow]]]:
     return [(what, calls) for what, calls in named if calls]
 
 
+LISTED = 3
+"""So many deployments that lack the same are named one by one; of more, the most used one is."""
+
+
 def missing_lines(report: Report) -> list[str]:
     """Unpriced and unprofiled models, by name, with the next step; one line for what is missing in the same way."""
     out = [
@@ -251,10 +284,17 @@ def missing_lines(report: Report) -> list[str]:
         for m in report["unpriced"]
     ]
     quiet = [gap for gap in report["unprofiled"] if gap["stack"] is None]
-    out += [
-        f"no denoised profile: {name(gap['deployment'])}, {counted(gap['calls'], 'call')}: {printable(gap['next'])}"
-        for gap in quiet
-    ]
+    alike: dict[str, list[Unprofiled]] = {}
+    for gap in quiet:
+        alike.setdefault(gap["next"], []).append(gap)
+    for step, gaps in alike.items():
+        named, others = (gaps, []) if len(gaps) <= LISTED else (gaps[:1], gaps[1:])
+        rest = f" and {counted(len(others), 'other deployment')}" if others else ""
+        out += [
+            f"no denoised profile: {name(gap['deployment'])}{rest},"
+            f" {counted(gap['calls'] + sum(other['calls'] for other in others), 'call')}: {printable(step)}"
+            for gap in named
+        ]
     lacking: dict[tuple[str | None, str, str], int] = {}
     for gap in report["unprofiled"]:
         if gap["stack"] is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tracewrap.report.questions.rental import Rental
 from tracewrap.report.questions.whatif import Row, WhatIf
+from tracewrap.report.render.training import training_rows
 from tracewrap.words import ABSENT, bounds, count, joules, ratio, seconds, table, tokens, usd
 
 
@@ -18,6 +19,8 @@ def render_whatif(found: WhatIf) -> str:
     for model in dict.fromkeys(row["model"] for row in found["rows"]):
         rows = [row for row in found["rows"] if row["model"] == model]
         lines += ["", *_model(model, rows, found["batch"], found["utilisation"])]
+    if told := training_rows(found["training"]):
+        lines += ["", *(f"{name}: {text}" for name, text in told)]
     if found["missing"]:
         lines += ["", "no profile of the model on the stack (unknown, or too large for it):"]
         for model in dict.fromkeys(gap["model"] for gap in found["missing"]):
@@ -31,7 +34,11 @@ def render_whatif(found: WhatIf) -> str:
 
 def _model(model: str | None, rows: list[Row], batch: float, utilisation: float) -> list[str]:
     first = rows[0]
-    listed = "unpriced" if first["list_cost_usd"] is None else f"list cost {usd(first['list_cost_usd'])}"
+    listed = (
+        "unpriced, so without a break-even: --prices FILE with its price"
+        if first["list_cost_usd"] is None
+        else f"list cost {usd(first['list_cost_usd'])}"
+    )
     month = "" if first["list_usd_month"] is None else f", a month at this rate {usd(first['list_usd_month'])}"
     out = [f"{model or ABSENT}: {count(first['calls'])} calls, {listed}{month}", ""]
     out += _uses(
@@ -66,6 +73,11 @@ def _beside(rows: list[Row]) -> list[str]:
             ]
             cost = f"{usd(use['cost_low_usd'])} to {usd(use['cost_high_usd'])}"
             out.append(f"  {row['stack']}: vendors ask {ends[0]} to {ends[1]} per GPU-hour: cost {cost}")
+    unpriced = [row["stack"] for row in rows if row["batch_1"]["cost_usd"] is None]
+    if unpriced:
+        out.append(
+            f"  {', '.join(unpriced)}: no rental price is known; a reference stack of yours with a price tells the cost"
+        )
     first = next((row for row in rows if row["sensitivity"]), None)
     if first is not None:
         moved = (

@@ -33,7 +33,18 @@ _TYPES: Mapping[str, Mapping[str, str]] = {
         "VARCHAR": "Nullable(String)",
     },
     "spark": {"VARCHAR": "STRING", "INTEGER": "INT"},
+    "bigquery": {"VARCHAR": "STRING", "INTEGER": "INT64", "BIGINT": "INT64", "DOUBLE": "FLOAT64", "BOOLEAN": "BOOL"},
 }
+
+
+def typed_columns(columns: Mapping[str, str], dialect: str) -> str:
+    """The columns of a CREATE TABLE, DuckDB's types in the words of *dialect*."""
+    types = _TYPES.get(dialect, {})
+    return ", ".join(f"{name} {types.get(kind, kind)}" for name, kind in columns.items())
+
+
+_SHUFFLE, _STOCK_SHUFFLE = "spark.sql.shuffle.partitions", "200"
+_OR_NULL: Mapping[str, str] = {"DOUBLE": "toFloat64OrNull", "BIGINT": "toInt64OrNull"}
 
 
 class Engine(Protocol):
@@ -52,21 +63,29 @@ class Engine(Protocol):
         ...
 
 
-def transpile(sql: str, dialect: str) -> str:
-    """*sql* (DuckDB's dialect, with ``quantiles4``) in another dialect."""
-    return sql if dialect == "duckdb" else _transpile(sql, dialect)
+def transpile(sql: str, dialect: str, *, tables: Mapping[str, str] | None = None) -> str:
+    """*sql* (DuckDB's dialect, with ``quantiles4``) in another dialect; *tables*: other names of tables in it."""
+    if dialect == "duckdb" and not tables:
+        return sql
+    return _transpile(sql, dialect, tuple((tables or {}).items()))
 
 
 @lru_cache(maxsize=256)
-def _transpile(sql: str, dialect: str) -> str:
+def _transpile(sql: str, dialect: str, tables: tuple[tuple[str, str], ...] = ()) -> str:
     try:
         import sqlglot
         from sqlglot import exp
     except ImportError:
         raise missing_extra("another query engine", "report") from None
     tree = sqlglot.parse_one(sql, read="duckdb")
+    names = dict(tables)
 
     def ours(node: Any) -> Any:
+        if isinstance(node, exp.Table) and node.name in names:
+            return exp.to_table(names[node.name], alias=node.alias or None)
+        if dialect == "clickhouse" and isinstance(node, exp.TryCast) and isinstance(node.this, exp.Column):
+            # its CAST of a text that is no number is an error
+            return exp.Anonymous(this=_OR_NULL[node.to.sql("duckdb")], expressions=[node.this])
         if isinstance(node, exp.Anonymous) and node.name.lower() == "quantiles4":
             return exp.Anonymous(this="quantiles4", expressions=node.expressions)
         return node
@@ -136,7 +155,7 @@ class ChdbEngine:
         try:
             from chdb import session
         except ImportError:
-            raise missing_extra("the ClickHouse engine", "clickhouse") from None
+            raise missing_extra("the ClickHouse engine", "clickhouse-engine") from None
         self._session = session.Session()
         self._lake = Path(lake)
 
@@ -161,10 +180,8 @@ class ChdbEngine:
 
     def table(self, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
         """See ``Engine``."""
-        types = _TYPES["clickhouse"]
-        typed = ", ".join(f"{column} {types.get(kind, kind)}" for column, kind in columns.items())
         self._session.query(f"DROP TABLE IF EXISTS {name}")
-        self._session.query(f"CREATE TABLE {name} ({typed}) ENGINE = Memory")
+        self._session.query(f"CREATE TABLE {name} ({typed_columns(columns, self.dialect)}) ENGINE = Memory")
         if rows:
             lines = "\n".join(json.dumps(row) for row in _checked(rows))
             self._session.query(f"INSERT INTO {name} FORMAT JSONCompactEachRow {lines}")
@@ -281,11 +298,23 @@ def named_engine(name: str, lake: str) -> ChdbEngine | SparkEngine:
         return ChdbEngine(lake)
     if name != "spark":
         raise ConfigurationError(f"engine is {name!r}; there is duckdb, clickhouse and spark")
+    return SparkEngine(_spark_session(), lake)
+
+
+def _spark_session() -> Any:
+    """The Spark session of the environment. One on this machine gets as many shuffle partitions as cores where nobody chose their number.
+
+    The stock 200 are for a cluster: each query of a report would be 200 tasks of a few rows.
+    """
     try:
         from pyspark.sql import SparkSession
     except ImportError:
         raise missing_extra("the Spark engine", "spark") from None
-    return SparkEngine(SparkSession.builder.getOrCreate(), lake)
+    # its progress bar would draw into the report
+    spark = SparkSession.builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    if spark.sparkContext.master.startswith("local") and spark.conf.get(_SHUFFLE) == _STOCK_SHUFFLE:
+        spark.conf.set(_SHUFFLE, str(spark.sparkContext.defaultParallelism))
+    return spark
 
 
 __all__ = ["CALL_COLUMNS", "ChdbEngine", "DuckDBEngine", "Engine", "SparkEngine", "named_engine", "transpile"]

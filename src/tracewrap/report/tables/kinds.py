@@ -95,10 +95,13 @@ def _idealized(catalog: Catalog, models: Sequence[str]) -> tuple[ReferenceStack,
     return next((found for model in models if (found := catalog.idealized(model)) is not None), None)
 
 
-def write_tables(engine: Engine, dims: Sequence[Dim], prefixes: Sequence[str]) -> int:
-    """Make ``dims``, ``labels`` and ``prices`` in *engine*; the number of prompt-curve segments in use."""
+def write_tables(engine: Engine, dims: Sequence[Dim], prefixes: Sequence[str], room_for: int = 0) -> int:
+    """Make ``dims``, ``labels`` and ``prices`` in *engine*; the number of prompt-curve segments that there is room for.
+
+    That are those in use, and no fewer than *room_for*.
+    """
     by_prefix = [[dim.denoised, *(found[1] if found else None for found in dim.idealized)] for dim in dims]
-    n_segments = join_sql.segment_count([profile for row in by_prefix for profile in row])
+    n_segments = max(room_for, join_sql.segment_count([profile for row in by_prefix for profile in row]))
     rows, prices = [], []
     for dim, profiles in zip(dims, by_prefix, strict=True):
         coefficients = [value for profile in profiles for value in join_sql.profile_values(profile, n_segments)]
@@ -116,7 +119,7 @@ def _label(dim: Dim) -> tuple[Any, ...]:
     deployment = dim.deployment
     stream = "stream" if deployment.stream else "plain"
     out: list[Any] = [dim.dim, deployment.provider, deployment.model, deployment.key, deployment.operation, stream]
-    out.append(None if dim.denoised is None else dim.denoised.provenance)
+    out += [None, None] if dim.denoised is None else [dim.denoised.provenance, dim.denoised.verdict]
     for found in dim.idealized:
         if found is None:
             out += [None, None, None]
@@ -124,5 +127,5 @@ def _label(dim: Dim) -> tuple[Any, ...]:
         stack, profile = found
         n_gpus = profile.n_gpus or 1
         usd = None if stack.price is None else n_gpus * stack.price.usd_per_gpu_hour / 3600.0
-        out += [profile.provenance, usd, None if stack.watts is None else n_gpus * stack.watts]
+        out += [profile.provenance, usd, None if (watts := stack.watts_for(profile)) is None else n_gpus * watts]
     return tuple(out)

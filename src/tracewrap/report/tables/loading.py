@@ -10,10 +10,11 @@ from tracewrap.errors import ConfigurationError, SourceError
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.records import DAY_NS
 from tracewrap.report.tables import kinds, queries
+from tracewrap.report.tables.drawing import Drawn, Wanted, drawn_calls
 from tracewrap.report.tables.engines import ChdbEngine, DuckDBEngine, Engine, SparkEngine, named_engine
 from tracewrap.report.tables.kinds import Dim
 from tracewrap.report.tables.learning import Lessons, learn, with_lessons
-from tracewrap.report.tables.names import BUILT_IN, check_names, filtered_query
+from tracewrap.report.tables.names import BUILT_IN, check_names, check_values, filtered_query
 from tracewrap.report.tables.options import Options, load_options
 from tracewrap.report.tables.period import Span, around, day_span
 from tracewrap.sources import EVER, ReadStatus, load_all, open_source
@@ -67,6 +68,7 @@ def load(
     Raises SourceError, and ConfigurationError for a name of *keys* or *where* that no call has.
     """
     where = where or {}
+    check_values(where)
     named = tuple(name for name in dict.fromkeys([*keys, *where]) if name not in BUILT_IN)
     run, statuses = _loaded(sources, span, options, queries.loaded_columns(named), "loaded" if where else "calls")
     table = "loaded" if where else "calls"
@@ -106,6 +108,15 @@ def learned_catalog(source: str, now_ns: int | None = None) -> Catalog:
     return with_lessons(options.denoised, _lessons(run, "calls", [source], span, options))
 
 
+def drawn_of(source: str, period_ns: tuple[int, int], wanted: Wanted, model: str | None = None) -> dict[str, Drawn]:
+    """The calls of *source* that begin in *period_ns* to learn from, *wanted* of each deployment, by its key, the most used one first."""
+    options = load_options(catalog=Catalog())
+    span = Span(*period_ns, options.timezone)
+    run, _ = _loaded([source], span, options, queries.loaded_columns(()), "calls")
+    drawn = drawn_calls(run, ["calls"], wanted, model)
+    return dict(sorted(drawn.items(), key=lambda item: (-item[1].calls, item[0])))
+
+
 def catalog_of(sources: Sequence[str], span: Span | None, options: Options) -> Catalog:
     """What one call of *sources* is joined with as a report of *span* joins all: the first reference, what was given, what calls tell."""
     idealized, denoised = next(iter(options.catalogs.values())), options.denoised
@@ -127,8 +138,8 @@ def _lessons(run: Engine, table: str, sources: Sequence[str], span: Span, option
     elif options.look_back_days and isinstance(run, ChdbEngine | SparkEngine):
         run.load_calls("days_before", first, span.since_ns, columns)
         tables.append("days_before")
-    kinds_seen = sum(len(run.rows(queries.dims_query(name))) for name in tables)
-    return learn(run, tables, kinds_seen, [Path(text) for text in sources if Path(text).is_dir()], options.denoised)
+    folders = [Path(text) for text in sources if Path(text).is_dir()]
+    return learn(run, tables, folders, options.denoised, options.learn_s)
 
 
 def _whole(engine: Engine, table: str, timezone: str) -> Span:

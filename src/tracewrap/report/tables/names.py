@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from tracewrap.errors import ConfigurationError
+from tracewrap.records import Outcome
 from tracewrap.report.tables import queries
 from tracewrap.report.tables.engines import DuckDBEngine, Engine
 from tracewrap.report.tables.kinds import deployment_of
@@ -20,6 +22,8 @@ CLOCK = ("day", "hour")
 BUILT_IN = (*queries.DIMENSION_KEYS, *CLOCK)
 """Groupings that need no column of their own."""
 ALIASES = {"status": "outcome"}
+VALUES: dict[str, tuple[str, ...]] = {"outcome": get_args(Outcome), "stream": ("stream", "plain")}
+"""Names that have these values alone."""
 
 
 def parse_where(texts: Sequence[str]) -> dict[str, str]:
@@ -35,6 +39,15 @@ def parse_where(texts: Sequence[str]) -> dict[str, str]:
                 )
             out[name] = value.strip()
     return out
+
+
+def check_values(where: Mapping[str, str]) -> None:
+    """ConfigurationError for a value that its name never has: ``status=success``."""
+    said = {name: alias for alias, name in ALIASES.items()}
+    for name, value in where.items():
+        if name in VALUES and value not in VALUES[name]:
+            shown = said.get(name, name)
+            raise ConfigurationError(f"--where {shown}={value}: {shown} is one of {', '.join(VALUES[name])}")
 
 
 def filtered_query(engine: Engine, table: str, where: Mapping[str, str], keys: Sequence[str]) -> str:

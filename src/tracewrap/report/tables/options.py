@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from tracewrap.errors import ConfigurationError
 from tracewrap.estimate.catalog import Catalog, load_catalog
 from tracewrap.prices.book import PriceBook
-from tracewrap.report.tables.learning import LOOK_BACK_DAYS
-from tracewrap.report.tables.period import Span, between, day_span
+from tracewrap.report.tables.learning import LEARN_S, LOOK_BACK_DAYS
+from tracewrap.report.tables.period import Span, between, day_span, zone
 from tracewrap.runtime.roofline.architectures import resolve_model
 
 
@@ -30,6 +30,8 @@ class Options:
     learn: bool = True
     """Whether denoised profiles are learned from the calls."""
     look_back_days: int = LOOK_BACK_DAYS
+    learn_s: float = LEARN_S
+    """Seconds after which no other deployment is learned."""
 
 
 def load_options(
@@ -45,6 +47,7 @@ def load_options(
     threads: int | None = None,
     now_ns: int | None = None,
     learn: bool | None = None,
+    learn_s: float = LEARN_S,
 ) -> Options:
     """``Options`` from the arguments of ``build``; *learn* None: unless a *catalog* is given.
 
@@ -67,19 +70,24 @@ def load_options(
         threads=threads,
         now_ns=time.time_ns() if now_ns is None else now_ns,
         learn=catalog is None if learn is None else learn,
+        learn_s=learn_s,
     )
 
 
 def period(day: str | None, since: str | None, until: str | None, timezone: str) -> Span | None:
-    """The period that *day*, or *since* and *until*, say; None: everything. ConfigurationError for what is no period."""
+    """The period that *day*, or *since* and *until*, say; None: everything.
+
+    Raises ConfigurationError for what is no period or no time zone: an empty text is not "everything".
+    """
+    zone(timezone)
     if day is not None:
         if since is not None or until is not None:
             raise ConfigurationError("--day and --since/--until exclude each other; give one of them")
         return day_span(day, timezone)
     if since is None and until is None:
         return None
-    end = until or dt.datetime.now(dt.UTC).isoformat()
-    return between(since or "1970-01-01", end, timezone)
+    end = dt.datetime.now(dt.UTC).isoformat() if until is None else until
+    return between("1970-01-01" if since is None else since, end, timezone)
 
 
 def reference_catalogs(

@@ -80,28 +80,6 @@ def dims_query(table: str = "calls") -> str:
     return f"SELECT {names}, count(*) AS n FROM {table} GROUP BY {names} ORDER BY {names}"
 
 
-def sample_query(tables: Sequence[str], names: Sequence[str], calls: int) -> str:
-    """*calls* calls of each kind in *tables*, drawn by their span ids, that a profile may be learned from.
-
-    *names*: columns of ``CALL_COLUMNS``; NULL where they were not loaded. The conditions leave out what can never be an observation;
-    ``Observation.of`` is the rule.
-    """
-    loaded = loaded_columns(())
-    columns = []
-    for name in names:
-        absent = {"server_port": "-1"}.get(name, "''")
-        if name in DIMENSIONS:
-            known = name in ("provider", "operation", "stream")
-            columns.append(f"dim_{name} AS {name}" if known else f"nullif(dim_{name}, {absent}) AS {name}")
-        else:
-            columns.append(name if name in loaded else f"NULL AS {name}")
-    every = " UNION ALL ".join(f"SELECT {', '.join(loaded)} FROM {table}" for table in tables)
-    keys = ", ".join(f"dim_{name}" for name in DIMENSIONS)
-    usable = "outcome = 'complete' AND usage_source = 'reported' AND output_tokens >= 1 AND raw_runtime_s > 0"
-    drawn = f"SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY reverse(span_id), trace_id) AS nth FROM ({every}) AS e"
-    return f"SELECT {', '.join(columns)} FROM ({drawn} WHERE {usable}) AS d WHERE nth <= {int(calls)} ORDER BY start_time_ns, span_id"
-
-
 def dims_columns(prefixes: Sequence[str], n_segments: int) -> dict[str, str]:
     """Columns of the ``dims`` table: id, keys, price id, and one set of profile coefficients a prefix."""
     columns = (
@@ -136,9 +114,11 @@ def joined_query(
     *,
     ids: bool = False,
     floor_s: float | None = None,
+    unknown_kinds: bool = False,
 ) -> str:
     """One row a call beside its estimates; ``prefixes``: ``denoised``, then ``idealized_0``, ... (reference stacks).
 
+    *unknown_kinds*: calls of a kind that ``dims`` does not have are rows too, without estimates.
     ``comparable``: a complete generation call with both token counts and a runtime; only such calls have estimates here.
     """
     comparable = "generation = 1 AND outcome = 'complete' AND input_tokens >= 0 AND output_tokens >= 0 AND raw_runtime_s IS NOT NULL"
@@ -164,10 +144,11 @@ def joined_query(
             "sampling_probability": "sampling_probability",
         }
     out = ", ".join(f"{sql} AS {name}" for name, sql in chosen.items())
-    return f"SELECT {out} FROM ({join_sql.stacked(_priced(floor_s), [*charged, first, *estimates, *split_sql.split_stages()])}) AS j"
+    stages = [*charged, first, *estimates, *split_sql.split_stages()]
+    return f"SELECT {out} FROM ({join_sql.stacked(_priced(floor_s, unknown_kinds), stages)}) AS j"
 
 
-def _priced(floor_s: float | None) -> str:
+def _priced(floor_s: float | None, unknown_kinds: bool) -> str:
     """The calls (those that took at least *floor_s*), each beside its dim and the rate in force when it was made."""
     table = "calls" if floor_s is None else f"(SELECT * FROM calls WHERE raw_runtime_s >= {join_sql.dbl(floor_s)})"
     match = " AND ".join(f"c.dim_{name} = m.dims_{name}" for name in DIMENSIONS)
@@ -175,7 +156,7 @@ def _priced(floor_s: float | None) -> str:
         "coalesce(c.billed_input_tokens, c.input_tokens) AS charged_input_tokens,"
         " coalesce(c.billed_output_tokens, c.output_tokens) AS charged_output_tokens"
     )
-    source = f"SELECT c.*, m.*, {billed} FROM {table} AS c JOIN dims AS m ON {match}"
+    source = f"SELECT c.*, m.*, {billed} FROM {table} AS c {'LEFT ' if unknown_kinds else ''}JOIN dims AS m ON {match}"
     return f"SELECT * FROM ({source}) AS s LEFT JOIN prices AS r ON s.price = r.price_id" + (
         " AND s.start_time_ns >= r.from_ns AND s.start_time_ns < r.until_ns"
         " AND coalesce(s.charged_input_tokens, 0) > r.above AND coalesce(s.charged_input_tokens, 0) <= r.upto"
@@ -210,7 +191,7 @@ def _joined_columns(since_ns: int, now_ns: int) -> dict[str, str]:
 
 def _list_cost() -> str:
     """US dollars of the billed tokens; NULL when tokens or price are unknown, or a generation call lacks one of its counts."""
-    known = "charged_input_tokens >= 0 AND (charged_output_tokens >= 0 OR generation = 0)"
+    known = "(charged_input_tokens >= 0 OR search_units > 0) AND (charged_output_tokens >= 0 OR generation = 0)"
     return f"CASE WHEN {known} THEN charged_usd END"
 
 
@@ -288,11 +269,13 @@ def cube_query(prefixes: Sequence[str], n_keys: int) -> str:
 
 
 def label_columns(prefixes: Sequence[str]) -> dict[str, str]:
-    """Columns of ``labels``: names of a dim, provenance of its profiles, dollars and joules per second on each stack."""
+    """Columns of ``labels``: names of a dim, provenance and verdict of its profiles, dollars and joules per second on each stack."""
     columns = {"label_dim": "INTEGER"} | dict.fromkeys(DIMENSION_KEYS, "VARCHAR")
     for prefix in prefixes:
         columns[f"{prefix}_provenance"] = "VARCHAR"
-        if prefix != DENOISED:
+        if prefix == DENOISED:
+            columns["denoised_verdict"] = "VARCHAR"
+        else:
             columns |= {f"{prefix}_usd_per_s": "DOUBLE", f"{prefix}_j_per_s": "DOUBLE"}
     return columns
 
@@ -323,9 +306,9 @@ def rollup_query(prefixes: Sequence[str], keys: Sequence[str]) -> str:
     return f"SELECT {', '.join([*keys, figures])} FROM {_beside_labels('cube', keys)}{_grouped(keys)}"
 
 
-def provenance_query(prefix: str, keys: Sequence[str]) -> str:
-    """Calls estimated by class of provenance and *keys*."""
-    listed = [*keys, f"{prefix}_provenance"]
+def classes_query(prefix: str, what: str, keys: Sequence[str]) -> str:
+    """Calls estimated by class of *what* (provenance; of the denoised ones, verdict) and *keys*."""
+    listed = [*keys, f"{prefix}_{what}"]
     return (
         f"SELECT {', '.join(listed)}, sum({prefix}_n) AS n FROM {_beside_labels('cube', keys)}"
         f" WHERE {prefix}_n > 0{_grouped(listed)}"

@@ -6,7 +6,7 @@ const seconds = value => value === null || value === undefined ? "-" : Math.abs(
 const dollars = value => value === null || value === undefined ? "-" : "$" + number(value);
 const joules = value => value === null || value === undefined ? "-" : number(value) + " J";
 const percent = value => value === null || value === undefined ? "-" : (value * 100).toFixed(1) + "%";
-const short = label => label.length > 30 ? label.slice(0, 15) + "…" + label.slice(-14) : label;
+const short = (label, most = 30) => label.length > most ? label.slice(0, Math.ceil((most - 1) / 2)) + "…" + label.slice(-Math.floor((most - 1) / 2)) : label;
 const COLORS = { raw: "raw", list: "raw", denoised: "denoised", contention: "denoised", model: "idealized", retries: "retries", admission: "admission" };
 const IDEALIZED = ["idealized", "second", "third", "admission", "retries"];
 
@@ -38,7 +38,7 @@ function datasets(series) {
 }
 function across(chart, text, stacked) {
   return { type: "bar", data: { labels: chart.labels, datasets: datasets(chart.series) }, options: { indexAxis: "y",
-    scales: { x: { stacked, beginAtZero: true, ticks: { callback: text, maxTicksLimit: 7, maxRotation: 0 } }, y: { stacked, grid: { display: false }, ticks: { callback(value) { return short(this.getLabelForValue(value)); } } } },
+    scales: { x: { stacked, beginAtZero: true, ticks: { callback: text, maxTicksLimit: 7, maxRotation: 0 } }, y: { stacked, grid: { display: false }, ticks: { callback(value) { return short(this.getLabelForValue(value), this.chart.width < 480 ? 16 : 30); } } } },
     plugins: { legend: { labels: { boxWidth: 12 } }, tooltip: { callbacks: { label: item => item.dataset.label + ": " + text(item.raw) } } } } };
 }
 function byHour(chart) {
@@ -95,6 +95,8 @@ function draw() {
   if (data.split) show("Us or the provider: mean seconds a call" + of(data.split), across(data.split, seconds, true), { rows: data.split.labels.length });
   if (data.hours) show("Contention by hour, share of the last attempts", byHour(data.hours), { wide: true });
   if (data.costs) show("List cost beside idealized cost, same calls" + of(data.costs), across(data.costs, dollars), { rows: data.costs.labels.length, each: 22 * Object.keys(data.costs.series).length });
+  const halves = [...document.getElementById("charts").children].filter(box => box.className !== "wide");
+  if (halves.length % 2) halves.at(-1).className = "alone";
   if (data.capability && into) show(data.capability.score + " against efficiency", pareto(data.capability, measure), { into, control: chooser() });
 }
 function sort(head) {

@@ -30,7 +30,7 @@ AGREEMENT = 0.0025
 MIN_NOISE = 0.005
 """Relative deviation below which agreement of timings is not believed: clocks and allocation differ by that between prompt sizes."""
 NOISES = np.geomspace(MIN_NOISE, 0.5, 16)
-"""Noise of one measurement, averaged over. Its prior is log-normal about ``MIN_NOISE`` within a factor of ``NOISE_FACTOR``."""
+"""Noise of one measurement, averaged over unless told. Its prior is log-normal about ``MIN_NOISE`` within a factor of ``NOISE_FACTOR``."""
 NOISE_FACTOR = 3.0
 """Quiet hardware repeats within a quarter percent, noisy hardware within three: a factor of three about their middle."""
 SHAPES = np.array([0.01, 0.02, 0.04, 0.08, 0.16, 0.32])
@@ -185,8 +185,10 @@ class Posterior:
     ``sizes``: the prompt sizes of g, tokens. ``noise``: relative deviation of one measurement, posterior mean on the log scale.
     """
 
-    def __init__(self, cells: Cells, curve: Curve) -> None:
+    def __init__(self, cells: Cells, curve: Curve, told: float | None = None) -> None:
+        """*told*: the noise, where it is known."""
         self.curve = curve
+        self._noises = NOISES if told is None else np.array([told])
         self.sizes, group = np.unique(cells.p, return_inverse=True)
         if len(self.sizes) > MAX_SIZES:
             group = (group * MAX_SIZES) // len(self.sizes)
@@ -207,7 +209,7 @@ class Posterior:
         columns = np.hstack([columns, free * share[:, None], decode])
         residual = np.log(cells.y / total)
         size = np.abs(residual)
-        trusted = 1.0 / np.maximum(1.0, size / (OUTLIER * (1.4826 * np.median(size) + MIN_NOISE))) ** 4
+        trusted = 1.0 / np.maximum(1.0, size / (OUTLIER * (1.4826 * np.median(size) + (told or MIN_NOISE)))) ** 4
         weight = cells.weight * trusted
         self._square = columns.T @ (columns * weight[:, None])
         self._pull = columns.T @ (weight * residual)
@@ -258,7 +260,7 @@ class Posterior:
         return float(likelihood - 0.5 * (off_shape**2 + off_noise**2))
 
     def _settings(self) -> list[_Setting]:
-        pairs = [(float(shape), float(noise)) for shape in SHAPES for noise in NOISES]
+        pairs = [(float(shape), float(noise)) for shape in SHAPES for noise in self._noises]
         logs = np.array([self._evidence(*pair) for pair in pairs])
         weights = np.exp(logs - logs.max())
         weights[weights < 0.003 * weights.sum()] = 0.0

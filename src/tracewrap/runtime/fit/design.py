@@ -10,7 +10,8 @@ o), given the points before it. The prior says what is known of any accelerator 
 * time per output token, and its growth with context, are each known within a factor.
 
 A profile passed as *prior* replaces the nominal shares of prompt and decode time. No number here was fitted; the correlation
-length and the noise were looked at on the A100 logs of ``benchmarks/accuracy.py``, and the noise is the one that ``fit`` assumes.
+length and the noise were looked at on the A100 logs of ``benchmarks/accuracy.py``. Of ten points at least ``DECODE_POINTS`` generate more
+than one token: of two a single slow measurement would bend the time per output token by a tenth.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from tracewrap.errors import ConfigurationError
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.samples import checked_noise
 
 Array = NDArray[np.float64]
 
@@ -34,7 +36,9 @@ TILE_SD = 0.5
 LEVEL_SD = 1.0
 CONTEXT_SD = 0.5
 NOISE_SD = 0.005
-"""Relative deviation of one measurement, as the fit assumes at least."""
+"""Relative deviation of one measurement where none is told: quiet hardware's."""
+DECODE_POINTS, DECODE_BY = 3, 10
+"""How many of the first points generate more than one token, and among how many points they are."""
 NOMINAL_KNEE = 128.0
 """Prompt tokens up to which reading the weights dominates: about peak FLOP/s over bandwidth of today's GPUs, in 16-bit tokens."""
 NOMINAL_CONTEXT = 32768.0
@@ -73,43 +77,59 @@ def design(
     budget_s: float | None = None,
     budget_usd: float | None = None,
     prices: TokenPrices | None = None,
+    noise: float | None = None,
 ) -> list[Point]:
     """The next *n* points, in order of usefulness, for the region 1..max_input_tokens x 1..max_output_tokens.
 
     *known*: points measured already. *candidates*: points that can be measured, in place of the module's own grid.
-    *budget_s*, *budget_usd*: stop before the chosen points, one query each, would exceed so many seconds (by *prior*) or dollars
-    (by *prices*). Raises ConfigurationError for impossible values, and when a budget does not reach for the first point.
+    *noise*: relative deviation of one measurement, where it is known. *budget_s*, *budget_usd*: stop before
+    the chosen points, one query each, would exceed so many seconds (by *prior*) or dollars (by *prices*). Raises
+    ConfigurationError for impossible values, and when a budget does not reach for the first point.
     """
     _check(n, max_input_tokens, max_output_tokens)
+    square = checked_noise(noise, NOISE_SD) ** 2
     budgets = _budgets(budget_s, prior, budget_usd, prices)
     grid = list(candidates) if candidates is not None else _grid(max_input_tokens, max_output_tokens)
     region = _region(max_input_tokens, max_output_tokens)
     shares = _Shares(prior, max_input_tokens)
-    cross, kernel = _given(region, grid, known, shares)
+    before = list(known)
+    cross, kernel = _given(region, grid, before, shares, square)
+    decode = np.array([point.output_tokens > 1 for point in grid])
     chosen: list[Point] = []
     free = np.ones(len(grid), dtype=bool)
     for _ in range(min(n, len(grid))):
-        gain = np.mean(cross**2, axis=0) / (np.maximum(np.diag(kernel), 0.0) + NOISE_SD**2)
+        gain = np.mean(cross**2, axis=0) / (np.maximum(np.diag(kernel), 0.0) + square)
         gain[~free] = -1.0
+        if _decode_is_due([*before, *chosen]) and (free & decode).any():
+            gain[~decode] = -1.0
         best = int(np.argmax(np.round(gain / max(gain.max(), 1e-300), 9)))
         if not all(budget.allows([*chosen, grid[best]]) for budget in budgets):
             break
         chosen.append(grid[best])
         free[best] = False
-        row, variance = kernel[best], float(kernel[best, best]) + NOISE_SD**2
+        row, variance = kernel[best], float(kernel[best, best]) + square
         cross, kernel = cross - np.outer(cross[:, best], row) / variance, kernel - np.outer(row, row) / variance
     return chosen
 
 
+def _decode_is_due(points: Sequence[Point]) -> bool:
+    """Whether the point after *points* must generate tokens, or too few do."""
+    missing = DECODE_POINTS - sum(point.output_tokens > 1 for point in points)
+    return missing > 0 and len(points) + missing >= DECODE_BY
+
+
 def _given(
-    region: Sequence[Point], grid: Sequence[Point], known: Iterable[Point], shares: _Shares
+    region: Sequence[Point], grid: Sequence[Point], known: Iterable[Point], shares: _Shares, square: float
 ) -> tuple[Array, Array]:
-    """Covariances region x grid and grid x grid after the points *known*: rank-one updates, so a point costs a pass over the grid."""
+    """Covariances region x grid and grid x grid after the points *known*: rank-one updates, so a point costs a pass over the grid.
+
+    *square*: variance of one measurement, relative.
+    """
     cross, kernel = _covariance(region, grid, shares), _covariance(grid, grid, shares)
     for point in known:
         column_region = _covariance(region, [point], shares)[:, 0]
         column_grid = _covariance(grid, [point], shares)[:, 0]
-        variance = float(_covariance([point], [point], shares)[0, 0]) + NOISE_SD**2
+        variance = float(_covariance([point], [point], shares)[0, 0]) + square
         cross -= np.outer(column_region, column_grid) / variance
         kernel -= np.outer(column_grid, column_grid) / variance
     return cross, kernel

@@ -27,7 +27,7 @@ from tracewrap.records import Provenance
 from tracewrap.runtime.fit.basis import Array, Cells, Curve, Posterior, best_curve, candidate_knots, effective
 from tracewrap.runtime.profile import Interval, RuntimeProfile
 from tracewrap.runtime.quantiles import Z90
-from tracewrap.runtime.samples import Sample
+from tracewrap.runtime.samples import Sample, checked_noise
 
 __all__ = ["FitResult", "Sample", "fit"]
 
@@ -73,6 +73,7 @@ def fit(
     model: str,
     prior: RuntimeProfile | None = None,
     prior_sd: float = 0.1,
+    noise: float | None = None,
     provenance: Provenance | None = None,
     stack: Mapping[str, Any] | None = None,
     n_gpus: int | None = None,
@@ -80,22 +81,24 @@ def fit(
 ) -> FitResult:
     """Fit T(p, o) to *samples*.
 
-    *prior*: a profile whose shape is trusted to *prior_sd* (log scale). Raises FitError, naming the points to add, when the samples do
-    not determine a profile and there is no prior.
+    *prior*: a profile whose shape is trusted to *prior_sd* (log scale). *noise*: relative deviation of one measurement, where it is known;
+    else it is learned: from repeats, or with what the curve leaves. Raises ConfigurationError for an
+    impossible noise; FitError, naming the points to add, when the samples do not determine a profile and there is no prior.
     """
     given = list(samples)
+    told = None if noise is None else checked_noise(noise, noise)
     cells = _cells(given)
     if prior is None:
         curve, notes = _curve(cells)
-        posterior = Posterior(cells, curve)
+        posterior = Posterior(cells, curve, told)
         knots, covariance = _bent_knots(posterior)
-        interval, noise = _interval(cells, posterior), posterior.noise
+        interval, found = _interval(cells, posterior), posterior.noise
         values: dict[str, Any] = {"d0": curve.d0, "d1": curve.d1, "tile": curve.tile, "tile_fraction": curve.fraction}
         default: Provenance = "measured" if len(cells.y) >= 8 else "few_shot"
     else:
         from tracewrap.runtime.fit.prior import scaled_prior
 
-        knots, values, interval, noise, covariance = scaled_prior(cells, prior, prior_sd)
+        knots, values, interval, found, covariance = scaled_prior(cells, prior, prior_sd, told)
         notes, default = [], "few_shot"
     profile = RuntimeProfile(
         id=id,
@@ -109,7 +112,7 @@ def fit(
         measured=dict(measured or {}),
         **values,
     )
-    return _result(profile, cells, given, noise, notes, covariance)
+    return _result(profile, cells, given, found, notes, covariance)
 
 
 def _result(

@@ -15,16 +15,16 @@ ASSUMED_NOISE = 0.02
 
 
 def scaled_prior(
-    cells: Cells, prior: RuntimeProfile, prior_sd: float
+    cells: Cells, prior: RuntimeProfile, prior_sd: float, told: float | None = None
 ) -> tuple[tuple[tuple[float, float], ...], dict[str, Any], Interval, float, Array]:
     """(knots, further profile values, interval, noise, covariance): posterior of log scale factors of prompt and decode time.
 
-    Each factor has a normal prior of mean 0 and deviation *prior_sd* on the log scale; measurements have relative noise. Gauss-Newton
-    on log T; the posterior deviation of the factors is the interval's.
+    Each factor has a normal prior of mean 0 and deviation *prior_sd* on the log scale; measurements have relative noise: *told*, or learned
+    from more than three. Gauss-Newton on log T; the posterior deviation of the factors is the interval's.
     """
     prompt = np.array([prior.overhead_s + prior.prompt_time(p) for p in cells.p])
     decode = np.array([prior.decode_time(p, o) for p, o in zip(cells.p, cells.o, strict=True)])
-    u, noise = np.zeros(2), ASSUMED_NOISE
+    u, noise = np.zeros(2), told or ASSUMED_NOISE
     hessian = np.eye(2)
     for _ in range(20):
         parts = np.column_stack([prompt * np.exp(u[0]), decode * np.exp(u[1])])
@@ -35,7 +35,7 @@ def scaled_prior(
         hessian = jacobian.T @ (jacobian * precision[:, None]) + np.eye(2) / prior_sd**2
         step = np.linalg.solve(hessian, jacobian.T @ (precision * residual) - u / prior_sd**2)
         u = u + step
-        if len(cells.y) > 3:
+        if told is None and len(cells.y) > 3:
             noise = max(ASSUMED_NOISE, 1.4826 * float(np.median(np.abs(residual))))
         if np.max(np.abs(step)) < 1e-9:
             break

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tracewrap.runtime.profile import RuntimeProfile
+from tracewrap.runtime.quiet.basis import Array
 from tracewrap.runtime.quiet.denoise import DenoiseResult, denoise
 from tracewrap.runtime.quiet.drift import (
     DAY_S,
+    HOUR_S,
     MIN_CALLS,
     QUANTILE,
+    TURNS,
     Change,
     DayLevel,
     day_level,
     find_changes,
+    hour_levels,
     segments,
 )
 from tracewrap.runtime.quiet.usable import Observation
@@ -38,19 +41,37 @@ class Level:
 
 def daily_levels(observations: Iterable[Observation], profile: RuntimeProfile) -> list[DayLevel]:
     """The level of each day with at least ``drift.MIN_CALLS`` calls, relative to *profile*; calls without a start time are left out."""
-    days: dict[int, list[float]] = {}
-    for seen in observations:
-        if seen.start_time_s is not None:
-            expected = profile.runtime(
-                seen.input_tokens, seen.output_tokens, seen.cached_input_tokens or 0, seen.images
-            )
-            days.setdefault(int(seen.start_time_s // DAY_S), []).append(math.log(seen.runtime_s / expected))
-    return [_level(day, logs) for day, logs in sorted(days.items()) if len(logs) >= MIN_CALLS]
+    dated = [seen for seen in observations if seen.start_time_s is not None]
+    if not dated:
+        return []
+    starts = np.array([seen.start_time_s for seen in dated])
+    logs = np.log([seen.runtime_s for seen in dated]) - np.log(
+        profile.runtimes(
+            *np.array(
+                [(x.input_tokens, x.output_tokens, x.cached_input_tokens or 0, x.images) for x in dated], dtype=float
+            ).T
+        )
+    )
+    day, hour = (starts // DAY_S).astype(int), (starts % DAY_S // HOUR_S).astype(int)
+    first = int(day.min())
+    known: dict[int, DayLevel] = {}
+    for _ in range(TURNS):
+        moved = np.array([known[at].level if at in known else 0.0 for at in range(first, int(day.max()) + 1)])
+        usual = np.array(hour_levels(_levels(hour, logs - moved[day - first])))
+        known = {at: one for at, one in _levels(day, logs - usual[hour]).items() if one.calls >= MIN_CALLS}
+    return list(known.values())
 
 
-def _level(day: int, logs: Sequence[float]) -> DayLevel:
-    low, middle, high = (float(x) for x in np.quantile(logs, [QUANTILE / 2, QUANTILE, 2 * QUANTILE]))
-    return day_level(day, low, middle, high, len(logs), 1.5 * QUANTILE)
+def _levels(slots: Array, logs: Array) -> dict[int, DayLevel]:
+    """The level of each of the *slots* (of days or of hours) that *logs* are in."""
+    out = {}
+    order = np.lexsort((logs, slots))
+    found, starts = np.unique(slots[order], return_index=True)
+    for slot, inside in zip(found, np.split(logs[order], starts[1:]), strict=True):
+        last = len(inside) - 1
+        low, middle, high = np.interp(np.array([0.5, 1.0, 2.0]) * QUANTILE * last, np.arange(last + 1), inside)
+        out[int(slot)] = day_level(int(slot), float(low), float(middle), float(high), last + 1, 1.5 * QUANTILE)
+    return out
 
 
 def denoise_levels(observations: Iterable[Observation], *, id: str, model: str) -> list[Level]:

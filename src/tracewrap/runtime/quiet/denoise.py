@@ -113,6 +113,7 @@ class _Found:
         """*there*: how many calls there were, of which *calls* were fitted."""
         self.calls, self.columns, self.fit, self.scaled, self.there = calls, columns, fit, scaled, there
         self.quiet = fit.seen.parts[:, 0]
+        self.explained = signs.Explained(fit)
         self.speeds: signs.Speeds | None = None
         self.parts: dict[str, signs.Speeds] = {}
         self.weight = edge_weight(len(self.quiet), 1.0 - float(self.quiet.mean()))
@@ -162,14 +163,14 @@ class _Found:
         return (1.0 - self.weight) * self.caution() * self.fit.beta + self.weight * self.edge
 
     def _speeds(self) -> signs.Speeds | None:
-        fit, calls = self.fit, self.calls
-        found = signs.two_speeds(fit, fit.fitted)
-        if found is not None or len(calls.y) < 90:
+        fit = self.fit
+        found = signs.two_speeds(self.explained)
+        if found is not None or len(fit.fitted) < 90:
             return found
         part = self.columns.prompt_part
         prompt = (self.scaled[:, 1:part] @ fit.beta[1:part]) / fit.fitted
         some = prompt >= np.quantile(prompt, 2 / 3)
-        return signs.two_speeds(fit, fit.fitted, some)
+        return signs.two_speeds(signs.Explained(fit, some))
 
     def _slower_parts(self) -> list[str]:
         """A sentence for the prompt, and one for the output, where it takes much longer in some calls than in others."""
@@ -180,7 +181,7 @@ class _Found:
             (prompt, "the prompt", "caching or other work that is not reported"),
             (output, "the output", "pacing, speculation or thinking that is not reported"),
         ):
-            slower = signs.slower_part(self.fit, seconds / self.fit.fitted)
+            slower = signs.slower_part(self.fit, self.explained, seconds / self.fit.fitted)
             if slower is not None:
                 self.parts[what] = slower
                 found.append(f"{what} of {slower.share:.0%} of the calls takes {slower.ratio:.1f} times as long: {why}")

@@ -6,6 +6,11 @@ median of the days since the last change, each by more than ``MIN_CHANGE`` and b
 own, and the scatter of the days before).
 One-day spikes are therefore never declared.
 
+A service that is slower at some hours, every day, has not moved when its callers do: each call is set against the level of its hour of
+the day (``hour_levels``) before the days are compared. Days and hours explain each other, so they are told in ``TURNS``: hours, then
+days without what hours add, then hours without what days add, then days again. A service that is faster every Sunday has not moved on a
+Sunday either: a step that was there a week before, and went away again, is none (``_weekly``).
+
 False alarms: two days in a row beyond four standard errors on the same side have a chance of about 2e-9 a day if days are independent and
 normal; ``benchmarks/drift.py`` shows what simulated months give.
 """
@@ -14,7 +19,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 QUANTILE = 0.10
@@ -25,7 +30,12 @@ SIGMAS = 4.0
 MIN_DAYS = 3
 MIN_CALLS = 20
 WINDOW = 14
-DAY_S = 86_400.0
+DAY_S, HOUR_S = 86_400.0, 3_600.0
+HOURS = 24
+HOUR_CALLS = 30
+"""Calls from which an hour of the day has a level of its own; with fewer, the hours beside it count too."""
+TURNS = 2
+WEEK, WORK_DAYS = 7, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,39 @@ def day_level(day: int, low: float, middle: float, high: float, calls: int, betw
     return DayLevel(day, middle, math.sqrt(QUANTILE * (1 - QUANTILE) / calls) / density, calls)
 
 
+def together(one: DayLevel, other: DayLevel | None) -> DayLevel:
+    """Two levels of the same day or hour, from different calls, as one."""
+    if other is None:
+        return one
+    calls = one.calls + other.calls
+    mine = one.calls / calls
+    error = math.hypot(mine * one.error, (1.0 - mine) * other.error)
+    return DayLevel(one.day, mine * one.level + (1.0 - mine) * other.level, error, calls)
+
+
+def hour_levels(known: Mapping[int, DayLevel]) -> list[float]:
+    """What each hour of the day adds to the level of all, from the levels of the hours seen (as ``day_level`` makes them).
+
+    An hour of few calls has the level of itself and its neighbours, and adds nothing where these have few as well. Where hours differ by no
+    more than chance, none adds anything; between, each adds the share that is not chance.
+    """
+
+    def mean(hours: Sequence[int]) -> tuple[float, int]:
+        found = [known[hour % HOURS] for hour in hours if hour % HOURS in known]
+        calls = sum(one.calls for one in found)
+        return (sum(one.level * one.calls for one in found) / calls if calls else 0.0), calls
+
+    overall, everything = mean(range(HOURS))
+    out = []
+    for hour in range(HOURS):
+        near = (mean([hour + away for away in range(-reach, reach + 1)]) for reach in (0, 1, 2))
+        out.append(next((level - overall for level, calls in near if calls >= HOUR_CALLS), 0.0))
+    spread = sum(one.calls * (one.level - overall) ** 2 for one in known.values()) / max(everything, 1)
+    chance = sum(one.calls * one.error**2 for one in known.values()) / max(everything, 1)
+    real = max(0.0, 1.0 - chance / spread) if spread > 0.0 else 0.0
+    return [real * level for level in out]
+
+
 def find_changes(days: Sequence[DayLevel]) -> list[Change]:
     """Sustained changes of level, oldest first."""
     changes: list[Change] = []
@@ -66,7 +109,7 @@ def find_changes(days: Sequence[DayLevel]) -> list[Change]:
         if len(before) < MIN_DAYS:
             continue
         moved = _moved(before, recent)
-        if moved is not None:
+        if moved is not None and not _weekly(days, recent, moved):
             start = end - SUSTAINED
             changes.append(Change(recent[0].day, recent[-1].day, math.exp(moved)))
     return changes
@@ -81,6 +124,19 @@ def _moved(before: Sequence[DayLevel], recent: Sequence[DayLevel]) -> float | No
         if abs(step) < max(MIN_CHANGE, SIGMAS * math.hypot(day.error, scatter)) or step * steps[0] < 0:
             return None
     return statistics.fmean(steps)
+
+
+def _weekly(days: Sequence[DayLevel], recent: Sequence[DayLevel], moved: float) -> bool:
+    """Whether the days a week before *recent* had moved as much too, and those between had moved back."""
+    first = recent[0].day - WEEK
+    same = [day.level for day in days if first <= day.day <= recent[-1].day - WEEK]
+    earlier = [day.level for day in days if first - WORK_DAYS <= day.day < first]
+    between = [day.level for day in days if recent[-1].day - WEEK < day.day < recent[0].day]
+    if len(same) < SUSTAINED or min(len(earlier), len(between)) < MIN_DAYS:
+        return False
+    base = statistics.median(earlier)
+    steps = (statistics.fmean(same) - base, statistics.median(between) - base)
+    return abs(steps[0] - moved) < abs(moved) / 2 and abs(steps[1]) < abs(moved) / 2
 
 
 def segments(days: Sequence[DayLevel], changes: Sequence[Change]) -> list[tuple[int, int]]:

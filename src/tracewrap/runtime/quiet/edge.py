@@ -17,6 +17,9 @@ EDGE_CALLS = 150.0
 UNTOUCHED, TOUCHED_SPAN, TOUCHED_CALLS = 0.4, 0.25, 150.0
 """Share of touched calls from which the edge counts, and the span over which it comes to count in full; of fewer calls, a lower share."""
 
+LEAST_WEIGHT = 0.05
+"""Weight below which the edge is not worth its time."""
+
 
 def edge_fit(design: Array, y: Array, rounds: int = 12) -> Array:
     """Non-negative coefficients of the lower edge of *y* given *design*: the mean of those of ``QUANTILES``."""
@@ -26,4 +29,5 @@ def edge_fit(design: Array, y: Array, rounds: int = 12) -> Array:
 def edge_weight(calls: int, touched: float) -> float:
     """How much the edge counts beside the likelihood's fit, 0 to 1; *touched*: share of the calls that met contention."""
     least = UNTOUCHED * min(1.0, calls / TOUCHED_CALLS)
-    return min(1.0, EDGE_CALLS / calls) ** 4 * float(np.clip((touched - least) / TOUCHED_SPAN, 0.0, 1.0))
+    weight = min(1.0, EDGE_CALLS / calls) ** 4 * float(np.clip((touched - least) / TOUCHED_SPAN, 0.0, 1.0))
+    return weight if weight >= LEAST_WEIGHT else 0.0

@@ -44,7 +44,8 @@ EDGE_QUANTILE = 0.05
 EDGES = (0.03, 0.08, 0.15, 0.3)
 SIGMAS = (0.008, 0.025, 0.06, 0.12)
 """Starts of the search: quantiles of the residuals for the level, deviations for the noise."""
-TURNS = 30
+TURNS, FIRST_TURNS, BEHIND = 30, 8, 8.0
+"""Turns of a search at most; those after which one so far behind another in log likelihood is given up."""
 START_TURNS = 6
 START_CALLS = 120
 """Calls, evenly from the fastest to the slowest, among which starts are compared."""
@@ -67,10 +68,10 @@ CLEAR = 3.0
 
 def step(z: Array, means: Array, state: State, rounds: int = 2) -> tuple[State, Posterior]:
     """One turn: weights, then level and noise; the posterior is that of the state before."""
-    density, k, log_phi = densities(z, means, state.mu, state.sigma)
+    density, k, tails = densities(z, means, state.mu, state.sigma)
     weights, _ = reweighted(density, state.weights, rounds)
     state = State(state.mu, state.sigma, weights)
-    seen = posterior(z, density, k, log_phi, state)
+    seen = posterior(z, density, k, tails, state)
     keep = 1.0 - seen.parts[:, STRAY]
     rest = z - seen.mean
     mu = float(np.sum(keep * rest) / np.sum(keep))
@@ -125,8 +126,12 @@ def fit_frontier(design: Array, y: Array, beta: Array, turns: int = TURNS) -> Fr
     Where noise is large it matters whether it is symmetric in seconds or in their logarithm: the likelier of the two is taken.
     """
     edge = quantile_fit(design, y, EDGE_QUANTILE, rounds=12)
-    plain = _Fit(design, y, False).search(edge, turns, _sharp)
-    other = _Fit(design, y, False).search(beta, turns, _starts)
+    plain = _Fit(design, y, False).search(edge, FIRST_TURNS, _sharp)
+    other = _Fit(design, y, False).search(beta, FIRST_TURNS, _starts)
+    likeliest = max(plain.best, other.best)
+    for one in (plain, other):
+        if one.best > likeliest - BEHIND:
+            one.improve(turns - FIRST_TURNS)
     if other.best > plain.best + SHARP * min(1.0, SHARP_CALLS / len(y)) ** 2:
         plain = other
     found = [(plain.best, plain), *_noise_fits(design, y, plain.best, turns // 2)]
@@ -210,10 +215,10 @@ class _Fit:
     def _turn(self) -> None:
         """Judge the trial coefficients; propose the next from them, or from halfway back."""
         fitted, z, means = self._at(self.trial)
-        density, k, log_phi = densities(z, means, 0.0, self.state.sigma)
+        density, k, tails = densities(z, means, 0.0, self.state.sigma)
         weights, _ = reweighted(density, self.state.weights, self.rounds)
         state = State(0.0, self.state.sigma, weights)
-        seen = posterior(z, density, k, log_phi, state)
+        seen = posterior(z, density, k, tails, state)
         inside = np.zeros_like(z) if self.logarithmic else (z < SPLICE - 1.0).astype(np.float64)
         likelihood = self._of_seconds(seen, fitted, inside)
         if likelihood < self.best - 1e-6:
@@ -237,7 +242,8 @@ class _Fit:
         target = np.linalg.solve(factor, rows.sum(axis=0)) + factor.T @ self.beta
         beta, _ = nnls(factor.T, target, maxiter=200 * len(gram))
         change = np.abs(np.log(np.maximum(self.design @ beta, 1e-9) / self.fitted))
-        reach = float(np.quantile(change, 0.95))
+        far = int(0.95 * (len(change) - 1))
+        reach = float(np.partition(change, far)[far])
         return np.asarray(self.beta + (beta - self.beta) * min(1.0, MOST_MOVE / max(reach, 1e-12)))
 
     def finish(self) -> Frontier:

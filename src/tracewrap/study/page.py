@@ -1,4 +1,4 @@
-"""The study as one HTML page: no script, no network, charts as inline SVG."""
+"""A study as one HTML page: no script, no network, charts as inline SVG, light or dark as the reader's system says."""
 
 from __future__ import annotations
 
@@ -12,42 +12,46 @@ from tracewrap.formats.profile_drawing import Chart, svg
 Row = dict[str, Any]
 
 STYLE = """
-:root{--ink:#0f172a;--soft:#475569;--line:#e2e8f0;--paper:#fff;--tint:#f8fafc;--accent:#1d4ed8}
+:root{color-scheme:light dark;--ink:#0f172a;--soft:#475569;--line:#e2e8f0;--paper:#fff;--tint:#f8fafc;--accent:#1d4ed8;--note:#eff6ff}
+@media(prefers-color-scheme:dark){:root{--ink:#e2e8f0;--soft:#94a3b8;--line:#334155;--paper:#111827;--tint:#0b1120;
+--accent:#93c5fd;--note:#172554}figure svg{background:#fff;border-radius:8px}}
 *{box-sizing:border-box}body{margin:0;background:var(--tint);color:var(--ink);font:15px/1.55 system-ui,sans-serif}
 main{max-width:1120px;margin:0 auto;padding:36px 24px 80px}h1{font-size:30px;line-height:1.2;margin:0 0 10px}
 h2{font-size:21px;margin:0 0 8px}h3{font-size:15px;margin:18px 0 6px}p{max-width:78ch;margin:8px 0}
 .lead{font-size:17px;color:var(--soft)}section{background:var(--paper);border:1px solid var(--line);border-radius:12px;
 padding:24px 26px;margin:22px 0}.grid{display:grid;
-grid-template-columns:repeat(auto-fit,minmax(430px,1fr));gap:18px}
-.grid.wide{grid-template-columns:1fr}.grid.trio{grid-template-columns:repeat(auto-fit,minmax(320px,1fr))}
+grid-template-columns:repeat(auto-fit,minmax(min(430px,100%),1fr));gap:18px}
+.grid.wide{grid-template-columns:1fr}.grid.trio{grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr))}
 figure{margin:12px 0 0}figure svg{width:100%;height:auto;display:block}
 figcaption{color:var(--soft);font-size:13px;margin-top:4px}.scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;margin:12px 0;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:5px 9px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th{color:var(--soft);font-weight:600;border-bottom:2px solid var(--line);vertical-align:bottom}
 th.l,td.l{text-align:left}tr:hover td{background:var(--tint)}
-.diff{border-left:4px solid var(--accent);background:#eff6ff;padding:9px 14px;border-radius:0 8px 8px 0;margin:12px 0;
-max-width:90ch}.diff b{color:var(--accent)}.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));
+.diff{border-left:4px solid var(--accent);background:var(--note);padding:9px 14px;border-radius:0 8px 8px 0;
+margin:12px 0;max-width:90ch}.diff b{color:var(--accent)}
+.skip{border:1px dashed var(--soft);color:var(--soft);padding:9px 14px;border-radius:8px;margin:12px 0;max-width:90ch}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));
 gap:14px;margin:20px 0}.card{background:var(--paper);border:1px solid var(--line);border-radius:12px;padding:14px 18px}
 .card b{display:block;font-size:25px;line-height:1.25}.card span{color:var(--soft);font-size:13px}
-nav a{color:var(--accent);text-decoration:none;margin-right:14px;font-size:14px;white-space:nowrap}
-footer{color:var(--soft);font-size:13px}code{background:var(--tint);padding:1px 4px;border-radius:4px}
-.legend span{margin-right:16px;font-size:13px;white-space:nowrap}.legend i{display:inline-block;width:10px;height:10px;
-border-radius:5px;margin-right:5px}.legend{max-width:none}
-@media(max-width:560px){.grid{grid-template-columns:1fr}section{padding:16px}}
+nav a{color:var(--accent);text-decoration:none;margin-right:14px;font-size:14px;white-space:nowrap;display:inline-block}
+a{color:var(--accent)}footer{color:var(--soft);font-size:13px}code{background:var(--tint);padding:1px 4px;border-radius:4px}
+.legend span{margin-right:16px;font-size:13px;white-space:nowrap;display:inline-block}.legend i{display:inline-block;
+width:10px;height:10px;border-radius:5px;margin-right:5px}.legend{max-width:none}
+@media(max-width:560px){.grid{grid-template-columns:1fr}section{padding:16px}main{padding:20px 12px 60px}}
 """
 
 
 def number(kind: str, value: Any) -> str:
     """*value* as *kind* says: ``%1`` percent to one digit, ``+1`` that with its sign, ``#`` whole,
-    ``x2`` a ratio to two decimals, ``2f`` dollars and cents, ``3`` significant digits.
+    ``x2`` a ratio to two decimals, ``2f`` dollars and cents, ``1f`` one decimal, ``3`` significant digits.
     """
     if kind.startswith("%"):
         return f"{100 * value:.{kind[1:]}f}%"
     if kind.startswith("+"):
         return f"{100 * value:+.{kind[1:]}f}%"
-    if kind == "2f":
-        return f"{value:,.2f}"
+    if kind in ("1f", "2f"):
+        return f"{value:,.{kind}}"
     if kind.startswith("x"):
         return f"{value:.{kind[1:]}f}x"
     if kind == "#" or value == 0:
@@ -56,22 +60,30 @@ def number(kind: str, value: Any) -> str:
     return f"{value:,.{places}f}"
 
 
-def table(rows: Sequence[Row], columns: str) -> str:
-    """*columns*: ``key=head|kind`` separated by semicolons; without a kind it is text, to the left. Absent is a dash."""
-    parsed = [
-        (key.strip(), *head.partition("|")[::2]) for key, _, head in (c.partition("=") for c in columns.split(";"))
+def cells(rows: Sequence[Row], columns: str) -> tuple[list[str], list[list[str]]]:
+    """Heads, and *rows* as text. *columns*: ``key=head|kind`` separated by semicolons; without a kind it is text. Absent is a dash."""
+    parsed = _parsed(columns)
+    body = [
+        ["–" if row.get(key) is None else number(kind, row[key]) if kind else str(row[key]) for key, _, kind in parsed]
+        for row in rows
     ]
-    left = ["" if kind else ' class="l"' for _, _, kind in parsed]
-    head = "".join(f"<th{c}>{escape(title)}</th>" for (_, title, _), c in zip(parsed, left, strict=True))
-    body = []
-    for row in rows:
-        cells = []
-        for (key, _, kind), c in zip(parsed, left, strict=True):
-            value = row.get(key)
-            text = "–" if value is None else number(kind, value) if kind else str(value)
-            cells.append(f"<td{c}>{escape(text)}</td>")
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    return [head for _, head, _ in parsed], body
+
+
+def _parsed(columns: str) -> list[tuple[str, str, str]]:
+    """(key, head, kind) of each column."""
+    each = (column.partition("=") for column in columns.split(";"))
+    return [(key.strip(), *head.partition("|")[::2]) for key, _, head in each]
+
+
+def table(rows: Sequence[Row], columns: str) -> str:
+    """A table; arguments as ``cells``. Text stands to the left."""
+    heads, body = cells(rows, columns)
+    left = ["" if kind else ' class="l"' for _, _, kind in _parsed(columns)]
+    head = "".join(f"<th{c}>{escape(title)}</th>" for title, c in zip(heads, left, strict=True))
+    lines = ("".join(f"<td{c}>{escape(text)}</td>" for text, c in zip(row, left, strict=True)) for row in body)
+    inner = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{inner}</tbody></table></div>'
 
 
 def figure(chart: Chart, caption: str = "") -> str:
@@ -88,6 +100,12 @@ def grid(figures: Sequence[str], kind: str = "") -> str:
 def difference(text: str) -> str:
     """Where ours differs from the paper. *text* is HTML."""
     return f'<div class="diff"><b>Against the paper.</b> {text}</div>'
+
+
+def skipped(what: str, needs: str) -> str:
+    """A visible note in place of *what*, which needs measured data that are not here: *needs*, a file of the data folder."""
+    why = "It needs measured data that are not part of the project"
+    return f'<div class="skip"><b>Skipped: {escape(what)}.</b> {why}: {escape(needs)}.</div>'
 
 
 def section(anchor: str, title: str, *parts: str) -> str:
