@@ -26,5 +26,7 @@ def test_small_soak() -> None:
     assert result["records_equal_calls"], result
     assert result["tasks_left"] == 0
     assert result["dropped"] == 0
-    objects = result["objects"]  # pools of the SDKs make it waver by some hundreds; a call that is kept is a dozen
-    assert min(objects[3:]) - min(objects[:3]) < 200, result
+    # The first round warms up; pools of the SDKs make the rest waver by some hundreds. From the second round to the fourth lie 120 calls,
+    # and a call that is kept is a dozen objects: 1,440.
+    objects = result["objects"]
+    assert min(objects[3:]) - min(objects[1:3]) < 720, result
