@@ -127,11 +127,11 @@ class Denoiser:
             read(RUNTIME_RAW),
             read(PROCESSED_INPUT, read(INPUT_TOKENS)),
             read(PROCESSED_OUTPUT, read(OUTPUT_TOKENS)),
-            cached_input_tokens=read(CACHE_READ),
-            predicted_tokens=read(ACCEPTED_PREDICTION),
-            first_chunk_s=read(TIME_TO_FIRST_CHUNK),
-            retry_s=read(RETRY),
-            consumer_s=read(CONSUMER),
+            read(CACHE_READ),
+            read(ACCEPTED_PREDICTION),
+            read(TIME_TO_FIRST_CHUNK),
+            read(RETRY),
+            read(CONSUMER),
         )
         if row is None:
             return

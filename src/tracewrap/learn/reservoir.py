@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from array import array
 from collections.abc import Iterator
+from struct import Struct
 
 from tracewrap.runtime.quiet.usable import Row
 
@@ -13,11 +14,16 @@ MAX_CALLS = 350
 DRAWS = 6
 """Calls looked at when the set is full, from a random one on; the most replaceable of them gives way."""
 _STRIDE = 61
+_DRAWN = tuple(tuple((first + turn * _STRIDE) % MAX_CALLS for turn in range(DRAWS)) for first in range(MAX_CALLS))
+"""The places that are looked at, by the first of them: a table, because this is done for every call of a program."""
 _HOUR_S = 3600.0
 _HOURS = 168
 _WIDTH = 6
 _CELLS = 16
 _CELL_COUNT = _CELLS * _CELLS
+_CELL_BITS = _CELL_COUNT.bit_length() - 1
+_CELL_MASK = _CELL_COUNT - 1
+_put = Struct(f"{_WIDTH}d").pack_into
 
 
 class Reservoir:
@@ -50,28 +56,29 @@ class Reservoir:
         self.news += 1
         start_s, p, o, seconds, first, cached = row
         # tokens by powers of four and of two
-        cell = min(p.bit_length() >> 1, _CELLS - 1) * _CELLS + min(o.bit_length(), _CELLS - 1)
+        long, wide = p.bit_length() >> 1, o.bit_length()
+        cell = (long if long < _CELLS else _CELLS - 1) * _CELLS + (wide if wide < _CELLS else _CELLS - 1)
         hour = int(start_s // _HOUR_S) % _HOURS
-        hours, cells, crowds = self._hours, self._cells, self._crowds
-        numbers = array("d", (start_s, p, o, seconds, -1.0 if first is None else first, cached))
+        hours, cells, crowds, values = self._hours, self._cells, self._crowds, self._values
+        if first is None:
+            first = -1.0
         if len(crowds) < MAX_CALLS:
-            self._values.extend(numbers)
-            crowds.append(hour * _CELL_COUNT + cell)
+            values.extend((start_s, p, o, seconds, first, cached))
+            crowds.append(hour << _CELL_BITS | cell)
         else:
             most, at = hours[hour] * 1024 + cells[cell], -1
-            first_drawn = int(dice.random() * MAX_CALLS)
-            for drawn in range(first_drawn, first_drawn + DRAWS * _STRIDE, _STRIDE):
-                its = crowds[drawn % MAX_CALLS]
-                crowd = hours[its // _CELL_COUNT] * 1024 + cells[its % _CELL_COUNT]
+            for drawn in _DRAWN[int(dice.random() * MAX_CALLS)]:
+                its = crowds[drawn]
+                crowd = hours[its >> _CELL_BITS] * 1024 + cells[its & _CELL_MASK]
                 if crowd >= most:
-                    most, at = crowd, drawn % MAX_CALLS
+                    most, at = crowd, drawn
             if at < 0:  # the newcomer is itself the most replaceable
                 return
             its = crowds[at]
-            hours[its // _CELL_COUNT] -= 1
-            cells[its % _CELL_COUNT] -= 1
-            self._values[at * _WIDTH : (at + 1) * _WIDTH] = numbers
-            crowds[at] = hour * _CELL_COUNT + cell
+            hours[its >> _CELL_BITS] -= 1
+            cells[its & _CELL_MASK] -= 1
+            _put(values, at * _WIDTH * 8, start_s, p, o, seconds, first, cached)
+            crowds[at] = hour << _CELL_BITS | cell
         hours[hour] += 1
         cells[cell] += 1
 

@@ -80,7 +80,6 @@ def usable_row(
     raw_s: float | None,
     input_tokens: int | None,
     output_tokens: int | None,
-    *,
     cached_input_tokens: int | None = None,
     predicted_tokens: int | None = None,
     first_chunk_s: float | None = None,
@@ -96,10 +95,13 @@ def usable_row(
         return None
     lost = retry_s or 0.0
     seconds = raw_s - lost
-    if not 0.0 < seconds < 1e9 or (consumer_s or 0.0) > seconds:
+    if not 0.0 < seconds < 1e9 or (consumer_s and consumer_s > seconds):
         return None
     if predicted_tokens and predicted_tokens > MOST_PREDICTED * output_tokens:
         return None
-    cached = cached_input_tokens if isinstance(cached_input_tokens, int) and cached_input_tokens > 0 else 0
+    cached = 0
+    if cached_input_tokens is not None and isinstance(cached_input_tokens, int) and cached_input_tokens > 0:
+        cached = cached_input_tokens if cached_input_tokens < input_tokens else input_tokens
     first = None if first_chunk_s is None else max(0.0, first_chunk_s - lost)
-    return Row(start_time_ns / 1e9, input_tokens, output_tokens, seconds, first, min(cached, input_tokens))
+    # As Row(...) does, without its call: one is made for every call of the program.
+    return tuple.__new__(Row, (start_time_ns / 1e9, input_tokens, output_tokens, seconds, first, cached))
