@@ -43,12 +43,12 @@ class Pipeline:
     def __init__(
         self, settings: Settings, background: Background | None, learner: Any, notes: tuple[str, ...] = ()
     ) -> None:
-        self.settings = settings
-        self.notes = notes
+        self.settings, self.notes = settings, notes
         self._background, self._learner = background, learner
         self._endings: Endings | None = None
         if background is not None:
-            self._endings = Endings(self._end, lambda: background.waiting or any_open(), lambda: background.here)
+            waiting = lambda: background.waiting or any_open()  # noqa: E731
+            self._endings = Endings(self._end, self.flush, waiting, lambda: background.here)
             self._endings.install()
             background.first_call = self._endings.handle_signals
 

@@ -66,6 +66,22 @@ WAYS = {
     "Ctrl-C": ("ask(); os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 1, -signal.SIGINT),
     "SIGTERM": ("ask(); os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 1, -signal.SIGTERM),
     "SIGHUP": ("ask(); os.kill(os.getpid(), signal.SIGHUP); time.sleep(9)", 1, -signal.SIGHUP),
+    "os.execv": ("ask(); os.execv(sys.executable, [sys.executable, '-c', 'raise SystemExit(5)'])", 1, 5),
+    "os.execvp": ("ask(); os.execvp(sys.executable, [sys.executable, '-c', 'raise SystemExit(5)'])", 1, 5),
+    "os.execve": (
+        "ask(); os.execve(path=sys.executable, argv=[sys.executable, '-c', 'raise SystemExit(5)'], env={})",
+        1,
+        5,
+    ),
+    "exec that fails": (
+        """
+    ask()
+    try: os.execv("/none/such", ["x"])
+    except FileNotFoundError: ask(); sys.exit(7 if os.execve in os.supports_fd else 8)
+        """,
+        2,
+        7,
+    ),
     "os._exit": ("ask(); os._exit(4)", 1, 4),
     "own handler": ("signal.signal(15, lambda *_: sys.exit(6)); ask(); os.kill(os.getpid(), 15); time.sleep(9)", 1, 6),
     "daemon thread": ("threading.Thread(target=ask, daemon=True).start(); time.sleep(0.5)", 1, 0),

@@ -4,14 +4,16 @@ Exit handlers cover the end of the program, ``sys.exit``, exceptions and Ctrl-C.
 handles (SIGTERM, SIGHUP, SIGBREAK of Windows) and ``os._exit``, by which multiprocessing, job queues and pre-fork servers end their
 children. The first is handled only where the program leaves the default, and the process then dies of the signal as it would have;
 ``os._exit`` is called through; so is ``signal.raise_signal``, by which servers end that took a signal and put back its default
-(uvicorn). A program that handles the signal itself, before or later, keeps its handler. A forked child has nothing to deliver until its
-first call: until then its signals have their default again.
+(uvicorn), and so are ``os.execv`` and ``os.execve``, to which all of that family comes: what is queued is delivered, and nothing is
+closed, for a program that cannot be executed leaves this one running. A program that handles the signal itself, before or later, keeps
+its handler. A forked child has nothing to deliver until its first call: until then its signals have their default again.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -33,8 +35,15 @@ class Endings:
     A signal that arrives while ``here()`` says that the interrupted thread is itself delivering is put off until that is done.
     """
 
-    def __init__(self, finish: Callable[[], None], waiting: Callable[[], bool], here: Callable[[], bool]) -> None:
-        self._deliver, self._waiting, self._here = finish, waiting, here
+    def __init__(
+        self,
+        finish: Callable[[], None],
+        flush: Callable[[], object],
+        waiting: Callable[[], bool],
+        here: Callable[[], bool],
+    ) -> None:
+        self._deliver, self._flush, self._waiting, self._here = finish, flush, waiting, here
+        self._execute: dict[str, tuple[Any, Any]] = {}
         self._finishing: int | None = None
         self._dying = False
         self._exit: Any = None
@@ -46,6 +55,9 @@ class Endings:
         atexit.register(self._at_exit)
         self._exit = os._exit
         setattr(os, "_exit", self._exit_now)  # noqa: B010 - a plain assignment would be a type error
+        for name in ("execv", "execve"):
+            self._execute[name] = (getattr(os, name), self._flushed(getattr(os, name)))
+            _replace(name, *self._execute[name])
         self._raise = signal.raise_signal
         setattr(signal, "raise_signal", self._raise_now)  # noqa: B010
         self.handle_signals()
@@ -67,6 +79,9 @@ class Endings:
         atexit.unregister(self._at_exit)
         if getattr(os, "_exit") == self._exit_now:  # noqa: B009
             setattr(os, "_exit", self._exit)  # noqa: B010
+        for name, (plain, ours) in self._execute.items():
+            if getattr(os, name) is ours:
+                _replace(name, ours, plain)
         if getattr(signal, "raise_signal") == self._raise_now:  # noqa: B009
             setattr(signal, "raise_signal", self._raise)  # noqa: B010
         if threading.current_thread() is threading.main_thread():
@@ -121,6 +136,18 @@ class Endings:
         finally:
             self._exit(status)
 
+    def _flushed(self, execute: Any) -> Any:
+        """*execute* of ``os``, after what is queued; it may fail, so nothing is closed."""
+
+        @functools.wraps(execute)
+        def flush_and_execute(*args: Any, **named: Any) -> Any:
+            with contextlib.suppress(Exception):
+                if self._waiting() and not self._here():
+                    self._flush()
+            return execute(*args, **named)
+
+        return flush_and_execute
+
     def _die(self, number: int, _: FrameType | None) -> None:
         """Deliver, then die of the signal as the program would have."""
         if self._finishing == threading.get_ident() or self._here():
@@ -134,6 +161,14 @@ class Endings:
                 self._finish()
         finally:
             os.kill(os.getpid(), number)
+
+
+def _replace(name: str, old: Any, new: Any) -> None:
+    """Put *new* in ``os`` in place of *old*, and where the program looks up what the function can do."""
+    setattr(os, name, new)
+    if old in os.supports_fd:
+        os.supports_fd.discard(old)
+        os.supports_fd.add(new)
 
 
 def _again(number: int) -> None:
