@@ -52,6 +52,16 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_what_an_earlier_decoder_held_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured one after another, a model is not cut to fewer layers by the memory that torch kept of the one before."""
+    said: list[str] = []
+    monkeypatch.setattr(devices.gc, "collect", lambda: said.append("collect"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: said.append("empty"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: said.append("ask") or (80, 100))
+    assert devices.free_memory(torch.device("cuda", 0)) == 80
+    assert said == ["collect", "empty", "ask"]
+
+
 def test_every_point_is_measured_in_every_round(tmp_path: Path) -> None:
     """Each point has at least three and at most the asked repeats; runtimes are positive and hold the first token's time."""
     path = tmp_path / "s.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import time
@@ -122,8 +123,10 @@ def _cpu_name() -> str:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be allocated on *device*."""
+    """Bytes that can still be allocated on *device*, once what an earlier decoder of this process left is given back."""
     if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
         return int(torch.cuda.mem_get_info(device)[0])
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
 
