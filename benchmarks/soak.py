@@ -36,6 +36,8 @@ from tracewrap.records import CallRecord
 HELLO: list[Any] = [{"role": "user", "content": "a b c"}]
 ENDS = ("whole", "closed", "whole", "whole", "broken", "whole")
 """What becomes of a stream, in turn: a third are closed early or broken."""
+MAX_OWN_PER_CALL = 1 / 3
+"""A leak of ours keeps at least one object of our classes a call; after the first rounds their number falls."""
 MAX_OBJECTS_PER_CALL = 0.25
 """A leak keeps at least one object a call; pools, caches, and the timers that asyncio remembers after they were cancelled (up to a
 hundred or so, each with its context) make the count of live objects waver by some hundreds."""
@@ -161,16 +163,18 @@ def run(calls: int, tasks: int, ends: Sequence[str] = ENDS) -> dict[str, Any]:
             result = asyncio.run(soak(vendor, calls, tasks, ends))
     finally:
         state.record, state.tracer = earlier
-    objects = result["objects"]
+    objects, own = result["objects"], result["own_objects"]
     result |= {
         "seconds": round(time.perf_counter() - began, 1),
         "cpu_s": round(time.process_time() - cpu, 1),
         "records": dict(counting.outcomes),
         "records_equal_calls": dict(counting.outcomes) == result["made"],
         "objects_per_call": (objects[-1] - objects[0]) / max(1, calls * 4 // 5),
+        "own_per_call": (own[-1] - own[1]) / max(1, calls * 3 // 5),
         "dropped": state.broken - broken,
     }
-    result["no_growth"] = result["objects_per_call"] < MAX_OBJECTS_PER_CALL
+    result["keeps_nothing"] = result["own_per_call"] < MAX_OWN_PER_CALL
+    result["no_growth"] = result["keeps_nothing"] and result["objects_per_call"] < MAX_OBJECTS_PER_CALL
     result["ok"] = result["records_equal_calls"] and result["no_growth"] and not result["tasks_left"]
     return result
 

@@ -29,7 +29,10 @@ FILES = {
 CARDS = {STACK: "NVIDIA H200", H100: "NVIDIA H100 80GB HBM3"}
 MIXTURES = {"Qwen/Qwen3-30B-A3B", "openai/gpt-oss-20b"}
 STEP = (H100, "Qwen/Qwen3-14B", 2112)
-"""64 tokens past 2,048 this card takes 10% more than the prompts on both sides say, in each of three runs: a step, not a line."""
+"""Here the H100 took 10% more than the prompts on both sides say, in five readings of two runs: not noise, and nobody knows why."""
+LARGEST_DENSE = {STACK: "Qwen/Qwen3-32B", H100: "Qwen/Qwen3-14B"}
+POINTS = {STACK: 15, H100: 16}
+"""Fifteen of the design; the first token of a long answer counts as a point of its own where its prompt was not measured alone."""
 
 
 @pytest.fixture(params=[STACK, H100])
@@ -56,7 +59,7 @@ def test_five_models_of_today_are_there(stack: ReferenceStack) -> None:
         assert "layers" not in profile.stack
         assert profile.max_input_tokens == 32_768
         assert profile.max_output_tokens == 256
-        assert profile.fit["points"] >= 15
+        assert profile.fit["points"] == POINTS[stack.id]
 
 
 def test_profiles_hold_at_points_they_were_not_told(stack: ReferenceStack) -> None:
@@ -105,7 +108,7 @@ def test_the_card_with_more_bandwidth_is_quicker() -> None:
 
 def test_power_is_of_the_model_that_ran(stack: ReferenceStack) -> None:
     """A mixture that reads 3B of 30B parameters draws less than a dense model; both less than the card's limit of 700 W."""
-    dense, mixture = (stack.watts_for(stack.profiles[m]) for m in ("Qwen/Qwen3-14B", "Qwen/Qwen3-30B-A3B"))
+    dense, mixture = (stack.watts_for(stack.profiles[m]) for m in (LARGEST_DENSE[stack.id], "Qwen/Qwen3-30B-A3B"))
     assert dense is not None
     assert mixture is not None
     assert 300 < mixture < dense < 700

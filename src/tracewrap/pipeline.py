@@ -11,7 +11,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -43,12 +43,14 @@ class Pipeline:
     def __init__(
         self, settings: Settings, background: Background | None, learner: Any, notes: tuple[str, ...] = ()
     ) -> None:
-        self.settings, self.notes = settings, notes
+        self.settings = settings
+        self.notes = notes
         self._background, self._learner = background, learner
         self._endings: Endings | None = None
         if background is not None:
-            waiting = lambda: background.waiting or any_open()  # noqa: E731
-            self._endings = Endings(self._end, self.flush, waiting, lambda: background.here)
+            self._endings = Endings(
+                self._end, self.flush, lambda: background.waiting or any_open(), lambda: background.here
+            )
             self._endings.install()
             background.first_call = self._endings.handle_signals
 
@@ -298,12 +300,12 @@ def _sinks(
     chosen: Settings, exporters: tuple[SpanExporter, ...], losses: Losses, own: Any
 ) -> tuple[Sinks, tuple[str, ...]]:
     from tracewrap.background.background import Sinks
-    from tracewrap.background.exports import Export
+    from tracewrap.background.exports import Export, pace_of
     from tracewrap.sinks import SpanLog, Terminal
     from tracewrap.sinks.otlp import ExporterSender
 
     notes: list[str] = [said] if (said := content.note()) is not None else []
-    pace = _pace(chosen, notes)
+    pace = pace_of(chosen.queue_size, notes)
     sinks = Sinks(sampled_only=chosen.sampled_only, naming=chosen.semconv_spans)
     for number, exporter in enumerate(exporters, 1):
         place = type(exporter).__name__ + (f"_{number}" if number > 1 else "")
@@ -350,32 +352,6 @@ def _otlp(chosen: Settings, losses: Losses, pace: Pace, notes: list[str]) -> tup
         return None
     notes.extend(to.notes)
     return None if to.url is None else (Export("otlp", sender(to), losses, pace), to.url)
-
-
-def _pace(chosen: Settings, notes: list[str]) -> Pace:
-    """How spans are collected for exporters: OpenTelemetry's OTEL_BSP_* where they make sense, each that does not in *notes*."""
-    from tracewrap.background.exports import Pace
-
-    usual = Pace(limit=chosen.queue_size)
-    read = dict(_batch_variables(notes))
-    limit = read.get("OTEL_BSP_MAX_QUEUE_SIZE", usual.limit)
-    batch = read.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", usual.batch)
-    if batch > limit:
-        notes.append(
-            f"OTEL_BSP_MAX_QUEUE_SIZE={limit} is less than a batch of {batch}: batches of {limit} are exported"
-        )
-        batch = limit
-    delay_ms = read.get("OTEL_BSP_SCHEDULE_DELAY")
-    return Pace(limit, batch, usual.linger_s if delay_ms is None else delay_ms / 1000)
-
-
-def _batch_variables(notes: list[str]) -> Iterator[tuple[str, int]]:
-    for name in ("OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY"):
-        text = os.environ.get(name, "").strip()
-        if text.isdigit() and 0 < int(text) < 2**31:
-            yield name, int(text)
-        elif text:
-            notes.append(f"{name} is {text!r}, which is not used; set it to a whole number above 0")
 
 
 def _detach() -> None:

@@ -27,8 +27,7 @@ def test_small_soak() -> None:
     assert result["tasks_left"] == 0
     assert result["dropped"] == 0
     # The first round warms up. From the second round to the last lie 180 calls: what is kept of each is at least one object of ours.
-    own = result["own_objects"]
-    assert own[-1] - own[1] < 60, result
+    assert result["keeps_nothing"], result
     # All objects, pools and timers of the SDKs too, waver by some hundreds: this sees a call that is kept with all it holds, eight a call.
     objects = result["objects"]
     assert min(objects[3:]) - min(objects[1:3]) < 720, result

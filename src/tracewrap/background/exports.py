@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from opentelemetry import context as otel_context
@@ -35,6 +36,30 @@ class Pace(NamedTuple):
     limit: int = 20_000
     batch: int = 512
     linger_s: float = 5.0
+
+
+def pace_of(queue_size: int, notes: list[str]) -> Pace:
+    """How spans are collected: OTEL_BSP_* where they make sense, each that does not told in *notes*; *queue_size* where none is set."""
+    usual = Pace(limit=queue_size)
+    read = dict(_batch_variables(notes))
+    limit = read.get("OTEL_BSP_MAX_QUEUE_SIZE", usual.limit)
+    batch = read.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", usual.batch)
+    if batch > limit:
+        notes.append(
+            f"OTEL_BSP_MAX_QUEUE_SIZE={limit} is less than a batch of {batch}: batches of {limit} are exported"
+        )
+        batch = limit
+    delay_ms = read.get("OTEL_BSP_SCHEDULE_DELAY")
+    return Pace(limit, batch, usual.linger_s if delay_ms is None else delay_ms / 1000)
+
+
+def _batch_variables(notes: list[str]) -> Iterator[tuple[str, int]]:
+    for name in ("OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY"):
+        text = os.environ.get(name, "").strip()
+        if text.isdigit() and 0 < int(text) < 2**31:
+            yield name, int(text)
+        elif text:
+            notes.append(f"{name} is {text!r}, which is not used; set it to a whole number above 0")
 
 
 class Export:

@@ -23,7 +23,9 @@ _CELLS = 16
 _CELL_COUNT = _CELLS * _CELLS
 _CELL_BITS = _CELL_COUNT.bit_length() - 1
 _CELL_MASK = _CELL_COUNT - 1
-_put = Struct(f"{_WIDTH}d").pack_into
+_ROW = Struct(f"{_WIDTH}d")
+_ROW_BYTES = _ROW.size
+_put = _ROW.pack_into
 
 
 class Reservoir:
@@ -77,7 +79,7 @@ class Reservoir:
             its = crowds[at]
             hours[its >> _CELL_BITS] -= 1
             cells[its & _CELL_MASK] -= 1
-            _put(values, at * _WIDTH * 8, start_s, p, o, seconds, first, cached)
+            _put(values, at * _ROW_BYTES, start_s, p, o, seconds, first, cached)
             crowds[at] = hour << _CELL_BITS | cell
         hours[hour] += 1
         cells[cell] += 1

@@ -100,7 +100,7 @@ def usable_row(
     if predicted_tokens and predicted_tokens > MOST_PREDICTED * output_tokens:
         return None
     cached = 0
-    if cached_input_tokens is not None and isinstance(cached_input_tokens, int) and cached_input_tokens > 0:
+    if isinstance(cached_input_tokens, int) and cached_input_tokens > 0:
         cached = cached_input_tokens if cached_input_tokens < input_tokens else input_tokens
     first = None if first_chunk_s is None else max(0.0, first_chunk_s - lost)
     # As Row(...) does, without its call: one is made for every call of the program.
