@@ -126,9 +126,9 @@ def test_the_programs_own_traces_see_what_they_see_without_us(vendor: FakeVendor
         async with tracewrap.wrap(aiohttp.ClientSession(trace_configs=configs)) as session:
             await _ask(session, vendor.openai_url)
             assert session.trace_configs == configs
-            response = await session.get(vendor.openai_url + "/models")
-            assert response._traces is not None
-            assert len(response._traces) == 1
+            async with session.get(vendor.openai_url + "/models") as response:
+                assert response._traces is not None
+                assert len(response._traces) == 1
 
     asyncio.run(main())
     assert ours[: len(bare)] == bare
