@@ -16,6 +16,7 @@ A request that the program traces itself keeps the program's listener, and nothi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
@@ -35,6 +36,12 @@ _SENDING = tuple(f"{protocol}send_request_headers.started" for protocol in _PROT
 Span = tuple[float, float]
 
 
+_LOGGERS = {
+    f"{library}.{module}": logging.getLogger(library)
+    for library in ("httpx", "httpx2")
+    for module in ("_client", "_transports.default")
+}
+"""Modules of the libraries' own methods, and who logs what they send."""
 _SMALL_BYTES = 65_536
 """A request up to this size is sent at once: it fits into the system's buffers."""
 _FRESH_S = 1.0
@@ -49,7 +56,7 @@ class Phases:
     """Clock readings of one attempt: when the request was ``handed`` to the HTTP library, its events since, if any were listened to,
     and when its answer (of a stream: the head of it) was ``received``."""
 
-    __slots__ = ("events", "handed", "idle", "queued", "received", "requests", "rivals")
+    __slots__ = ("entered", "events", "handed", "idle", "queued", "received", "requests", "rivals")
 
     def __init__(self, idle: Any = None) -> None:
         self.idle = idle
@@ -65,6 +72,8 @@ class Phases:
         self.queued = False
         """The loop's own thread pool, which looks names up, had a queue."""
         self.received: float | None = None
+        self.entered: float | None = None
+        """When the library's pool was asked for a connection, where the program stands between it and the hand-over."""
         self.handed = perf_counter()
 
     @property
@@ -104,11 +113,32 @@ class Intervals(NamedTuple):
     """The SDK's own work, before the hand-over and after the last byte."""
 
 
-def attend(call: Attempt, request: Any, is_async: bool, sender: Any) -> None:
+def goes_straight(sender: Any, is_async: bool) -> bool:
+    """Whether nothing of the program's stands between *sender*, an httpx or httpx2 client or transport, and its pool.
+
+    Hooks, authentication, methods of its own, the log line that both libraries write of every request: what those take is told from
+    the server's time by listening only.
+    """
+    try:
+        transport = getattr(sender, "_transport", None)
+        if transport is not None:
+            hooks, send = sender._event_hooks, type(sender).send.__module__
+            if sender._auth is not None or hooks["request"] or hooks["response"] or send not in _LOGGERS:
+                return False
+        else:
+            transport = sender
+        handle = type(transport).handle_async_request if is_async else type(transport).handle_request
+        library = handle.__module__
+        return library in _LOGGERS and not _LOGGERS[library].isEnabledFor(logging.INFO)
+    except (AttributeError, KeyError, TypeError):  # another library's insides
+        return False
+
+
+def attend(call: Attempt, request: Any, is_async: bool, sender: Any, straight: bool) -> None:
     """The next attempt of *call* is about to be sent as *request* by *sender*, an httpx or httpx2 client or transport: listen to it
-    where that tells something, and watch for lag until ``dismiss``."""
+    where that tells something, and watch for lag until ``dismiss``. *straight*: ``goes_straight``."""
     lost: list[list[Phases]] = []
-    phases = _at_once(request, sender, lost) or listen(request, is_async)
+    phases = (_at_once(request, sender, lost) if straight else None) or listen(request, is_async)
     if phases is None:
         return
     for rivals in lost:
@@ -290,19 +320,26 @@ def intervals(phases: Phases, started: float, ended: float, stream: bool) -> Int
     sending, sent = _of(events, "send_request_headers.started"), _of(events, "send_request_body.complete")
     began = min([ended, *(start for start, _ in connecting), *([] if sending is None else [sending])])
     network = [*connecting, *([] if sending is None else [(sending, ended if sent is None else sent)])]
-    working = [(started, phases.handed)]
+    entered = phases.handed if phases.entered is None else min(phases.entered, began)
+    working = [(started, entered)]
     waiting = []
     if sent is not None:
         headers = _of(events, "receive_response_headers.complete")
         waiting.append((sent, ended if headers is None else headers))
-        if headers is not None and stream:
-            waiting.append((headers, ended))
-        elif headers is not None:
+        if headers is not None:
             reading, read = _of(events, "receive_response_body.started"), _of(events, "receive_response_body.complete")
-            waiting.append((headers if reading is None else reading, ended if read is None else read))
-            if read is not None:
+            wanted = _reading_from(phases, headers, reading)
+            working.append((headers, wanted))
+            waiting.append((wanted, ended if stream or read is None else read))
+            if read is not None and not stream:
                 working.append((read, ended))
-    return Intervals((phases.handed, began), network, waiting, working)
+    return Intervals((entered, began), network, waiting, working)
+
+
+def _reading_from(phases: Phases, headers: float, reading: float | None) -> float:
+    """When the body began to be waited for: a response's hooks and log line come before, its consumer after it was given out."""
+    known = [at for at in (reading, phases.received) if at is not None]
+    return max(headers, min(known)) if known else headers
 
 
 def _kind(call: Attempt, ended: float) -> str:

@@ -18,10 +18,10 @@ from tracewrap.capture.bodies import kind_of, tee
 from tracewrap.capture.call import OpenCall, describe_status, finish, leave, running, start
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.patches import Make, Switch, patch
-from tracewrap.capture.phases import attend
-from tracewrap.capture.seams.attempts import before
 from tracewrap.capture.seams.connector import listen_to_connectors
+from tracewrap.capture.seams.entries import attend
 from tracewrap.capture.seams.split_calls import batch_call, note_part
+from tracewrap.capture.seams.steps import before
 from tracewrap.capture.seams.watch import VendorWatch, watched
 from tracewrap.capture.state import drop, state
 from tracewrap.vendors.adapter import Adapter, Reply

@@ -15,7 +15,7 @@ from tracewrap.capture.bodies import Body, ByteReader, passing
 from tracewrap.capture.call import OpenCall, finish, leave, start
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.patches import patch
-from tracewrap.capture.seams.attempts import before
+from tracewrap.capture.seams.steps import before
 from tracewrap.capture.seams.watch import VendorWatch
 from tracewrap.capture.state import drop, state
 

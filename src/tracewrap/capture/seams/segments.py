@@ -13,8 +13,8 @@ from tracewrap.capture.bodies import parsed, passing, passing_async, read_json_b
 from tracewrap.capture.call import OpenCall, finish, leave
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.patches import Make
-from tracewrap.capture.seams.attempts import before
 from tracewrap.capture.seams.http import enter
+from tracewrap.capture.seams.steps import before
 from tracewrap.capture.seams.watch import VendorWatch
 from tracewrap.capture.state import drop, state
 from tracewrap.capture.streams import AsyncStreamReader, StreamReader

@@ -19,8 +19,8 @@ from tracewrap.capture.bodies import Body, kind_of, tee
 from tracewrap.capture.call import OpenCall, Server, finish, leave, running, start
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.patches import MARK
-from tracewrap.capture.phases import attend
 from tracewrap.capture.seams.connector import listen_to_connectors
+from tracewrap.capture.seams.entries import attend
 from tracewrap.capture.seams.http import refused
 from tracewrap.capture.seams.split_calls import is_part
 from tracewrap.capture.seams.watch import Watch
