@@ -1,12 +1,12 @@
-"""Who is blamed, against known causes: a server of known speed, and eleven ways to make a call slow.
+"""Who is blamed, against known causes: a server of known speed, and twelve ways to make a call slow.
 
     python benchmarks/blame.py [--calls 4] [--vendors openai anthropic cohere httpx] [--causes ...] [--json FILE]
 
 Servers run in processes of their own and answer in ANSWER_S. A cause adds its seconds by known means: on the server's side (slower; slower
 and saying so in its header; one call at a time), on ours (a pool of one connection, a blocked event loop, threads that hold the
-interpreter, a full thread pool, a consumer that holds the stream), on the way (a proxy that holds the answer back while the server says how
-fast it was; a slow look-up of the name), or by retries. The quiet day is given: ANSWER_S. A cell is cause x vendor x sync or async x
-plain or stream: slow calls with the right verdict, and seconds attributed to the cause against seconds beyond the quiet day.
+interpreter, a full thread pool, a hook, a consumer that holds the stream), on the way (a proxy that holds the answer back while the
+server says how fast it was; a slow look-up of the name), or by retries. The quiet day is given: ANSWER_S. A cell is cause x vendor x
+sync or async x plain or stream: slow calls with the right verdict, and the seconds given to the cause against those beyond the quiet day.
 Exit status 1 if a bound is broken: 90% right in each cell, nothing of ours called the provider's or the other way round, parts that add
 up to raw within 1 ms, seconds within 15%.
 """
@@ -18,7 +18,6 @@ import asyncio
 import importlib
 import json
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -28,6 +27,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from blame_server import ANSWER_S, SLOW_S, Server
+
 from tracewrap import testing, wrap
 from tracewrap.estimate.catalog import Catalog
 from tracewrap.estimate.joiner import join_call
@@ -35,71 +36,11 @@ from tracewrap.estimate.split import Split, split
 from tracewrap.records import Call
 from tracewrap.runtime.profile import RuntimeProfile
 
-TESTS = str(Path(__file__).resolve().parents[1] / "tests")
-ANSWER_S, SLOW_S = 0.2, 0.6
 RIGHT_SHARE, WITHIN, SUM_S = 0.9, 0.15, 0.001
 SLOW_FROM_S = 1.6 * ANSWER_S
 """Calls quicker than this were not slow: nobody is blamed for them."""
 HELLO: list[Any] = [{"role": "user", "content": "a b c"}]
 SILENT = {"openai-processing-ms": "", "x-envoy-upstream-service-time": ""}
-SERVER = """
-import asyncio, sys, threading, time
-sys.path.insert(0, {tests!r})
-from fake_vendor import FakeVendor, Fault, Timing
-LOCK = threading.Lock()
-
-def queued(_):
-    with LOCK:
-        time.sleep({answer})
-    return 0.0
-
-async def pipe(reader, writer, delay_s):
-    # every piece is handed on delay_s after it came, so the pieces keep their distances
-    loop = asyncio.get_running_loop()
-    while piece := await reader.read(65536):
-        loop.call_later(delay_s, writer.write, piece)
-    loop.call_later(delay_s, writer.close)
-
-async def proxy(ready):
-    async def one(reader, writer):
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", vendor.port)
-        await asyncio.gather(pipe(reader, far_writer, 0.0), pipe(far_reader, writer, {slow}))
-    server = await asyncio.start_server(one, "127.0.0.1", 0)
-    ready.append(server.sockets[0].getsockname()[1])
-    await server.serve_forever()
-
-vendor = FakeVendor(Timing(overhead_s={answer}, noise=queued if {queue} else None))
-ready = []
-threading.Thread(target=asyncio.run, args=(proxy(ready),), daemon=True).start()
-while not ready:
-    time.sleep(0.01)
-print(vendor.port, ready[0], flush=True)
-for line in sys.stdin:  # so many requests from now on are refused once
-    vendor.fail_next(*[Fault(429, {{"retry-after-ms": "{retry_ms}", "retry-after": "1"}})] * int(line))
-"""
-
-
-class Server:
-    """The vendor in a process of its own: ``port``, and ``slow_port`` of the proxy before it."""
-
-    def __init__(self, queue: bool = False) -> None:
-        code = SERVER.format(tests=TESTS, answer=ANSWER_S, slow=SLOW_S, queue=queue, retry_ms=int(SLOW_S * 1000))
-        command = [sys.executable, "-c", code]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.port, self.slow_port = map(int, self.process.stdout.readline().split())
-
-    def refuse(self, n: int) -> None:
-        """The next *n* requests get 429 and are told when to come again."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{n}\n")
-        self.process.stdin.flush()
-        time.sleep(0.05)
-
-    def close(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.communicate()
 
 
 class Cause(NamedTuple):
@@ -129,6 +70,7 @@ CAUSES = {
     "own loop": Cause(("us",), lambda s: s.lag_s, {"headers": SILENT}, kinds=(True,)),
     "own threads": Cause(("us",), lambda s: s.client_s + s.consumer_s, {"headers": SILENT}),
     "own thread pool": Cause(("us",), lambda s: s.client_s, {"headers": SILENT}, kinds=(True,)),
+    "own hook": Cause(("us",), lambda s: s.sdk_s, {"headers": SILENT}),
     "own consumer": Cause(("us",), lambda s: s.consumer_s, {"headers": SILENT}, forms=("stream",)),
     "slow network": Cause(("network", "unknown"), lambda s: (s.unexplained_s or 0.0) + s.network_s, {}),
     "slow look-up": Cause(("network",), lambda s: s.network_s, {"headers": SILENT}),
@@ -160,15 +102,24 @@ def client_of(setting: Setting) -> Any:
     fault = _fault(setting)
     limits = family.Limits(max_connections=1 if setting.cause == "own pool" else 100)
     infix = "Async" if setting.is_async else ""
+    hooks = {"request": [_hook_async if setting.is_async else _hook]} if setting.cause == "own hook" else {}
     bare = {"base_url": url} if setting.vendor == "httpx" else {}
     http = getattr(family, f"{infix}Client")(
-        headers={"x-fault": json.dumps(fault)} if fault else {}, limits=limits, timeout=60, **bare
+        headers={"x-fault": json.dumps(fault)} if fault else {}, limits=limits, timeout=60, event_hooks=hooks, **bare
     )
     if setting.vendor == "httpx":
         return wrap(http)
     given = {"httpx_client" if setting.vendor == "cohere" else "http_client": http}
     cls = {"openai": "OpenAI", "anthropic": "Anthropic", "cohere": "ClientV2"}[setting.vendor]
     return wrap(getattr(sdk, infix + cls)(api_key="k", base_url=url, **given))
+
+
+def _hook(_: Any) -> None:
+    time.sleep(SLOW_S)
+
+
+async def _hook_async(_: Any) -> None:
+    await asyncio.sleep(SLOW_S)
 
 
 def _fault(setting: Setting) -> dict[str, Any]:

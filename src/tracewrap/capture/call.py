@@ -20,7 +20,7 @@ from tracewrap.capture import tracing
 from tracewrap.capture.answers import put_headers, put_reply
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.content import Said, content_of, copied
-from tracewrap.capture.lag import LoopWatch
+from tracewrap.capture.lag import LoopWatch, TrioWatch
 from tracewrap.capture.phases import Phases, dismiss, put_phases
 from tracewrap.capture.state import drop, state
 from tracewrap.capture.tracing import Standing
@@ -95,7 +95,7 @@ class OpenCall:
         self.standing: Standing | None = None
         self.token: Token[Any] | None = None
         self.phases: Phases | None = None
-        self.loop: LoopWatch | None = None
+        self.loop: LoopWatch | TrioWatch | None = None
         self.started_ns = time_ns()
         self.started = self.attempt_started = perf_counter()
 

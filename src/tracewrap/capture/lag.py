@@ -2,14 +2,16 @@
 
 A blocked event loop and a starved thread look like a slow server to the call that waits: the answer lies in the socket, and nobody comes
 to fetch it. ``LoopWatch`` is a timer on the loop of the call, ``ThreadWatch`` a thread that sleeps; how much later than asked
-either is woken is time in which no answer could be fetched. Both keep the last such times as ``Blocks``; what they mean for
-one call is worked out when it is finished: a block delays a wait only if the wait ended with it.
+either is woken is time in which no answer could be fetched. ``TrioWatch`` is told by trio how long its tasks ran. All keep the last
+such times as ``Blocks``; what they mean for one call is worked out when it is finished: a block delays a wait only if the wait ended
+with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 import time
 import weakref
@@ -35,9 +37,11 @@ _LINGER = 25
 class Blocks:
     """The last times in which this loop, or this process, could not run: (start, end), ``perf_counter`` readings in order."""
 
-    __slots__ = ("due", "spans")
+    __slots__ = ("due", "every_s", "spans")
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float = INTERVAL_S) -> None:
+        self.every_s = every_s
+        """How often the watch looks: 0 where it is told of all that runs."""
         self.spans: deque[tuple[float, float]] = deque(maxlen=_KEPT)
         self.due = float("inf")
         """When the watch should look next; a time after it is a block that has not ended."""
@@ -82,7 +86,7 @@ class Blocks:
         seconds, later = 0.0, None
         for began, ended in self.within(start, end):
             seconds += ended - began
-            if later is not None and later - ended <= 1.1 * INTERVAL_S:
+            if later is not None and later - ended <= 1.1 * self.every_s:
                 seconds += later - ended
             later = began
         return seconds
@@ -152,6 +156,48 @@ class LoopWatch:
         self._idle = 0 if self.calls else self._idle + 1
         if self._idle < _LINGER:
             self._next(now)
+
+
+class TrioWatch:
+    """An instrument of one run of trio while calls are in flight in it: what runs between two waits for the network holds all up."""
+
+    __slots__ = ("__weakref__", "_idle", "_looking", "blocks", "calls")
+
+    def __init__(self) -> None:
+        self._idle, self._looking = 0, False
+        self.blocks = Blocks(every_s=0.0)
+        self.calls: set[int] = set()
+
+    def enter(self, call: object) -> None:
+        """*call* is in flight, in a task of this run."""
+        self.calls.add(id(call))
+        if not self._looking:
+            self.blocks.due = perf_counter()
+            sys.modules["trio"].lowlevel.add_instrument(self)
+            self._looking = True
+
+    def leave(self, call: object) -> None:
+        """*call* has ended; the instrument is taken off soon after the last one."""
+        self.calls.discard(id(call))
+
+    def has_queue(self) -> bool:
+        """Whether work waits for one of the threads that trio allows itself by default."""
+        limiter = sys.modules["trio"].to_thread.current_default_thread_limiter()
+        return bool(limiter.statistics().tasks_waiting)
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Whatever was ready has run."""
+        self.blocks.woken(perf_counter())
+        self.blocks.due = float("inf")
+        self._idle = 0 if self.calls else self._idle + 1
+        if self._idle > _LINGER:
+            self._looking = False
+            with suppress(KeyError):
+                sys.modules["trio"].lowlevel.remove_instrument(self)
+
+    def after_io_wait(self, timeout: float) -> None:
+        """What is ready now will run."""
+        self.blocks.due = perf_counter()
 
 
 class ThreadWatch:
@@ -227,17 +273,27 @@ class ThreadWatch:
 
 THREADS = ThreadWatch()
 _loops: dict[int, LoopWatch] = {}
+_runs: weakref.WeakKeyDictionary[Any, TrioWatch] = weakref.WeakKeyDictionary()
+"""By the token of the run."""
 systems.at_fork(after_in_child=THREADS.reset)
 
 
-def running_loop_watch() -> LoopWatch | None:
-    """The watch of the asyncio loop that runs in this thread; None where none runs."""
+def running_loop_watch() -> LoopWatch | TrioWatch | None:
+    """The watch of the asyncio loop, or run of trio, that runs in this thread; None where none runs."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return None
+        return _running_trio_watch()
     watch = _loops.get(id(loop))
     if watch is None or watch.loop() is not loop:
         key = id(loop)
         watch = _loops[key] = LoopWatch(weakref.ref(loop, lambda _: _loops.pop(key, None)))
     return watch
+
+
+def _running_trio_watch() -> TrioWatch | None:
+    try:
+        token = sys.modules["trio"].lowlevel.current_trio_token()
+        return _runs.setdefault(token, TrioWatch())
+    except (AttributeError, KeyError, RuntimeError, TypeError):  # not imported, or not running here
+        return None

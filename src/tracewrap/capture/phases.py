@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 from tracewrap import semconv
 from tracewrap.capture.clock import perf_counter
-from tracewrap.capture.lag import THREADS, Blocks, LoopWatch, running_loop_watch
+from tracewrap.capture.lag import THREADS, Blocks, LoopWatch, TrioWatch, running_loop_watch
 
 _PROTOCOLS = ("http11.", "http2.")
 _CONNECTING = tuple(
@@ -100,7 +100,7 @@ class Attempt(Protocol):
 
     attempt_started: float
     phases: Phases | None
-    loop: LoopWatch | None
+    loop: LoopWatch | TrioWatch | None
 
 
 class Intervals(NamedTuple):
