@@ -7,7 +7,7 @@ Definitions
     ``output_tokens``  all generated tokens, reasoning ones included.
     ``raw_runtime_s``  from just before the SDK method is entered to the last chunk received (or to close,
                        if earlier), monotonic clock, less ``consumer_s``; includes retries inside the SDK.
-    ``consumer_s``     time a streaming consumer held the stream between two reads.
+    ``consumer_s``     time by which the program held the end of a stream, or of a plain body that it reads itself.
     ``retry_s``        time spent before the last attempt began; ``attempts`` counts HTTP attempts.
                        Estimates compare with the last attempt: ``last_attempt_s``.
 """

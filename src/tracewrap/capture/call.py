@@ -268,6 +268,10 @@ def outcome_of(error: BaseException) -> Outcome:
     return "cancelled" if cancelled else "error"
 
 
+_HELD_S = 0.001
+"""What a plain answer's body waited for its consumer less than this was read at once."""
+
+
 def finish(
     call: OpenCall,
     reply: Reply,
@@ -305,9 +309,9 @@ def finish(
         attributes[semconv.RUNTIME_RAW] = max(0.0, ended - call.started - consumer_s)
         if call.attempts > 1:
             attributes[semconv.RETRY] = call.attempt_started - call.started
-    if measured and call.request.stream:
+    if measured and (call.request.stream or consumer_s > _HELD_S):
         attributes[semconv.CONSUMER] = consumer_s
-        if first_chunk is not None:
+        if first_chunk is not None and call.request.stream:
             attributes[semconv.TIME_TO_FIRST_CHUNK] = first_chunk - call.started - consumer_before_first_s
     put_reply(attributes, reply, call.request, call.endpoint, call.adapter, call.body)
     if call.response is not None:
@@ -316,7 +320,7 @@ def finish(
     if outcome == "error":
         attributes[semconv.ERROR_TYPE], failure = described or describe(error)
     if measured and call.phases is not None:
-        put_phases(attributes, call, ended, call.request.stream)
+        put_phases(attributes, call, ended)
     times_ns = call.started_ns, call.started_ns + max(0, int((ended - call.started) * 1e9))
     content = _content(call)
     tracing.deliver(call.standing, call.name, times_ns, call.attributes, attributes, failure, chunk_gaps_s, content)

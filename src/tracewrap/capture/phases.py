@@ -54,9 +54,9 @@ _OLD_CLAIMS = 8
 
 class Phases:
     """Clock readings of one attempt: when the request was ``handed`` to the HTTP library, its events since, if any were listened to,
-    and when its answer (of a stream: the head of it) was ``received``."""
+    and when its answer, or the ``head`` of it, was ``received``."""
 
-    __slots__ = ("entered", "events", "handed", "idle", "queued", "received", "requests", "rivals")
+    __slots__ = ("entered", "events", "handed", "head", "idle", "queued", "received", "requests", "rivals")
 
     def __init__(self, idle: Any = None) -> None:
         self.idle = idle
@@ -72,6 +72,8 @@ class Phases:
         self.queued = False
         """The loop's own thread pool, which looks names up, had a queue."""
         self.received: float | None = None
+        self.head = False
+        """The head of the answer alone was received: its body is read as its consumer wants it."""
         self.entered: float | None = None
         """When the library's pool was asked for a connection, where the program stands between it and the hand-over."""
         self.handed = perf_counter()
@@ -234,7 +236,7 @@ def listen(request: Any, is_async: bool) -> Phases | None:
     return phases
 
 
-def put_phases(attributes: dict[str, Any], call: Attempt, ended: float, stream: bool) -> None:
+def put_phases(attributes: dict[str, Any], call: Attempt, ended: float) -> None:
     """Write where the last attempt of *call* passed on our side, in seconds; *ended*: ``perf_counter``'s reading at its end.
 
     ``client.pool``, ``client.sdk`` and ``network.seconds`` were measured. ``client.lag`` is what a blocked loop or starved
@@ -244,7 +246,7 @@ def put_phases(attributes: dict[str, Any], call: Attempt, ended: float, stream: 
     phases = call.phases
     if phases is None:
         return
-    started, idle = call.attempt_started, phases.idle
+    started, idle, stream = call.attempt_started, phases.idle, phases.head
     blocks = THREADS.blocks if call.loop is None else call.loop.blocks
     touched = blocks.touch(started, ended)
     if idle is None:

@@ -110,6 +110,8 @@ class Reader:
         """Chunks let go of, where message content is wanted."""
         self.reading = False
         self.gone = False
+        if call.phases is not None:
+            call.phases.head = True
         self.left = perf_counter()
         _open.add(self)
 
