@@ -18,7 +18,7 @@ def read(monkeypatch: pytest.MonkeyPatch, passes: list[tuple[float, float]]) -> 
     """The consumer's seconds after these holds and reads."""
     clock = [100.0]
     monkeypatch.setattr(streams, "perf_counter", lambda: clock[0])
-    call: Any = SimpleNamespace(live=[])
+    call: Any = SimpleNamespace(live=[], phases=None)
     reader = Reader(call, iter(()))
     for held, wait in passes:
         entered = reader.left + held
