@@ -62,6 +62,16 @@ def test_what_calls_do_not_tell_is_said(quiet_day: ModuleType, family: str, call
     assert _told(quiet_day, [family], calls)[family]["ok"] <= most
 
 
+@pytest.mark.parametrize("ranges", ["USUAL", "OTHER"])
+@pytest.mark.parametrize("family", ["never_quiet", "hidden_thinking", "half_thinking"])
+def test_contention_that_spares_nobody_is_said_of_services_of_all_kinds(
+    quiet_day: ModuleType, family: str, ranges: str
+) -> None:
+    """Slow starts and quick tokens too: calls that are all slowed, and work that is not counted, in two of sixteen at most ok."""
+    told = quiet_day.table([family], [200], range(400, 416), getattr(quiet_day, ranges), show=False)
+    assert told[0].figures()["ok"] <= 12.5
+
+
 @pytest.mark.parametrize(
     ("family", "says"),
     [

@@ -33,7 +33,7 @@ MOST_CALLS = 4000
 START_QUANTILE = 0.2
 APART = 1.3
 """Half-width for what the lower edge moved the level, in units of that."""
-MODEL_ERROR = 0.011
+MODEL_ERROR = 0.007
 """Half-width that no number of calls removes: the form of T itself, and noise of a percent that only ever adds."""
 TOUCHED_ERROR, ALL_TOUCHED = 1.5, 0.8
 """Half-width by what noise hides, in its deviations: contention smaller than it. Of few calls; or, so much, where all were touched."""
@@ -43,6 +43,8 @@ FEW_CALLS = 40.0
 """Calls at which the interval from the likelihood's curvature is too narrow by half."""
 MOST_TOUCHED = 0.2
 """Share of touched calls from which contention and much noise are not told apart."""
+MOSTLY_TOUCHED = 0.5
+"""Share of touched calls from which those that were spared must be plain to see."""
 MOST_SLOWED = 0.75
 """Share of calls that are all slowed by about as much from which the few fast ones are no level."""
 MIN_HOURS = 12
@@ -131,12 +133,6 @@ class _Found:
         if self.speeds is not None:
             messages.append(f"{self.speeds}; replicas, hidden thinking, hidden caching or tiers that are not said")
         messages += self._slower_parts()
-        heavy = signs.heavy_share(self.fit)
-        if heavy > signs.MOST_HEAVY:
-            messages.append(
-                f"{heavy:.0%} of the calls took over {signs.HEAVY:g} times the quiet level: "
-                "long queues, or work that token counts do not show"
-            )
         if messages:
             return "not_identifiable", messages
         hours = self.hours()
@@ -148,7 +144,13 @@ class _Found:
         if self._long_at_few_hours():
             messages.append("long prompts come in few hours of the day only: in other hours they may be faster")
             return "few_hours", messages
-        return "ok", messages
+        heavy = signs.heavy(self.fit)
+        if heavy is not None:
+            messages.append(
+                f"{heavy.share:.0%} of the calls took over {heavy.ratio:g} times the quiet level: "
+                "long queues, or work that token counts do not show"
+            )
+        return ("not_identifiable" if messages else "ok"), messages
 
     def caution(self) -> float:
         """The factor below one by which few calls put the level lower than most likely.
@@ -192,8 +194,11 @@ class _Found:
         sigma, touched = self.fit.state.sigma, 1.0 - float(self.quiet.mean())
         if signs.slowed_share(self.fit) > MOST_SLOWED or signs.hump(self.fit):
             return True
-        return sigma > signs.MOST_NOISE or (
-            sigma > signs.NOISY and touched > MOST_TOUCHED and signs.gain_over_noise(self.fit) > signs.MIN_GAIN
+        if sigma > signs.MOST_NOISE:
+            return True
+        gain = signs.gain_over_noise(self.fit)
+        return (sigma > signs.NOISY and touched > MOST_TOUCHED and gain > signs.MIN_GAIN) or (
+            touched > MOSTLY_TOUCHED and gain < signs.LEAST_GAIN * len(self.quiet)
         )
 
     def hours(self) -> list[int] | None:

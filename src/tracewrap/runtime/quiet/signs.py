@@ -35,12 +35,13 @@ MOST_AT_LEVEL, HUMP, LOW_HUMP = 0.8, 2.0, 1.0
 """A hump of calls above the quiet level: how many there are at the level, at most, as a share of those in the hump; by how many standard
 deviations the hump holds more; and how many are enough where ``HUMP_SLOWED`` of the calls seem slowed by much."""
 HUMP_SLOWED = 0.54
-HEAVY = 2.5
-MOST_HEAVY = 0.2
-"""Share of the calls that may take over ``HEAVY`` times the quiet seconds; where more do, it is work not counted, or no quiet day."""
-MOST_NOISE = 0.25
-"""Noise beyond which nothing of what was fitted is a level."""
+HEAVY = ((2.5, 0.2), (1.5, 0.34))
+"""(times the quiet seconds, share of the calls that may take longer): where more do, it is work not counted, or no quiet day."""
+MOST_NOISE = 0.18
+"""Noise beyond which nothing of what was fitted is a level: contention that spares nobody looks like it."""
 NOISY = 0.07
+LEAST_GAIN = 0.6
+"""Twice the gain in log likelihood over noise alone, a call, from which contention of most calls is believed to have spared the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,11 @@ def slowed_share(fit: Frontier) -> float:
     return float(fit.state.weights[-len(BUMPS) :].sum())
 
 
-def heavy_share(fit: Frontier) -> float:
-    """Share of the calls that took over ``HEAVY`` times their quiet seconds."""
-    return float(np.mean(unscale(fit.residual, fit.logarithmic) > HEAVY))
+def heavy(fit: Frontier) -> Speeds | None:
+    """How many calls took over how many times their quiet seconds, where it is more than ``HEAVY`` lets pass."""
+    times = unscale(fit.residual, fit.logarithmic)
+    found = (Speeds(float(np.mean(times > ratio)), ratio) for ratio, _ in HEAVY)
+    return next((seen for seen, (_, most) in zip(found, HEAVY, strict=True) if seen.share > most), None)
 
 
 def gain_over_noise(fit: Frontier) -> float:
@@ -156,4 +159,4 @@ def gain_over_noise(fit: Frontier) -> float:
     return 2.0 * (fit.seen.likelihood - float(np.sum(alone)))
 
 
-__all__ = ["Explained", "Speeds", "gain_over_noise", "heavy_share", "hump", "slowed_share", "slower_part", "two_speeds"]
+__all__ = ["Explained", "Speeds", "gain_over_noise", "heavy", "hump", "slowed_share", "slower_part", "two_speeds"]
