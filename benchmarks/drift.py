@@ -58,7 +58,7 @@ def judge(found: list[Change], true_days: list[int]) -> tuple[int, int]:
 
 
 def callers(what: str, seed: int) -> int:
-    """Changes found, all of them false, in months whose callers do *what* from day ``CALLERS_DAY`` on; a tier is a deployment of its own."""
+    """Changes found, all of them false, in a month whose callers do *what* from ``CALLERS_DAY`` on; a tier is a deployment of its own."""
     dice = np.random.default_rng([seed, CALLERS.index(what)])
     when = np.sort(dice.uniform(0, DAYS, DAYS * CALLS))
     later = when >= CALLERS_DAY

@@ -212,12 +212,14 @@ class Call:
         address = self.server_address
         if address is not None and self.server_port is not None:
             address = f"{address}:{self.server_port}"
-        return Deployment(self.provider, address, self.model, self.operation, self.stream, self.service_tier)
+        chosen = (self.service_tier, self.speed, self.region)
+        return Deployment(self.provider, address, self.model, self.operation, self.stream, *chosen)
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """(provider, server address, model answered, operation, streaming or not, service tier where it is not the common one)."""
+    """(provider, server address, model answered, operation, streaming or not), and what the caller chose that changes speed: service tier,
+    speed mode and region, where they are not the common ones."""
 
     provider: str
     server: str | None
@@ -225,13 +227,14 @@ class Deployment:
     operation: str
     stream: bool
     service_tier: str | None = None
+    speed: str | None = None
+    region: str | None = None
 
     @property
     def key(self) -> str:
         """One line of text that identifies the deployment: ``openai|api.openai.com:443|gpt-x|chat|stream``."""
-        return deployment_key(
-            self.provider, self.server, None, self.model, self.operation, self.stream, self.service_tier
-        )
+        chosen = (self.service_tier, self.speed, self.region)
+        return deployment_key(self.provider, self.server, None, self.model, self.operation, self.stream, *chosen)
 
 
 def deployment_key(
@@ -242,15 +245,28 @@ def deployment_key(
     operation: str,
     stream: bool,
     service_tier: str | None = None,
+    speed: str | None = None,
+    region: str | None = None,
 ) -> str:
-    """``Deployment.key`` from its parts; *port* None: already part of *address*."""
+    """``Deployment.key`` from its parts; *port* None: already part of *address*.
+
+    A tier, speed or region that everybody gets is left out, and so is a region that *address* names.
+    """
     server = (address or "") if port is None or address is None else f"{address}:{port}"
     key = f"{provider}|{server}|{model or ''}|{operation}|{'stream' if stream else 'plain'}"
-    return key if service_tier is None or service_tier in COMMON_TIERS else f"{key}|{service_tier}"
+    if service_tier is not None and service_tier not in COMMON_TIERS:
+        key = f"{key}|{service_tier}"
+    if speed is not None and speed not in COMMON_TIERS:
+        key = f"{key}|speed={speed}"
+    if region is not None and region not in COMMON_REGIONS and region not in server:
+        key = f"{key}|region={region}"
+    return key
 
 
 COMMON_TIERS = frozenset({"", "default", "standard", "auto", "on_demand"})
-"""Names that vendors have for the service everybody gets: no stratum of its own."""
+"""Names that vendors have for the service, and the speed, that everybody gets: no stratum of its own."""
+COMMON_REGIONS = frozenset({"", "global"})
+"""Names for no region in particular."""
 
 
 class Estimate(NamedTuple):

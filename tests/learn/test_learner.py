@@ -87,12 +87,14 @@ def test_only_usable_calls_teach(change: dict[str, object], by_attributes: bool)
 
 
 def test_both_ways_in_are_one() -> None:
-    """A call by its record and by its attributes leaves the same key and the same numbers: tier, cached tokens, retries, first chunk."""
+    """A call by its record and by its attributes leaves the same key and numbers: tier, speed, region, cache, retries, first chunk."""
     usage = TokenUsage(input_tokens=900, output_tokens=40, cached_input_tokens=600)
     call = _changed(
         _call(1, 1, 3.0, start=7 * 10**9),
         usage=usage,
         service_tier="flex",
+        speed="fast",
+        region="us",
         attempts=2,
         retry_s=0.5,
         time_to_first_chunk_s=1.25,
@@ -108,7 +110,7 @@ def test_both_ways_in_are_one() -> None:
     held = [[(key, list(found.rows())) for key, found in learner._reservoirs.items()] for learner in (one, other)]
     assert held[0] == held[1]
     ((key, (row,)),) = held[0]
-    assert key == "openai|api.example.com:443|m|chat|stream|flex"
+    assert key == "openai|api.example.com:443|m|chat|stream|flex|speed=fast|region=us"
     assert row == (7.0, 900, 40, 2.5, 0.75, 600)
 
 

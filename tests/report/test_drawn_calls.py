@@ -87,6 +87,28 @@ def test_keys_are_those_of_the_calls(tmp_path: Path) -> None:
     }
 
 
+def test_speed_modes_and_regions_are_deployments_of_their_own(tmp_path: Path) -> None:
+    """Those that were chosen; the plain speed, no region in particular and the one that the address names are the deployment itself."""
+    chosen: list[dict[str, object]] = [
+        {},
+        {"speed": "standard", "region": "global"},
+        {"region": "us-east-1", "server_address": "bedrock-runtime.us-east-1.example.com"},
+        {"speed": "fast"},
+        {"region": "us"},
+        {"service_tier": "flex", "speed": "fast", "region": "us"},
+    ]
+    address = {"server_address": "api.example.com"}
+    calls = [one for i, more in enumerate(chosen) for one in made(20, 1, first=100 * i + 1, **(address | more))]
+    found = drawn(tmp_path, calls, ALL)
+    assert set(found) == {one.deployment.key for one in calls}
+    assert {key.split("|plain", 1)[1]: one.calls for key, one in found.items() if "api.example" in key} == {
+        "": 40,
+        "|speed=fast": 20,
+        "|region=us": 20,
+        "|flex|speed=fast|region=us": 20,
+    }
+
+
 @pytest.mark.parametrize(("model", "count"), [("alias", 30), ("dated", 30), ("other", 0)])
 def test_a_model_is_found_by_either_name(tmp_path: Path, model: str, count: int) -> None:
     """By the name that was asked for and by the one that answered."""

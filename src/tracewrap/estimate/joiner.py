@@ -98,6 +98,8 @@ def join_attributes(attributes: Mapping[str, Any], catalog: Catalog) -> dict[str
         operation,
         semconv.REQUEST_STREAM in attributes,
         read(semconv.SERVICE_TIER, read(semconv.OPENAI_SERVICE_TIER)),
+        read(semconv.SPEED),
+        read(semconv.REGION),
     )
     outcome, cached = read(semconv.OUTCOME, "complete"), read(semconv.CACHE_READ)
     facts = Facts(operation, outcome, input_tokens, output_tokens, key, response_model, request_model, cached)

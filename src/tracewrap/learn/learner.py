@@ -39,6 +39,7 @@ from tracewrap.semconv import (  # by name: looked up for every call
     PROCESSED_INPUT,
     PROCESSED_OUTPUT,
     PROVIDER,
+    REGION,
     REQUEST_MODEL,
     REQUEST_STREAM,
     RESPONSE_MODEL,
@@ -47,6 +48,7 @@ from tracewrap.semconv import (  # by name: looked up for every call
     SERVER_ADDRESS,
     SERVER_PORT,
     SERVICE_TIER,
+    SPEED,
     TIME_TO_FIRST_CHUNK,
     USAGE_SOURCE,
 )
@@ -68,7 +70,7 @@ MAX_EARLIER = 20
 """Profiles of earlier levels kept per deployment."""
 STALE_DAYS = 14.0
 """Days after its newest call from which a profile is stale."""
-_Named = tuple[str, str | None, int | None, str | None, str, bool, str | None]
+_Named = tuple[str, str | None, int | None, str | None, str, bool, str | None, str | None, str | None]
 """A deployment by the parts of its key: a look-up by them takes a third of the time of making the key."""
 _BELIEVED = ("ok", "not_identifiable", "few_hours", None)
 
@@ -109,9 +111,9 @@ class Denoiser:
         """Take note of a call; bounded, no estimate here."""
         row = usable_call(call)
         if row is not None:
-            tier, model = call.service_tier, call.model
-            named = (call.provider, call.server_address, call.server_port, model, call.operation, call.stream, tier)
-            self._take(named, row)
+            server = call.server_address, call.server_port
+            chosen = call.service_tier, call.speed, call.region
+            self._take((call.provider, *server, call.model, call.operation, call.stream, *chosen), row)
 
     def observe_attributes(self, attributes: Mapping[str, Any], start_time_ns: int) -> None:
         """Take note of a call by the attributes that tracewrap writes on its span, without the records between."""
@@ -143,6 +145,8 @@ class Denoiser:
             operation,
             REQUEST_STREAM in attributes,
             read(SERVICE_TIER, read(OPENAI_SERVICE_TIER)),
+            read(SPEED),
+            read(REGION),
         )
         self._take(named, row)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tracewrap.records import COMMON_TIERS, deployment_key
+from tracewrap.records import COMMON_REGIONS, COMMON_TIERS, deployment_key
 from tracewrap.report.tables.engines import Engine
 from tracewrap.report.tables.join_sql import dbl
 from tracewrap.runtime.quiet.usable import GENERATION, Row, usable_row
@@ -17,11 +17,13 @@ from tracewrap.sources.table import quoted
 
 DRAWN_COLUMNS = (
     *("dim_provider", "dim_server_address", "dim_server_port", "dim_response_model", "dim_request_model"),
-    *("dim_operation", "dim_stream", "dim_service_tier", "start_time_ns", "raw_runtime_s", "input_tokens"),
-    *("output_tokens", "cached_input_tokens", "accepted_prediction_output_tokens", "time_to_first_chunk_s"),
-    *("retry_s", "consumer_s", "outcome", "usage_source", "span_id"),
+    *("dim_operation", "dim_stream", "dim_service_tier", "dim_speed", "dim_region"),
+    *("start_time_ns", "raw_runtime_s", "input_tokens", "output_tokens", "cached_input_tokens"),
+    *("accepted_prediction_output_tokens", "time_to_first_chunk_s", "retry_s", "consumer_s"),
+    *("outcome", "usage_source", "span_id"),
 )
 """The columns of ``queries.loaded_columns`` that are read here."""
+_NUMBERS = DRAWN_COLUMNS[DRAWN_COLUMNS.index("start_time_ns") : DRAWN_COLUMNS.index("outcome")]
 _PRIME = 1_000_003
 """Starts modulo this prime, in nanoseconds, are spread evenly, whether clocks tick in nanoseconds or in seconds."""
 _HOUR_NS = 3_600_000_000_000
@@ -83,7 +85,7 @@ def _deployments(engine: Engine, tables: Sequence[str], model: str | None) -> di
 
 def draw_query(tables: Sequence[str], most: int, model: str | None = None) -> str:
     """The query of ``drawn_calls``: parts of the key, then what ``usable_row`` takes; its conditions leave out what never is usable."""
-    names, numbers = ", ".join(_key()), ", ".join(DRAWN_COLUMNS[8:17])
+    names, numbers = ", ".join(_key()), ", ".join(_NUMBERS)
     named = ", ".join(f"{sql} AS {name}" for name, sql in _key().items())
     chance = f"{dbl(f'start_time_ns % {_PRIME}')} / {dbl(_PRIME)}"
     hour = f"CAST(floor({dbl('start_time_ns')} / {dbl(_HOUR_NS)}) AS BIGINT)"
@@ -96,7 +98,7 @@ def draw_query(tables: Sequence[str], most: int, model: str | None = None) -> st
     every = " UNION ALL ".join(f"SELECT {read} FROM {table} WHERE {usable}" for table in tables)
     calls = f"SELECT {named}, {numbers}, span_id, {hour} AS start_hour, {chance} AS chance FROM ({every}) AS e"
     drawn = (
-        f"SELECT {', '.join(f'c.{name} AS {name}' for name in (*_key(), *DRAWN_COLUMNS[8:17], 'span_id'))},"
+        f"SELECT {', '.join(f'c.{name} AS {name}' for name in (*_key(), *_NUMBERS, 'span_id'))},"
         f" c.chance * {dbl('h.n')} / h.share AS place FROM ({calls}) AS c JOIN ({_hours(calls, most)}) AS h ON "
         + " AND ".join(f"c.{name} = h.{name}" for name in (*_key(), "start_hour"))
     )
@@ -122,8 +124,9 @@ def _hours(calls: str, most: int) -> str:
 
 
 def _key() -> dict[str, str]:
-    """The parts of ``records.deployment_key`` as SQL, in its order; absent as '' or -1, common tiers as ''."""
-    common = ", ".join(quoted(tier) for tier in sorted(COMMON_TIERS))
+    """The parts of ``records.deployment_key`` as SQL, in its order; absent as '' or -1, what everybody gets as ''."""
+    common, everywhere = (", ".join(map(quoted, sorted(names))) for names in (COMMON_TIERS, COMMON_REGIONS))
+    in_address = "dim_server_address LIKE concat('%', dim_region, '%')"
     return {
         "k_provider": "dim_provider",
         "k_address": "dim_server_address",
@@ -132,14 +135,15 @@ def _key() -> dict[str, str]:
         "k_operation": "dim_operation",
         "k_stream": "dim_stream",
         "k_tier": f"CASE WHEN dim_service_tier IN ({common}) THEN '' ELSE dim_service_tier END",
+        "k_speed": f"CASE WHEN dim_speed IN ({common}) THEN '' ELSE dim_speed END",
+        "k_region": f"CASE WHEN dim_region IN ({everywhere}) OR {in_address} THEN '' ELSE dim_region END",
     }
 
 
 def _named(parts: Sequence[Any]) -> str:
-    provider, address, port, model, operation, stream, tier = parts
-    return deployment_key(
-        provider, address or None, None if port < 0 else port, model or None, operation, bool(stream), tier or None
-    )
+    provider, address, port, model, operation, stream, *chosen = parts
+    server = address or None, None if port < 0 else port
+    return deployment_key(provider, *server, model or None, operation, bool(stream), *(name or None for name in chosen))
 
 
 def _of_model(model: str | None) -> str:

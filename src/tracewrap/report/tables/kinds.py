@@ -87,8 +87,8 @@ def deployment_of(named: Mapping[str, Any]) -> Deployment:
     if server is not None and named["server_port"] >= 0:
         server = f"{server}:{named['server_port']}"
     model = next(iter(models_of(named)), None)
-    tier = named["service_tier"] or None
-    return Deployment(named["provider"], server, model, named["operation"], bool(named["stream"]), tier)
+    chosen = (named[name] or None for name in ("service_tier", "speed", "region"))
+    return Deployment(named["provider"], server, model, named["operation"], bool(named["stream"]), *chosen)
 
 
 def _idealized(catalog: Catalog, models: Sequence[str]) -> tuple[ReferenceStack, RuntimeProfile] | None:
