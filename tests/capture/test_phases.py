@@ -72,12 +72,12 @@ def test_a_block_delays_a_wait_only_if_the_wait_ended_with_it() -> None:
     blocks.due = 1.0
     blocks.woken(3.0)
     blocks.due = float("inf")
-    assert blocks.delay(0.0, 3.0 + LATE_S / 2) == 2.0
-    assert blocks.delay(2.0, 3.0) == 1.0  # the part of it within the wait
-    assert blocks.delay(0.0, 4.0) == 0.0
-    assert blocks.total(0.0, 4.0) == 2.0
+    assert blocks.within(0.0, 3.0 + LATE_S / 2).delay(0.0, 3.0 + LATE_S / 2) == 2.0
+    assert blocks.within(2.0, 3.0).delay(2.0, 3.0) == 1.0  # the part of it within the wait
+    assert blocks.within(0.0, 4.0).delay(0.0, 4.0) == 0.0
+    assert blocks.within(0.0, 4.0).total(0.0, 4.0) == 2.0
     blocks.due = 5.0  # a block that has not ended
-    assert blocks.delay(4.0, 6.0) == 1.0
+    assert blocks.within(4.0, 6.0).delay(4.0, 6.0) == 1.0
 
 
 @pytest.fixture
@@ -336,5 +336,5 @@ def test_blocks_that_cannot_be_read_are_given_up(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Blocks, "_within", broken)
     with pytest.raises(RuntimeError):
-        Blocks().total(0.0, 1.0)
+        Blocks().within(0.0, 1.0)
     assert 1 < len(tried) < 10

@@ -56,16 +56,16 @@ class Blocks:
         spans = self.spans
         return end - self.due > LATE_S or bool(spans and spans[-1][1] > start)
 
-    def within(self, start: float, end: float) -> list[tuple[float, float]]:
-        """The parts of blocks that lie between *start* and *end*, newest first."""
+    def within(self, start: float, end: float) -> Seen:
+        """The parts of blocks that lie between *start* and *end*."""
         for _ in range(_TRIES):
             try:
-                return self._within(start, end)
+                return Seen(self._within(start, end), self.every_s)
             except (
                 RuntimeError
             ):  # the watch has added a block meanwhile; copying them first takes long where there are many
                 continue
-        return self._within(start, end)
+        return Seen(self._within(start, end), self.every_s)
 
     def _within(self, start: float, end: float) -> list[tuple[float, float]]:
         found = []
@@ -78,13 +78,29 @@ class Blocks:
                 found.append((max(began, start), min(ended, end)))
         return found
 
+
+class Seen:
+    """Blocks of one attempt, newest first: what they mean for a part of it."""
+
+    __slots__ = ("every_s", "spans")
+
+    def __init__(self, spans: list[tuple[float, float]], every_s: float) -> None:
+        self.spans = spans
+        self.every_s = every_s
+
     def total(self, start: float, end: float) -> float:
         """Seconds between *start* and *end* in which nothing could run.
 
         Between two looks that were both late the watch slept and saw nothing: that time counts as blocked too.
         """
         seconds, later = 0.0, None
-        for began, ended in self.within(start, end):
+        for began, ended in self.spans:
+            if began < start:
+                began = start
+            if ended > end:
+                ended = end
+            if ended <= began:
+                continue
             seconds += ended - began
             if later is not None and later - ended <= 1.1 * self.every_s:
                 seconds += later - ended
@@ -94,12 +110,15 @@ class Blocks:
     def cost(self, start: float, end: float) -> float:
         """Seconds that blocks can have cost a wait: all of them where it was blocked for most of its time, else the one it ended with."""
         blocked_s = self.total(start, end)
+        if not blocked_s:
+            return 0.0
         return blocked_s if 2.0 * blocked_s > end - start else self.delay(start, end)
 
     def delay(self, start: float, end: float) -> float:
         """Seconds by which a wait from *start* to *end* can have ended late: the length of the block that it ended with, else 0."""
-        for began, ended in self.within(start, end):
-            return ended - began if end - ended <= _TOUCH_S else 0.0
+        for began, ended in self.spans:
+            if began < end and ended > start:
+                return min(ended, end) - max(began, start) if end - min(ended, end) <= _TOUCH_S else 0.0
         return 0.0
 
 

@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 from tracewrap import semconv
 from tracewrap.capture.clock import perf_counter
-from tracewrap.capture.lag import THREADS, Blocks, LoopWatch, TrioWatch, running_loop_watch
+from tracewrap.capture.lag import THREADS, Blocks, LoopWatch, Seen, TrioWatch, running_loop_watch
 
 _PROTOCOLS = ("http11.", "http2.")
 _CONNECTING = tuple(
@@ -246,26 +246,42 @@ def put_phases(attributes: dict[str, Any], call: Attempt, ended: float) -> None:
     phases = call.phases
     if phases is None:
         return
-    started, idle, stream = call.attempt_started, phases.idle, phases.head
-    blocks = THREADS.blocks if call.loop is None else call.loop.blocks
-    touched = blocks.touch(started, ended)
-    if idle is None:
-        if not phases.events and semconv.ERROR_TYPE not in attributes:
-            return
-    elif not phases.at_once:
-        return  # the server had closed it, or a rival was faster: the request went another way, and nobody listened
-    elif not touched:  # what most calls come to: sent at once, and nothing was late
-        answered = ended if phases.received is None else phases.received
-        attributes[semconv.CLIENT_POOL] = attributes[semconv.NETWORK] = 0.0
-        attributes[semconv.CLIENT_SDK] = phases.handed - started + (0.0 if stream else ended - answered)
-        server_s = attributes.get(semconv.SERVER_PROCESSING)
-        if server_s is not None:
-            attributes[semconv.NETWORK_TRANSIT] = max(0.0, answered - phases.handed - server_s)
+    started, blocks = call.attempt_started, THREADS.blocks if call.loop is None else call.loop.blocks
+    if phases.idle is not None:
+        # The server may have closed it, or a rival was faster: then the request went another way, and nobody listened.
+        if phases.at_once:
+            _put_at_once(attributes, call, phases, ended, blocks)
         return
-    parts = intervals(phases, started, ended, stream)
-    _put_parts(
-        attributes, call, ended, parts, _late(phases, blocks, parts, ended - started, stream) if touched else _NOT_LATE
-    )
+    if not phases.events and semconv.ERROR_TYPE not in attributes:
+        return
+    parts = intervals(phases, started, ended, phases.head)
+    touched = blocks.touch(started, ended)
+    late = _late(phases, blocks.within(started, ended), parts, ended - started, phases.head) if touched else _NOT_LATE
+    _put_parts(attributes, call, ended, parts, late)
+
+
+def _put_at_once(attributes: dict[str, Any], call: Attempt, phases: Phases, ended: float, blocks: Blocks) -> None:
+    """What most calls come to: sent at once on an open connection, and mostly nothing was late."""
+    started, handed, head = call.attempt_started, phases.handed, phases.head
+    answered = ended if phases.received is None else phases.received
+    sdk_s, head_s = handed - started + (0.0 if head else ended - answered), 0.0
+    if blocks.touch(started, ended):
+        seen = blocks.within(started, ended)
+        head_s, rest_s = seen.cost(handed, answered), seen.total(answered, ended)
+        work_s = seen.total(started, handed) + (0.0 if head else rest_s)
+        sdk_s = max(0.0, sdk_s - work_s)
+        _put_lag(attributes, call, ended, head_s + work_s + (rest_s if head else 0.0))
+    attributes[semconv.CLIENT_POOL] = attributes[semconv.NETWORK] = 0.0
+    attributes[semconv.CLIENT_SDK] = sdk_s
+    server_s = attributes.get(semconv.SERVER_PROCESSING)
+    if server_s is not None:
+        attributes[semconv.NETWORK_TRANSIT] = max(0.0, answered - handed - head_s - server_s)
+
+
+def _put_lag(attributes: dict[str, Any], call: Attempt, ended: float, late_s: float) -> None:
+    if late_s > 0.0:
+        attributes[semconv.CLIENT_LAG] = late_s
+        attributes[semconv.CLIENT_LAG_KIND] = _kind(call, ended)
 
 
 def _put_parts(attributes: dict[str, Any], call: Attempt, ended: float, parts: Intervals, late: _Late) -> None:
@@ -275,10 +291,7 @@ def _put_parts(attributes: dict[str, Any], call: Attempt, ended: float, parts: I
     server_s = attributes.get(semconv.SERVER_PROCESSING)
     if server_s is not None and parts.waiting:
         attributes[semconv.NETWORK_TRANSIT] = max(0.0, _length(parts.waiting[0]) - late.head_s - server_s)
-    late_s = sum(late[:4])
-    if late_s > 0.0:
-        attributes[semconv.CLIENT_LAG] = late_s
-        attributes[semconv.CLIENT_LAG_KIND] = _kind(call, ended)
+    _put_lag(attributes, call, ended, sum(late[:4]))
 
 
 class _Late(NamedTuple):
@@ -294,8 +307,10 @@ class _Late(NamedTuple):
 _NOT_LATE = _Late(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def _late(phases: Phases, blocks: Blocks, parts: Intervals, attempt_s: float, stream: bool) -> _Late:
+def _late(phases: Phases, blocks: Seen, parts: Intervals, attempt_s: float, stream: bool) -> _Late:
     """What *blocks* can have cost the *parts* of an attempt of *attempt_s*."""
+    if not blocks.spans:
+        return _NOT_LATE
     start, end = parts.working[0][0], parts.working[0][0] + attempt_s
     if phases.queued or 2.0 * blocks.total(start, end) > attempt_s:
         # of a process that hardly ran, short steps say nothing of the network
@@ -312,12 +327,6 @@ def _late(phases: Phases, blocks: Blocks, parts: Intervals, attempt_s: float, st
 def intervals(phases: Phases, started: float, ended: float, stream: bool) -> Intervals:
     """The attempt from *started* to *ended* as stretches of time. A step that never completed lasted until the end."""
     events = phases.events
-    if phases.at_once:
-        answered = ended if phases.received is None else phases.received
-        after = (answered, ended)
-        begun = (phases.handed, answered)
-        known = ([begun, after], []) if stream else ([begun], [after])
-        return Intervals((phases.handed, phases.handed), [], known[0], [(started, phases.handed), *known[1]])
     connecting = list(_connecting(events, ended))
     sending, sent = _of(events, "send_request_headers.started"), _of(events, "send_request_body.complete")
     began = min([ended, *(start for start, _ in connecting), *([] if sending is None else [sending])])
@@ -348,8 +357,9 @@ def _kind(call: Attempt, ended: float) -> str:
     """``event_loop`` where the loop alone was held, ``threads`` where no thread of the process came to run."""
     if call.loop is None or (call.phases is not None and call.phases.queued):
         return "threads"
-    starved_s = THREADS.blocks.total(call.attempt_started, ended)
-    return "threads" if 2.0 * starved_s > call.loop.blocks.total(call.attempt_started, ended) else "event_loop"
+    attempt = call.attempt_started, ended
+    starved_s, held_s = (blocks.within(*attempt).total(*attempt) for blocks in (THREADS.blocks, call.loop.blocks))
+    return "threads" if 2.0 * starved_s > held_s else "event_loop"
 
 
 def _length(span: Span) -> float:
