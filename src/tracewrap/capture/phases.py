@@ -20,7 +20,6 @@ import logging
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
-from weakref import WeakKeyDictionary
 
 from tracewrap import semconv
 from tracewrap.capture.clock import perf_counter
@@ -81,7 +80,9 @@ class Phases:
     @property
     def at_once(self) -> bool:
         """Whether the idle connection did carry one more request; one that the server had closed meanwhile did not."""
-        return self.idle is not None and self.idle._request_count > self.requests and not self.overtaken()
+        if self.idle is None or self.idle._request_count <= self.requests:
+            return False
+        return not self.rivals or not self.overtaken()
 
     def overtaken(self) -> bool:
         """Whether a rival was sent by a connection that it neither waited for nor opened: the one that lay idle for both."""
@@ -167,14 +168,14 @@ def dismiss(call: Attempt) -> None:
             call.loop.leave(call)
 
 
-_claims: WeakKeyDictionary[Any, dict[int, list[Phases]]] = WeakKeyDictionary()
-"""By connection and how many requests it had carried: the rivals of the one that claims it."""
+_CLAIMS = "_tracewrap_claims"
+"""Attribute of a connection: by how many requests it had carried, the rivals of the one that claims it then."""
 
 
 def _claim(phases: Phases) -> list[Phases] | None:
     """Claim ``phases.idle`` for *phases*; else the rivals of who has it."""
-    claims = _claims.setdefault(phases.idle, {})
-    found = claims.setdefault(phases.requests, phases.rivals)
+    claims = phases.idle.__dict__.setdefault(_CLAIMS, {})
+    found: list[Phases] = claims.setdefault(phases.requests, phases.rivals)
     if len(claims) > _OLD_CLAIMS:
         for requests in list(claims):
             if requests < phases.requests:
