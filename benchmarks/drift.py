@@ -21,6 +21,8 @@ from tracewrap.runtime.quiet.usable import Observation
 
 TRUTH = RuntimeProfile(id="t", model="m", prompt_knots=((1, 0.18), (150, 0.18), (8000, 1.75)), d0=0.012)
 DAYS, CALLS, BURSTS = 60, 200, 20
+CACHED_S = 2e-5
+"""Seconds that a cached token takes: a tenth of one that is not."""
 SIZES, TEN = (1.12, 1.4), (1.1, 1.1)
 CALLERS = ("nothing", "prompts longer", "caching on", "office hours only", "30% priority", "mostly flex")
 CALLERS_DAY, CALLERS_SEEDS = 30, 5
@@ -74,7 +76,7 @@ def callers(what: str, seed: int) -> int:
     if what in ("30% priority", "mostly flex"):
         tier = (later & (dice.random(len(when)) < (0.3 if what == "30% priority" else 0.8))) * 1.0
     speed = np.where(tier > 0, 0.5 if what == "30% priority" else 2.5, 1.0)
-    quiet = (TRUTH.runtimes(p - cached, o) + 0.1 * 1.57 / 7850 * cached) * busy * speed
+    quiet = (TRUTH.runtimes(p - cached, o) + CACHED_S * cached) * busy * speed
     waits = (dice.random(len(when)) < 0.4) * dice.lognormal(np.log(0.35), 1.3, len(when))
     runtime = quiet * np.exp(dice.normal(0, 0.01, len(when))) + waits
     found = 0

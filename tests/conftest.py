@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fake_vendor import FakeVendor
+from fake_vendor import SLOW_ANSWER_S, FakeVendor, Timing
 from tracewrap import testing
 from tracewrap.capture import stream_usage
 from tracewrap.capture.state import state
@@ -44,6 +44,13 @@ def recorded() -> Iterator[testing.Recording]:
 def vendor() -> Iterator[FakeVendor]:
     """A vendor on loopback that speaks all three wire formats and answers at once."""
     with FakeVendor() as server:
+        yield server
+
+
+@pytest.fixture
+def slow() -> Iterator[FakeVendor]:
+    """A vendor on loopback that takes SLOW_ANSWER_S."""
+    with FakeVendor(Timing(overhead_s=SLOW_ANSWER_S)) as server:
         yield server
 
 

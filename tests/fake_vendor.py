@@ -74,6 +74,10 @@ class Received:
     body: Mapping[str, Any]
 
 
+SLOW_ANSWER_S = 0.2
+"""What the vendor of the fixture ``slow`` takes to answer."""
+
+
 class FakeVendor:
     """The server; a context manager. ``requests`` holds what came in, ``answer`` what goes out."""
 

@@ -13,18 +13,11 @@ import openai
 import pytest
 
 import tracewrap
-from fake_vendor import FakeVendor, Timing
+from fake_vendor import FakeVendor
 from tracewrap import testing
 
 OWN_S = 0.15
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-
-
-@pytest.fixture
-def slow() -> Any:
-    """A vendor that takes a while."""
-    with FakeVendor(Timing(overhead_s=0.1)) as vendor:
-        yield vendor
 
 
 def _sleep(*_: Any) -> None:
@@ -59,6 +52,13 @@ class _SlowClient(httpx2.Client):
         return super().send(request, **kwargs)
 
 
+class _SlowHandler(logging.Handler):
+    """One that sends each line somewhere far away."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _sleep()
+
+
 BETWEEN: dict[str, Callable[[], Any]] = {
     "request hook": lambda: httpx2.Client(event_hooks={"request": [_sleep]}),
     "response hook": lambda: httpx2.Client(event_hooks={"response": [_sleep]}),
@@ -79,8 +79,7 @@ def test_what_the_program_puts_between_the_sdk_and_the_wire_is_its_own(
     """Of a second call, whose connection is open: neither a wait for the pool nor the provider's."""
     http = BETWEEN[between]()
     given: dict[str, Any] = {"api_key": "k", "base_url": slow.openai_url, "http_client": http}
-    handler = logging.Handler()
-    handler.emit = _sleep  # type: ignore[method-assign]
+    handler = _SlowHandler()
     logger = logging.getLogger("httpx2")
     if between == "log line":
         logger.addHandler(handler)

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 import tracewrap
-from fake_vendor import FakeVendor, Timing
+from fake_vendor import SLOW_ANSWER_S as ANSWER_S
+from fake_vendor import FakeVendor
 from tracewrap import testing
 
 aiohttp = pytest.importorskip("aiohttp")
-ANSWER_S = 0.2
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-
-
-@pytest.fixture
-def slow() -> Iterator[FakeVendor]:
-    """A vendor that takes ANSWER_S."""
-    with FakeVendor(Timing(overhead_s=ANSWER_S)) as vendor:
-        yield vendor
 
 
 async def _ask(session: Any, url: str) -> None:

@@ -15,20 +15,12 @@ import openai
 import pytest
 
 import tracewrap
+from fake_wire import Answer, Asked, openai_chat
 from tracewrap import testing
 
 LATE_S = 0.3
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-ANSWER = json.dumps(
-    {
-        "id": "c",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "m",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
-    }
-).encode()
+ANSWER = json.dumps(openai_chat(Asked("openai", "m", 3, 4, False, BODY, Answer()))).encode()
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ import openai
 import pytest
 
 import tracewrap
-from fake_vendor import FakeVendor, Timing
+from fake_vendor import SLOW_ANSWER_S as ANSWER_S
+from fake_vendor import FakeVendor
 from tracewrap import testing
 from tracewrap.capture.lag import LATE_S, THREADS, Blocks, ThreadWatch
 from tracewrap.capture.phases import Phases, _kind, intervals
 from tracewrap.records import Call
 
-ANSWER_S = 0.2
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -78,13 +78,6 @@ def test_a_block_delays_a_wait_only_if_the_wait_ended_with_it() -> None:
     assert blocks.within(0.0, 4.0).total(0.0, 4.0) == 2.0
     blocks.due = 5.0  # a block that has not ended
     assert blocks.within(4.0, 6.0).delay(4.0, 6.0) == 1.0
-
-
-@pytest.fixture
-def slow() -> Any:
-    """A vendor that takes ANSWER_S."""
-    with FakeVendor(Timing(overhead_s=ANSWER_S)) as vendor:
-        yield vendor
 
 
 def test_waiting_for_the_programs_own_pool(slow: FakeVendor, recorded: testing.Recording) -> None:

@@ -11,21 +11,14 @@ import openai
 import pytest
 
 import tracewrap
+from fake_vendor import SLOW_ANSWER_S as ANSWER_S
 from fake_vendor import FakeVendor, Timing
 from tracewrap import testing
 from tracewrap.capture import lag
 
 trio = pytest.importorskip("trio")
-ANSWER_S = 0.2
 HELD_S = 0.5
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-
-
-@pytest.fixture
-def slow() -> Any:
-    """A vendor that takes ANSWER_S."""
-    with FakeVendor(Timing(overhead_s=ANSWER_S)) as vendor:
-        yield vendor
 
 
 def _beside(other: Callable[[], Awaitable[None]], url: str, seen: list[Any] | None = None) -> None:

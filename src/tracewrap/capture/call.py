@@ -30,6 +30,8 @@ from tracewrap.vendors.providers import Endpoint, endpoint_of
 
 CURRENT: ContextVar[OpenCall | None] = ContextVar("tracewrap_current_call", default=None)
 """The call whose SDK method is running, or was: tasks and timers that began in it keep it. ``running`` is who should be asked."""
+_HELD_S = 0.001
+"""What a plain answer's body waited for its consumer less than this was read at once."""
 _endpoints: dict[int, tuple[weakref.ref[Any], object, Endpoint]] = {}
 
 
@@ -266,10 +268,6 @@ def outcome_of(error: BaseException) -> Outcome:
     """How a call that raised *error* ended."""
     cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit) or type(error).__name__ == "Cancelled"
     return "cancelled" if cancelled else "error"
-
-
-_HELD_S = 0.001
-"""What a plain answer's body waited for its consumer less than this was read at once."""
 
 
 def finish(

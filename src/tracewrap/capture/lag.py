@@ -63,7 +63,7 @@ class Blocks:
                 return Seen(self._within(start, end), self.every_s)
             except (
                 RuntimeError
-            ):  # the watch has added a block meanwhile; copying them first takes long where there are many
+            ):  # the watch has added one meanwhile; copying them first takes long where there are many
                 continue
         return Seen(self._within(start, end), self.every_s)
 
@@ -313,6 +313,6 @@ def running_loop_watch() -> LoopWatch | TrioWatch | None:
 def _running_trio_watch() -> TrioWatch | None:
     try:
         token = sys.modules["trio"].lowlevel.current_trio_token()
-        return _runs.setdefault(token, TrioWatch())
+        return _runs.get(token) or _runs.setdefault(token, TrioWatch())
     except (AttributeError, KeyError, RuntimeError, TypeError):  # not imported, or not running here
         return None

@@ -147,7 +147,7 @@ class _Found:
         heavy = signs.heavy(self.fit)
         if heavy is not None:
             messages.append(
-                f"{heavy.share:.0%} of the calls took over {heavy.ratio:g} times the quiet level: "
+                f"{heavy[0]:.0%} of the calls took over {heavy[1]:g} times the quiet level: "
                 "long queues, or work that token counts do not show"
             )
         return ("not_identifiable" if messages else "ok"), messages

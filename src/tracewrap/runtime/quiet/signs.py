@@ -142,11 +142,14 @@ def slowed_share(fit: Frontier) -> float:
     return float(fit.state.weights[-len(BUMPS) :].sum())
 
 
-def heavy(fit: Frontier) -> Speeds | None:
-    """How many calls took over how many times their quiet seconds, where it is more than ``HEAVY`` lets pass."""
+def heavy(fit: Frontier) -> tuple[float, float] | None:
+    """(share of the calls, how many times their quiet seconds they took over), where it is more than ``HEAVY`` lets pass."""
     times = unscale(fit.residual, fit.logarithmic)
-    found = (Speeds(float(np.mean(times > ratio)), ratio) for ratio, _ in HEAVY)
-    return next((seen for seen, (_, most) in zip(found, HEAVY, strict=True) if seen.share > most), None)
+    for ratio, most in HEAVY:
+        share = float(np.mean(times > ratio))
+        if share > most:
+            return share, ratio
+    return None
 
 
 def gain_over_noise(fit: Frontier) -> float:
