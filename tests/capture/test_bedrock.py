@@ -150,9 +150,10 @@ def test_an_exception_within_a_stream(call: Any, bedrock: FakeBedrock, recorded:
     stream = call(wrap(client(bedrock)))
     with pytest.raises(botocore.exceptions.EventStreamError):
         list(stream)
-    stream.close()
-    (one,) = recorded()
+    (one,) = recorded()  # while the stream is neither closed nor dropped
     assert (one.outcome, one.error_type) == ("error", "throttlingException")
+    stream.close()
+    assert len(recorded()) == 1
 
 
 @pytest.mark.parametrize("call", STREAMS)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
+import io
 import json
+import shutil
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -39,11 +42,23 @@ def test_requests_plain(
     assert (call.server_address, call.outcome, call.request_id) == ("127.0.0.1", "complete", "req_1")
 
 
+def copied(response: Any) -> bytes:
+    """What a relay hands on."""
+    sink = io.BytesIO()
+    shutil.copyfileobj(response.raw, sink)
+    return sink.getvalue()
+
+
 READS: dict[str, Callable[[Any], Any]] = {
     "lines": lambda response: list(response.iter_lines()),
     "text lines": lambda response: list(response.iter_lines(decode_unicode=True)),
     "content": lambda response: list(response.iter_content(7)),
     "whole": lambda response: response.content,
+    "raw": lambda response: response.raw.read(),
+    "raw pieces": lambda response: list(iter(lambda: response.raw.read(11), b"")),
+    "raw stream": lambda response: list(response.raw.stream(11)),
+    "raw lines": lambda response: list(response.raw),
+    "raw copied": copied,
 }
 
 
@@ -62,6 +77,22 @@ def test_requests_streams(path: str, body: Any, how: str, vendor: FakeVendor, re
     assert (call.usage.input_tokens, call.usage.output_tokens, call.usage.source) == (3, 8, "reported")
     assert (call.stream, call.outcome) == (True, "complete")
     assert call.time_to_first_chunk_s is not None
+
+
+@pytest.mark.parametrize("how", ["raw", "raw pieces", "raw stream", "raw lines", "raw copied", "whole"])
+def test_requests_compressed(how: str, recorded: testing.Recording) -> None:
+    """However a compressed answer is read, packed or unpacked, its tokens are seen; one without a finish reason is complete, too."""
+    requests = pytest.importorskip("requests")
+    answer = {"object": "list", "model": "m", "data": [], "usage": {"prompt_tokens": 3, "total_tokens": 3}}
+    packed = gzip.compress(json.dumps(answer).encode())
+    with CannedVendor(canned(packed, headers={"content-encoding": "gzip"})) as vendor:
+        response = wrap(requests.Session()).post(vendor.url + "/v1/embeddings", json=CHAT, stream=True)
+        READS[how](response)
+        assert len(recorded()) == 1
+        response.close()
+    (call,) = recorded()
+    assert call.usage is not None
+    assert (call.usage.input_tokens, call.outcome) == (3, "complete")
 
 
 def test_requests_ends(vendor: FakeVendor, recorded: testing.Recording) -> None:

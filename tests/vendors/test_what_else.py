@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tracewrap.records import TokenUsage
-from tracewrap.vendors import adapters, anthropic, openai
+from tracewrap.vendors import adapters, anthropic, cohere, openai
 from tracewrap.vendors.adapter import Reply
 from tracewrap.vendors.checks import COUNT_LIMIT, MAX_TEXT, count, milliseconds, text
 
@@ -157,6 +157,17 @@ def test_a_failure_inside_a_200(adapter: str, answer: Any, outcome: str | None, 
     assert (reply.outcome, reply.error_type) == (outcome, kind)
 
 
+def test_an_error_without_an_envelope_inside_a_200() -> None:
+    """vLLM's first engine sends an error object as the chunk itself; its SDK shows it to the program as a chunk without choices."""
+    bare = {"object": "error", "message": "m", "type": "BadRequestError", "param": None, "code": 400}
+    chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "a"}}]}
+    assert openai.is_notable(bare)
+    for chunks in ([chunk, bare], [bare]):
+        reply = openai.read_stream(chunks[0], chunks, len(chunks))
+        assert (reply.outcome, reply.error_type) == ("error", "400")
+    assert openai.read_response(bare).outcome == "error"
+
+
 def test_finish_reasons_of_several_choices() -> None:
     """One a choice, in their order, whichever chunk brings them."""
     chunks = [
@@ -178,6 +189,24 @@ def test_a_polled_response_is_read_when_it_is_done() -> None:
     assert done == event
     assert done is not None
     assert done[0].usage == TokenUsage(50, 7)
+
+
+def test_a_polled_response_that_failed_is_an_error() -> None:
+    """A background response that failed or was cancelled has no usage, and its outcome is told all the same."""
+    response = {"object": "response", "id": "r", "usage": None}
+    failed = openai.read_later({**response, "status": "failed", "error": {"code": "server_error", "message": "m"}})
+    assert failed is not None
+    assert failed[1:] == ("error", "server_error")
+    cancelled = openai.read_later({**response, "status": "cancelled"})
+    assert cancelled is not None
+    assert cancelled[1:] == ("cancelled", None)
+
+
+def test_rerankers_that_count_tokens() -> None:
+    """Jina, Voyage and vLLM answer at Cohere's path with tokens in place of search units, and name their model."""
+    reply = cohere.read_response({"model": "rerank-2", "results": [], "usage": {"total_tokens": 26}})
+    assert (reply.model, reply.usage) == ("rerank-2", TokenUsage(input_tokens=26))
+    assert cohere.read_response({"id": "i", "results": [], "usage": {"total_tokens": "x"}}).usage is None
 
 
 NONSENSE = [math.nan, math.inf, -5, 10**400, "1e2", "-5", "\u00b2", "9" * 30, True, [1], {"a": 1}, COUNT_LIMIT, 1.5]

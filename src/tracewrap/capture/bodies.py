@@ -52,6 +52,7 @@ class Body:
         "_whole",
         "count",
         "ended",
+        "failed",
     )
 
     def __init__(self, adapter: Adapter, *, kind: Kind):
@@ -67,6 +68,8 @@ class Body:
         self._all_bytes = 0
         self.ended = False
         """Its end mark was seen."""
+        self.failed = False
+        """An event named ``error`` was seen."""
         self._unsaid = False
         """It looks like events, and nobody said so."""
         self.count = 0
@@ -90,8 +93,10 @@ class Body:
             self.ended = True
         if data[:1] != b"{" or (len(data) < _IDLE_BYTES and _IDLE.search(data)):
             return
-        if name == b"error" and b'"error"' not in data[:EDGE_BYTES]:
-            data = b'{"type":"error","error":' + data + b"}"
+        if name == b"error":
+            self.failed = True
+            if b'"error"' not in data[:EDGE_BYTES]:
+                data = b'{"type":"error","error":' + data + b"}"
         if self._first is None:
             self._first = data
         self.count += 1
@@ -324,8 +329,8 @@ def tee(
     hook_close(response, reader)
 
 
-def tee_method(call: OpenCall, response: Any, name: str, *, kind: Kind, decode: Callable[[Any], bytes]) -> None:
-    """``tee`` of a response whose body is handed on by the method *name* alone; *decode*: what makes its pieces bytes."""
+def tee_method(call: OpenCall, response: Any, name: str, *, kind: Kind, decode: Callable[[Any], bytes]) -> ByteReader:
+    """``tee`` of a response whose body is handed on by the method *name*; *decode*: what makes its pieces bytes. Gives the reader."""
     reader = ByteReader(call, None)
     reader.body, reader.decode = Body(call.adapter, kind=kind), decode
     method = getattr(response, name)
@@ -333,13 +338,14 @@ def tee_method(call: OpenCall, response: Any, name: str, *, kind: Kind, decode: 
     def iterate(*args: Any, **kwargs: Any) -> Any:
         iterator = method(*args, **kwargs)
         try:
-            reader.iterator = iterator
+            reader.iterator, reader.decode = iterator, decode
             return passing(reader)
         except Exception:
             return iterator
 
     setattr(response, name, iterate)
     hook_close(response, reader)
+    return reader
 
 
 def decoder_of(response: Any) -> Callable[[bytes], bytes] | None:

@@ -157,8 +157,8 @@ class AmazonEvents:
     def _frame(self, frame: bytes) -> None:
         size = int.from_bytes(frame[4:8], "big")
         headers, payload = frame[12 : 12 + size], frame[12 + size : -4]
-        if b"exception" in headers:
-            kind = _header(headers, b":exception-type") or "_OTHER"
+        if b":exception-type" in headers or b":error-code" in headers:
+            kind = _header(headers, b":exception-type") or _header(headers, b":error-code") or "_OTHER"
             self._take(json.dumps({"type": "error", "error": {"type": kind}}).encode(), b"error")
             return
         try:

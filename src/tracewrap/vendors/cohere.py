@@ -74,7 +74,7 @@ def read_usage(counts: Any) -> TokenUsage | None:
     cached, units = _count(counts, "cached_tokens"), _count(billed, "search_units")
     if tokens is None:
         if billed_input is None and billed_output is None and units is None:
-            return None
+            return _of_reranking(counts)
         return TokenUsage(
             input_tokens=billed_input,
             output_tokens=billed_output,
@@ -92,6 +92,12 @@ def read_usage(counts: Any) -> TokenUsage | None:
     )
 
 
+def _of_reranking(counts: Any) -> TokenUsage | None:
+    """Usage of the rerankers that answer at Cohere's path and count tokens (Jina, Voyage, vLLM): no output, so the total is the input."""
+    total = _count(counts, "total_tokens")
+    return None if total is None else TokenUsage(input_tokens=total)
+
+
 def _count(counts: Any, name: str) -> int | None:
     """A whole number, which comes as a float."""
     return count(get(counts, name))
@@ -105,6 +111,7 @@ def read_response(response: Any) -> Reply:
     identifier = get(response, "id") or get(response, "response_id") or get(response, "generation_id")
     usage = get(response, "usage")
     return Reply(
+        model=text(get(response, "model")),
         id=text(identifier),
         usage=read_usage(get(response, "meta") if usage is None else usage),
         finish_reasons=ends,

@@ -15,6 +15,7 @@ from tracewrap.records import Outcome, TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
 from tracewrap.vendors.checks import seconds, text
 from tracewrap.vendors.openai_content import read_asked, read_said
+from tracewrap.vendors.openai_errors import error_type, told_error
 from tracewrap.vendors.openai_usage import later, read_usage, reported_cost, usage_elsewhere, usage_of, with_search
 
 _OPERATIONS = {
@@ -65,7 +66,7 @@ _NOTABLE_EVENTS = _RESPONSE_ENDS | {
 }
 _MARKS = re.compile(
     rb'"(?:usage|x_groq|error)"\s*:\s*[{"]|"finish_reason"\s*:\s*"|"choices"\s*:\s*\[\s*\]'
-    rb'|"type"\s*:\s*"(?:response\.(?:created|queued|completed|incomplete|failed|cancelled)|error)"'
+    rb'|"type"\s*:\s*"(?:response\.(?:created|queued|completed|incomplete|failed|cancelled)|error)"|"object"\s*:\s*"error"'
 )
 
 
@@ -145,7 +146,7 @@ def read_response(response: Any) -> Reply:
         error = fields(choices[0]).get("error")
     else:
         reasons = (_responses_reason(response, status),) if isinstance(status, str) else ()
-        error = values.get("error")
+        error = told_error(values)
     failed = status == "failed" or error is not None or "error" in reasons
     cancelled = status == "cancelled" and not failed
     return Reply(
@@ -157,7 +158,7 @@ def read_response(response: Any) -> Reply:
         attributes=_reply_attributes(values),
         background=not choices and status in ("queued", "in_progress"),
         outcome="error" if failed else "cancelled" if cancelled else None,
-        error_type=_error_type(error) if failed else None,
+        error_type=error_type(error) if failed else None,
     )
 
 
@@ -177,15 +178,6 @@ def _reply_attributes(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _error_type(error: Any) -> str:
-    """The vendor's own code of a failure told in an answer."""
-    for name in ("code", "type"):
-        code = get(error, name)
-        if isinstance(code, str | int) and not isinstance(code, bool):
-            return text(str(code)) or "_OTHER"
-    return "_OTHER"
-
-
 def _responses_reason(response: Any, status: str) -> str:
     """Why a response ended, in the words of chat completions."""
     if status == "completed":
@@ -200,7 +192,8 @@ def read_later(thing: Any) -> tuple[Reply, Outcome, str | None] | None:
     if get(response, "object") != "response" or get(response, "status") not in _FINAL:
         return None
     reply = read_response(response)
-    return None if reply.usage is None else (reply, reply.outcome or "complete", reply.error_type)
+    told = reply.usage is not None or reply.outcome is not None
+    return (reply, reply.outcome or "complete", reply.error_type) if told else None
 
 
 def is_notable(chunk: Any) -> bool:
@@ -209,7 +202,7 @@ def is_notable(chunk: Any) -> bool:
     choices = values.get("choices")
     if choices is None:
         kind = values.get("type")
-        return kind in _NOTABLE_EVENTS or "error" in values
+        return kind in _NOTABLE_EVENTS or told_error(values) is not None
     if not choices or values.get("usage") is not None or "x_groq" in values or "error" in values:
         return True
     return any((one := fields(choice)).get("finish_reason") is not None or "usage" in one for choice in choices)
@@ -231,7 +224,7 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
         told = read_usage(values.get("usage")) or usage_elsewhere(values)
         usage = usage if told is None else later(usage, told)
         attributes |= _reply_attributes(values)
-        error = values.get("error") if error is None else error
+        error = told_error(values) if error is None else error
         for choice in values.get("choices") or ():
             reason = text(get(choice, "finish_reason"))
             if reason:
@@ -254,7 +247,7 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
         service_tier=attributes.get("openai.response.service_tier"),
         attributes=attributes or NOTHING,
         outcome="error" if failed else None if ended else "partial",
-        error_type=_error_type(error) if failed else None,
+        error_type=error_type(error) if failed else None,
     )
 
 
@@ -281,8 +274,7 @@ def _read_events(first: Any, last: Sequence[Any], seen: int) -> Reply:
             ended = read_response(response)
             if ended.usage is not None or ended.outcome is not None:
                 return ended
-        if kind == "error" or get(event, "error") is not None:
-            error = get(event, "error") or event
+        error = told_error(fields(event)) or (event if kind == "error" else error)
         usage = read_usage(get(event, "usage"))
         if usage is not None:  # what was spoken is audio, all of it
             return Reply(usage=usage._replace(audio_output_tokens=usage.output_tokens) if kind == _SPOKEN else usage)
@@ -299,7 +291,7 @@ def _read_events(first: Any, last: Sequence[Any], seen: int) -> Reply:
         id=text(get(opening, "id")),
         usage=usage,
         outcome="partial" if error is None else "error",
-        error_type=None if error is None else _error_type(error),
+        error_type=None if error is None else error_type(error),
     )
 
 

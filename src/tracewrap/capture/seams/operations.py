@@ -148,14 +148,26 @@ class Tap:
         """*inner*, whose items are pieces of the body, read along."""
         try:
             self._reader.iterator = inner
-            return passing(self._reader)
+            return self._until_failed(passing(self._reader))
         except Exception:
             return inner
+
+    def _until_failed(self, pieces: Iterator[Any]) -> Iterator[Any]:
+        for data in pieces:
+            self._failed()
+            yield data
+
+    def _failed(self) -> None:
+        """An exception among the events ends the call: botocore raises it, reads no further and closes nothing."""
+        with suppress(Exception):
+            if self._reader.body.failed:
+                self._reader.end("complete", self._reader.left)
 
     def _passed(self, entered: float, data: bytes) -> None:
         with suppress(Exception):
             if data:
                 self._reader.passed(entered, data)
+        self._failed()
 
     def _stopped(self, entered: float, error: BaseException) -> None:
         with suppress(Exception):

@@ -1,6 +1,7 @@
 """Bare HTTP by requests and aiohttp, read as that by httpx is: for known endpoints, bodies as they pass, nothing changed.
 
-requests: ``Session.send``; a streamed body is read as ``iter_content`` hands it on, which everything else of a response uses.
+requests: ``Session.send``; a streamed body is read as ``iter_content`` hands it on, which everything else of a response uses, or as
+the program itself reads ``response.raw``, which is how relays copy an answer.
 aiohttp: ``ClientSession._request``; the body is read as it arrives, in the buffer that the response's reader fills, so that no consumer
 of it, however it reads, is in between: a runtime ends with the last bytes that came.
 """
@@ -16,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from tracewrap.capture.bodies import Body, decoder_of, kind_of, tee_method
+from tracewrap.capture.bodies import Body, ByteReader, decoder_of, kind_of, passing, tee_method
 from tracewrap.capture.call import OpenCall, fail, finish, leave, outcome_of
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.encodings import unreadable
@@ -25,6 +26,7 @@ from tracewrap.capture.seams.http import refused
 from tracewrap.capture.seams.transports import begin_request
 from tracewrap.capture.seams.watch import Watch
 from tracewrap.capture.state import drop, state
+from tracewrap.capture.streams import hook_close
 from tracewrap.records import Outcome
 from tracewrap.vendors.adapter import Reply
 
@@ -73,9 +75,61 @@ class RequestsWatch(Watch):
                 call.said = body.said()
                 finish(call, reply, ended=now)
             else:
-                tee_method(call, result, "iter_content", kind=kind, decode=_bytes)
+                reader = tee_method(call, result, "iter_content", kind=kind, decode=_bytes)
+                _tee_raw(reader, result)
         except Exception:
             drop("response")
+
+
+def _tee_raw(reader: ByteReader, response: Any) -> None:
+    """Read what the program takes from ``response.raw``, urllib3's response, while ``iter_content`` does not."""
+    raw = response.raw
+    whole, chunks = decoder_of(response), getattr(raw, "read_chunked", None)
+
+    def unpacker(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[bytes], bytes] | None:
+        unpacked = args[1] if len(args) > 1 else kwargs.get("decode_content")
+        return None if (raw.decode_content if unpacked is None else unpacked) else whole
+
+    def reads(method: Callable[..., Any], to_the_end: bool) -> Callable[..., Any]:
+        def read(*args: Any, **kwargs: Any) -> Any:
+            if reader.iterator is not None:
+                return method(*args, **kwargs)
+            reader.reading, entered = True, perf_counter()
+            try:
+                data = method(*args, **kwargs)
+            except BaseException as error:
+                with suppress(Exception):
+                    reader.stopped(entered, error)
+                raise
+            with suppress(Exception):
+                amount = args[0] if args else kwargs.get("amt")
+                reader.decode = unpacker(args, kwargs)
+                if data:
+                    reader.passed(entered, data)
+                if (to_the_end and amount is None) or (not data and amount != 0) or _is_read(raw):
+                    reader.stopped(entered, StopIteration())
+            return data
+
+        return read
+
+    def read_chunked(*args: Any, **kwargs: Any) -> Any:
+        iterator = chunks(*args, **kwargs)  # type: ignore[misc]
+        if reader.iterator is not None:
+            return iterator
+        reader.iterator, reader.decode = iterator, unpacker(args, kwargs)
+        return passing(reader)
+
+    raw.read, raw.read1 = reads(raw.read, True), reads(raw.read1, False)
+    if chunks is not None:
+        raw.read_chunked = read_chunked
+    hook_close(raw, reader)
+
+
+def _is_read(raw: Any) -> bool:
+    """Whether all of a body was handed out: ``stream`` asks no further then."""
+    wire, unpacked = raw._fp, getattr(raw, "_decoded_buffer", ())
+    ended = wire is None or (wire.isclosed() if hasattr(wire, "isclosed") else wire.closed)
+    return ended and not len(unpacked) and not getattr(getattr(raw, "_decoder", None), "has_unconsumed_tail", False)
 
 
 def _bytes(data: Any) -> bytes:
