@@ -23,7 +23,7 @@ from fake_vendor import SLOW_ANSWER_S as ANSWER_S
 from fake_vendor import FakeVendor
 from tracewrap import testing
 from tracewrap.capture.lag import LATE_S, THREADS, Blocks, ThreadWatch
-from tracewrap.capture.phases import Phases, _kind, intervals
+from tracewrap.capture.phases import Phases, _kind, intervals, listening
 from tracewrap.records import Call
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -31,7 +31,7 @@ BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 
 def events(**at: float) -> Phases:
     """Phases with the events of an HTTP/1.1 request at the given times, handed over at 1."""
-    phases = Phases()
+    phases = listening()
     phases.handed = 1.0
     phases.events.update({name.replace("__", "."): when for name, when in at.items()})
     return phases
@@ -137,7 +137,7 @@ def test_what_of_ours_was_late(monkeypatch: pytest.MonkeyPatch, starved_s: float
     monkeypatch.setattr(THREADS, "blocks", thread_blocks)
     loop_blocks = Blocks()
     loop_blocks.spans.append((1.0, 2.0))
-    call = SimpleNamespace(loop=SimpleNamespace(blocks=loop_blocks), phases=Phases(), attempt_started=0.0)
+    call = SimpleNamespace(loop=SimpleNamespace(blocks=loop_blocks), phases=listening(), attempt_started=0.0)
     assert _kind(call, 3.0) == kind
 
 
@@ -256,7 +256,7 @@ def test_an_idle_connection_is_asked_whether_it_is_open_only_when_it_was_not_use
     counts = []
     with tracewrap.wrap(httpx.Client()) as client:
         for fresh_s in (0.0, 0.0, 60.0):
-            monkeypatch.setattr("tracewrap.capture.phases._FRESH_S", fresh_s)
+            monkeypatch.setattr("tracewrap.capture.seams.entries._FRESH_S", fresh_s)
             asked.clear()
             client.post(f"{slow.openai_url}/chat/completions", json=BODY)
             counts.append(len(asked))

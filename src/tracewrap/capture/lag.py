@@ -125,26 +125,21 @@ class Seen:
 class LoopWatch:
     """A timer on one asyncio loop while calls are in flight on it."""
 
-    __slots__ = ("__weakref__", "_context", "_handle", "_idle", "blocks", "calls", "loop")
+    __slots__ = ("__weakref__", "_context", "_idle", "blocks", "calls", "loop", "timer")
 
     def __init__(self, loop: weakref.ref[asyncio.AbstractEventLoop]) -> None:
         self.loop = loop
-        self._handle: Any = None
+        self.timer: Any = None
         self._context = contextvars.Context()
         """Empty: a timer would keep alive what the program's context holds, the call that started it among it."""
         self._idle = 0
         self.blocks = Blocks()
         self.calls: set[int] = set()
+        """Ids of those in flight."""
 
-    def enter(self, call: object) -> None:
-        """*call* is in flight."""
-        self.calls.add(id(call))
-        if self._handle is None:
-            self._next(perf_counter())
-
-    def leave(self, call: object) -> None:
-        """*call* has ended; the timer ends soon after the last one."""
-        self.calls.discard(id(call))
+    def start(self) -> None:
+        """Look from now on; the timer ends soon after the last call."""
+        self._next(perf_counter())
 
     def has_queue(self) -> bool:
         """Whether work waits for a thread of the loop's default executor, all of which are at work."""
@@ -163,15 +158,15 @@ class LoopWatch:
             try:
                 self._look()
             except Exception:  # nothing of ours may reach the loop's exception handler
-                self._handle, self.blocks.due = None, float("inf")
+                self.timer, self.blocks.due = None, float("inf")
 
-        self._handle = loop.call_later(INTERVAL_S, look, context=self._context)
+        self.timer = loop.call_later(INTERVAL_S, look, context=self._context)
         self.blocks.due = now + INTERVAL_S
 
     def _look(self) -> None:
         now = perf_counter()
         self.blocks.woken(now)
-        self.blocks.due, self._handle = float("inf"), None
+        self.blocks.due, self.timer = float("inf"), None
         self._idle = 0 if self.calls else self._idle + 1
         if self._idle < _LINGER:
             self._next(now)
@@ -190,14 +185,10 @@ class TrioWatch:
     def enter(self, call: object) -> None:
         """*call* is in flight, in a task of this run."""
         self.calls.add(id(call))
-        if not self._looking:
+        if not self._looking:  # it is taken off soon after the last call
             self.blocks.due = perf_counter()
             sys.modules["trio"].lowlevel.add_instrument(self)
             self._looking = True
-
-    def leave(self, call: object) -> None:
-        """*call* has ended; the instrument is taken off soon after the last one."""
-        self.calls.discard(id(call))
 
     def has_queue(self) -> bool:
         """Whether work waits for one of the threads that trio allows itself by default."""
@@ -268,10 +259,6 @@ class ThreadWatch:
         self._wake.set()
         self._looking = True
 
-    def leave(self, call: object) -> None:
-        """*call* has ended."""
-        self.calls.discard(id(call))
-
     def _work(self, wake: threading.Event) -> None:
         blocks, sleep, idle = self.blocks, time.sleep, 0
         while wake is self._wake:
@@ -297,16 +284,22 @@ _runs: weakref.WeakKeyDictionary[Any, TrioWatch] = weakref.WeakKeyDictionary()
 systems.at_fork(after_in_child=THREADS.reset)
 
 
-def running_loop_watch() -> LoopWatch | TrioWatch | None:
-    """The watch of the asyncio loop, or run of trio, that runs in this thread; None where none runs."""
+def enter_loop(call: object) -> LoopWatch | TrioWatch | None:
+    """*call* is in flight on the asyncio loop, or in the run of trio, that runs in this thread: its watch; None where none runs."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return _running_trio_watch()
+        run = _running_trio_watch()
+        if run is not None:
+            run.enter(call)
+        return run
     watch = _loops.get(id(loop))
     if watch is None or watch.loop() is not loop:
         key = id(loop)
         watch = _loops[key] = LoopWatch(weakref.ref(loop, lambda _: _loops.pop(key, None)))
+    watch.calls.add(id(call))
+    if watch.timer is None:
+        watch.start()
     return watch
 
 

@@ -7,23 +7,21 @@ is finished:
     SDK | handed over | connecting, TLS | sending | receive_response_headers | receive_response_body | SDK
     sdk |--- pool ----|---------- network ---------|------- waiting for the server (or for us: lag) -----| sdk
 
-A listener costs some twenty microseconds, so most requests go without: where an open connection lies idle in the pool and the request is
-small, nothing is waited for, connected or sent for long, and the times at which the request went and its answer came tell the rest.
-Two threads can see the same idle connection: the first to claim it goes without a listener, the others listen; where one of those was sent
-at once, it was faster, and nothing is known of the one that claimed.
+A listener costs some twenty microseconds, so most requests go without (``seams.entries``): where an open connection lies idle in the pool
+and the request is small, nothing is waited for, connected or sent for long, and the times at which the request went and its answer came
+tell the rest. Of two requests that saw the same idle connection the first to claim it goes without; where the other was sent at once, it
+was faster, and nothing is known of the one that claimed.
 A request that the program traces itself keeps the program's listener, and nothing is known of it.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from time import monotonic
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from tracewrap import semconv
 from tracewrap.capture.clock import perf_counter
-from tracewrap.capture.lag import THREADS, Blocks, LoopWatch, Seen, TrioWatch, running_loop_watch
+from tracewrap.capture.lag import THREADS, Blocks, LoopWatch, Seen, TrioWatch, enter_loop
 
 _PROTOCOLS = ("http11.", "http2.")
 _CONNECTING = tuple(
@@ -34,55 +32,34 @@ _CONNECTING = tuple(
 _SENDING = tuple(f"{protocol}send_request_headers.started" for protocol in _PROTOCOLS)
 Span = tuple[float, float]
 
-
-_LOGGERS = {
-    f"{library}.{module}": logging.getLogger(library)
-    for library in ("httpx", "httpx2")
-    for module in ("_client", "_transports.default")
-}
-"""Modules of the libraries' own methods, and who logs what they send."""
-_SMALL_BYTES = 65_536
-"""A request up to this size is sent at once: it fits into the system's buffers."""
-_FRESH_S = 1.0
-"""A connection that was used this short a time ago is not asked whether the server has closed it since: that is seen afterwards."""
 _NO_EVENTS: dict[str, float] = {}
 _AT_ONCE_SHARE = 0.1
 """A request that got its connection in this share of its time so far did not wait for it."""
-_OLD_CLAIMS = 8
 
 
 class Phases:
     """Clock readings of one attempt: when the request was ``handed`` to the HTTP library, its events since, if any were listened to,
-    and when its answer, or the ``head`` of it, was ``received``."""
+    and when its answer, or the ``head`` of it, was ``received``.
 
-    __slots__ = ("entered", "events", "handed", "head", "idle", "queued", "received", "requests", "rivals")
+    One is made a call on the caller's thread: what most calls do not set is the class's.
+    """
 
-    def __init__(self, idle: Any = None) -> None:
-        self.idle = idle
-        """The open connection that lay idle for it; None where there was none, or none could be seen."""
-        if idle is None:
-            self.events: dict[str, float] = {}
-        else:
-            self.events = _NO_EVENTS
-            self.requests: int = idle._request_count
-            """How many requests ``idle`` had carried by then."""
-        self.rivals: list[Phases] = []
-        """Requests that wanted ``idle`` too."""
-        self.queued = False
-        """The loop's own thread pool, which looks names up, had a queue."""
-        self.received: float | None = None
-        self.head = False
-        """The head of the answer alone was received: its body is read as its consumer wants it."""
-        self.entered: float | None = None
-        """When the library's pool was asked for a connection, where the program stands between it and the hand-over."""
-        self.handed = perf_counter()
-
-    @property
-    def at_once(self) -> bool:
-        """Whether the idle connection did carry one more request; one that the server had closed meanwhile did not."""
-        if self.idle is None or self.idle._request_count <= self.requests:
-            return False
-        return not self.rivals or not self.overtaken()
+    idle: Any = None
+    """The open connection that lay idle for it; None where there was none, or none could be seen."""
+    requests = 0
+    """How many requests ``idle`` had carried by then."""
+    rivals: Sequence[Phases] = ()
+    """Requests that wanted ``idle`` too."""
+    events: dict[str, float] = _NO_EVENTS
+    """Of one that is listened to: name -> when."""
+    queued = False
+    """The loop's own thread pool, which looks names up, had a queue."""
+    received: float | None = None
+    head = False
+    """The head of the answer alone was received: its body is read as its consumer wants it."""
+    entered: float | None = None
+    """When the library's pool was asked for a connection, where the program stands between it and the hand-over."""
+    handed: float
 
     def overtaken(self) -> bool:
         """Whether a rival was sent by a connection that it neither waited for nor opened: the one that lay idle for both."""
@@ -116,125 +93,29 @@ class Intervals(NamedTuple):
     """The SDK's own work, before the hand-over and after the last byte."""
 
 
-def goes_straight(sender: Any, is_async: bool) -> bool:
-    """Whether nothing of the program's stands between *sender*, an httpx or httpx2 client or transport, and its pool.
-
-    Hooks, authentication, methods of its own, the log line that both libraries write of every request: what those take is told from
-    the server's time by listening only.
-    """
-    try:
-        transport = getattr(sender, "_transport", None)
-        if transport is not None:
-            hooks, send = sender._event_hooks, type(sender).send.__module__
-            if sender._auth is not None or hooks["request"] or hooks["response"] or send not in _LOGGERS:
-                return False
-        else:
-            transport = sender
-        handle = type(transport).handle_async_request if is_async else type(transport).handle_request
-        library = handle.__module__
-        return library in _LOGGERS and not _LOGGERS[library].isEnabledFor(logging.INFO)
-    except (AttributeError, KeyError, TypeError):  # another library's insides
-        return False
-
-
-def attend(call: Attempt, request: Any, is_async: bool, sender: Any, straight: bool) -> None:
-    """The next attempt of *call* is about to be sent as *request* by *sender*, an httpx or httpx2 client or transport: listen to it
-    where that tells something, and watch for lag until ``dismiss``. *straight*: ``goes_straight``."""
-    lost: list[list[Phases]] = []
-    phases = (_at_once(request, sender, lost) if straight else None) or listen(request, is_async)
-    if phases is None:
-        return
-    for rivals in lost:
-        rivals.append(phases)
-    call.phases = phases
-    watch_lag(call, phases, is_async)
+def listening() -> Phases:
+    """Of a request that is handed over now and listened to."""
+    phases = Phases()
+    phases.events = {}
+    phases.handed = perf_counter()
+    return phases
 
 
 def watch_lag(call: Attempt, phases: Phases, is_async: bool) -> None:
     """*call* is about to send what *phases* tell of: watch for lag until ``dismiss``."""
     THREADS.enter(call)
     if is_async and call.loop is None:
-        loop = call.loop = running_loop_watch()
-        if loop is not None:
-            loop.enter(call)
-            phases.queued = phases.idle is None and loop.has_queue()
+        loop = call.loop = enter_loop(call)
+        if phases.idle is None and loop is not None:
+            phases.queued = loop.has_queue()
 
 
 def dismiss(call: Attempt) -> None:
     """*call* has ended: nothing need be watched for it."""
     if call.phases is not None:
-        THREADS.leave(call)
+        THREADS.calls.discard(id(call))
         if call.loop is not None:
-            call.loop.leave(call)
-
-
-_CLAIMS = "_tracewrap_claims"
-"""Attribute of a connection: by how many requests it had carried, the rivals of the one that claims it then."""
-
-
-def _claim(phases: Phases) -> list[Phases] | None:
-    """Claim ``phases.idle`` for *phases*; else the rivals of who has it."""
-    claims = phases.idle.__dict__.setdefault(_CLAIMS, {})
-    found: list[Phases] = claims.setdefault(phases.requests, phases.rivals)
-    if len(claims) > _OLD_CLAIMS:
-        for requests in list(claims):
-            if requests < phases.requests:
-                claims.pop(requests, None)
-    return None if found is phases.rivals else found
-
-
-def _at_once(request: Any, sender: Any, lost: list[list[Phases]]) -> Phases | None:
-    """Phases of *request* where it is small and an open connection lies idle for it; None where there is none, or none can be seen.
-
-    *lost* gets the rivals of connections that another request has claimed.
-    """
-    try:
-        if "trace" in request.extensions or len(request._content) > _SMALL_BYTES or getattr(sender, "_mounts", None):
-            return None  # of several transports, which one and so which pool it takes is its own business
-        pool = getattr(sender, "_transport", sender)._pool
-        host, now = request.url.raw_host, monotonic()
-        for connection in pool._connections:
-            inner = connection._connection
-            if inner is None or connection._origin.host != host:
-                continue
-            expires = inner._expire_at  # None while it is at work
-            was_used_now = (
-                expires is not None and now < expires and now - (expires - inner._keepalive_expiry) < _FRESH_S
-            )
-            if was_used_now or (connection.is_idle() and not connection.has_expired()):
-                # It looks idle until the request that was given it takes it up.
-                if pool._requests and any(waiting.connection is connection for waiting in pool._requests):
-                    return None
-                phases = Phases(inner)
-                rivals = _claim(phases)
-                if rivals is None:
-                    return phases
-                lost.append(rivals)
-        return None
-    except (AttributeError, RuntimeError, TypeError):  # another library's insides; a body that is not read yet
-        return None
-
-
-def listen(request: Any, is_async: bool) -> Phases | None:
-    """Put a listener on *request*; None where the program has its own."""
-    extensions = request.extensions
-    if "trace" in extensions:
-        return None
-    phases = Phases()
-    events = phases.events
-    if is_async:
-
-        async def note_async(event: str, _: Mapping[str, Any]) -> None:
-            events[event] = perf_counter()
-
-        extensions["trace"] = note_async
-    else:
-
-        def note(event: str, _: Mapping[str, Any]) -> None:
-            events[event] = perf_counter()
-
-        extensions["trace"] = note
-    return phases
+            call.loop.calls.discard(id(call))
 
 
 def put_phases(attributes: dict[str, Any], call: Attempt, ended: float) -> None:
@@ -248,22 +129,14 @@ def put_phases(attributes: dict[str, Any], call: Attempt, ended: float) -> None:
     if phases is None:
         return
     started, blocks = call.attempt_started, THREADS.blocks if call.loop is None else call.loop.blocks
-    if phases.idle is not None:
-        # The server may have closed it, or a rival was faster: then the request went another way, and nobody listened.
-        if phases.at_once:
-            _put_at_once(attributes, call, phases, ended, blocks)
+    if phases.idle is None:
+        _put_listened(attributes, call, phases, ended, blocks)
         return
-    if not phases.events and semconv.ERROR_TYPE not in attributes:
+    # The server may have closed it, or a rival was faster: then the request went another way, and nobody listened.
+    if phases.idle._request_count <= phases.requests or (phases.rivals and phases.overtaken()):
         return
-    parts = intervals(phases, started, ended, phases.head)
-    touched = blocks.touch(started, ended)
-    late = _late(phases, blocks.within(started, ended), parts, ended - started, phases.head) if touched else _NOT_LATE
-    _put_parts(attributes, call, ended, parts, late)
-
-
-def _put_at_once(attributes: dict[str, Any], call: Attempt, phases: Phases, ended: float, blocks: Blocks) -> None:
-    """What most calls come to: sent at once on an open connection, and mostly nothing was late."""
-    started, handed, head = call.attempt_started, phases.handed, phases.head
+    # What most calls come to: sent at once on an open connection, and mostly nothing was late.
+    handed, head = phases.handed, phases.head
     answered = ended if phases.received is None else phases.received
     sdk_s, head_s = handed - started + (0.0 if head else ended - answered), 0.0
     if blocks.touch(started, ended):
@@ -277,6 +150,17 @@ def _put_at_once(attributes: dict[str, Any], call: Attempt, phases: Phases, ende
     server_s = attributes.get(semconv.SERVER_PROCESSING)
     if server_s is not None:
         attributes[semconv.NETWORK_TRANSIT] = max(0.0, answered - handed - head_s - server_s)
+
+
+def _put_listened(attributes: dict[str, Any], call: Attempt, phases: Phases, ended: float, blocks: Blocks) -> None:
+    """What the events of an attempt tell."""
+    if not phases.events and semconv.ERROR_TYPE not in attributes:
+        return
+    started = call.attempt_started
+    parts = intervals(phases, started, ended, phases.head)
+    touched = blocks.touch(started, ended)
+    late = _late(phases, blocks.within(started, ended), parts, ended - started, phases.head) if touched else _NOT_LATE
+    _put_parts(attributes, call, ended, parts, late)
 
 
 def _put_lag(attributes: dict[str, Any], call: Attempt, ended: float, late_s: float) -> None:

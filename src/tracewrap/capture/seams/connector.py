@@ -12,7 +12,7 @@ from typing import Any
 from tracewrap.capture.call import running
 from tracewrap.capture.clock import perf_counter
 from tracewrap.capture.patches import Switch, patch
-from tracewrap.capture.phases import Phases, watch_lag
+from tracewrap.capture.phases import Phases, listening, watch_lag
 from tracewrap.capture.seams.watch import Watch, watched
 
 _STEPS = {
@@ -52,7 +52,7 @@ class _ConnectWatch(Watch):
             return None
         phases = call.phases
         if phases is None or phases.events or phases.idle is not None:  # not one that httpx has begun for this attempt
-            phases = call.phases = Phases()
+            phases = call.phases = listening()
             watch_lag(call, phases, is_async=True)
         traces.append(sys.modules["aiohttp.tracing"].Trace(None, config, phases.events))
         return phases
