@@ -5,11 +5,15 @@ There is no Windows here: its modules and attributes are taken away, or stood in
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,3 +235,21 @@ def test_frozen_programs_get_what_is_imported_by_name(monkeypatch: pytest.Monkey
     assert (Path(profiles) / "gpus.toml").is_file()
     assert inside == "tracewrap/reference_profiles"
     assert ("tracewrap.dist-info", ".") in said["datas"]
+
+
+def test_a_thread_of_ours_takes_no_signal_and_the_caller_s_mask_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens while it starts; faults are still told in it. Where systems have no masks, it starts as any other."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    masks: list[set[Any]] = []
+    with systems.signals_elsewhere():
+        thread = threading.Thread(target=lambda: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        thread.start()
+    thread.join()
+    assert {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1} <= masks[0]
+    assert signal.SIGSEGV not in masks[0]
+    with contextlib.suppress(ValueError), systems.signals_elsewhere():
+        raise ValueError
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    monkeypatch.delattr(signal, "pthread_sigmask")
+    with systems.signals_elsewhere():
+        pass

@@ -35,6 +35,29 @@ def signals(*names: str) -> tuple[signal.Signals, ...]:
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
+@contextlib.contextmanager
+def signals_elsewhere() -> Iterator[None]:
+    """A thread that starts in this block is never given a signal that is sent to the process.
+
+    A program that blocks a signal in its threads and waits for it (``sigwait``, ``sigtimedwait``, ``signalfd``) gets it only if no
+    other thread takes it first. Faults stay: they are told where they happen.
+    """
+    mask = getattr(signal, "pthread_sigmask", None)
+    if mask is None:
+        yield
+        return
+    before = mask(signal.SIG_BLOCK, ())
+    try:  # either call may run a handler of the program's, which may raise
+        mask(signal.SIG_BLOCK, signal.valid_signals() - set(_faults()))
+        yield
+    finally:
+        mask(signal.SIG_SETMASK, before)
+
+
+def _faults() -> tuple[signal.Signals, ...]:
+    return signals("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
+
+
 def load() -> float | None:
     """How many processes ran or waited for a core in the last minute, on average; None where the system does not say."""
     try:

@@ -84,6 +84,19 @@ WAYS = {
     ),
     "os._exit": ("ask(); os._exit(4)", 1, 4),
     "own handler": ("signal.signal(15, lambda *_: sys.exit(6)); ask(); os.kill(os.getpid(), 15); time.sleep(9)", 1, 6),
+    "waits for signals": (
+        """
+    ask()
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+        os.kill(os.getpid(), number)
+        time.sleep(0.1)  # any other thread that may take it has taken it
+        assert signal.sigwait([number]) == number
+    ask(); sys.exit(9)
+        """,
+        2,
+        9,
+    ),
     "daemon thread": ("threading.Thread(target=ask, daemon=True).start(); time.sleep(0.5)", 1, 0),
     "call at exit": ("import atexit; atexit.register(ask); ask()", 2, 0),
     "stream open at the end": (STREAM, 1, 0),

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
-from tracewrap import forks
+from tracewrap import forks, systems
 
 _GRACE_S = 0.05
 _TRIES = 200
@@ -48,7 +48,8 @@ class Wakeup:
         thread = threading.Thread(
             target=self._watch, args=(read, main, frozenset(numbers)), name="tracewrap-wakeup", daemon=True
         )
-        thread.start()
+        with systems.signals_elsewhere():
+            thread.start()
 
     def stop(self) -> None:
         """Give the interpreter's descriptor back. The thread ends with the pipe."""

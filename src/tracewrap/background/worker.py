@@ -16,7 +16,7 @@ from collections.abc import Callable
 from queue import Empty
 from typing import Generic, TypeVar
 
-from tracewrap import forks
+from tracewrap import forks, systems
 
 logger = logging.getLogger("tracewrap")
 Item = TypeVar("Item")
@@ -95,7 +95,8 @@ class Worker(Generic[Item]):
         thread = threading.Thread(target=self._run, name=f"tracewrap-{self._name}", daemon=True)
         self._thread = thread
         try:
-            thread.start()
+            with systems.signals_elsewhere():
+                thread.start()
         except RuntimeError:  # the interpreter is shutting down: what is put from now on is worked on at once
             self._thread, self._closed = None, True
             self.drain(time.monotonic() + self._linger_s)

@@ -250,9 +250,8 @@ class ThreadWatch:
 
             self._thread = threading.Thread(target=work, name="tracewrap-lag", daemon=True)
             try:
-                contextvars.Context().run(
-                    self._thread.start
-                )  # of threads that inherit a context, this one inherits none
+                with systems.signals_elsewhere():  # of threads that inherit a context, this one inherits none
+                    contextvars.Context().run(self._thread.start)
             except RuntimeError:  # the system gives us no thread: nobody looks, so nothing may count as late
                 self._thread, self.blocks.due = None, float("inf")
                 return

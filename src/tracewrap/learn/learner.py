@@ -263,7 +263,8 @@ class Denoiser:
         if not self._lock.locked():
             self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="tracewrap-denoiser", daemon=True)
-        self._thread.start()
+        with systems.signals_elsewhere():
+            self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the background thread, for which it waits *timeout_s* at most; what was learned stays in the snapshot."""

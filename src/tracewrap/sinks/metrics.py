@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext
 
-from tracewrap import semconv
+from tracewrap import semconv, systems
 from tracewrap.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -255,7 +255,8 @@ def _within(timeout_s: float, work: Callable[[], object]) -> bool:
 
     thread = threading.Thread(target=run, name="tracewrap-metrics", daemon=True)
     try:
-        thread.start()
+        with systems.signals_elsewhere():
+            thread.start()
     except RuntimeError:  # the interpreter is ending: no new threads
         run()
     else:
@@ -297,7 +298,8 @@ def _own_provider() -> MeterProvider | None:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    return MeterProvider([PeriodicExportingMetricReader(exporter)], shutdown_on_exit=False)
+    with systems.signals_elsewhere():
+        return MeterProvider([PeriodicExportingMetricReader(exporter)], shutdown_on_exit=False)
 
 
 def _exporter() -> Any:
