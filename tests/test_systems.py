@@ -5,7 +5,9 @@ There is no Windows here: its modules and attributes are taken away, or stood in
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -253,3 +255,38 @@ def test_a_thread_of_ours_takes_no_signal_and_the_caller_s_mask_stays(monkeypatc
     monkeypatch.delattr(signal, "pthread_sigmask")
     with systems.signals_elsewhere():
         pass
+
+
+def test_a_thread_of_ours_is_none_of_the_program_s(caplog: pytest.LogCaptureFixture) -> None:
+    """Not while it works, and not after it has logged, for which ``logging`` makes a stand-in; it can be waited for all the same."""
+    before, go, logged = threading.enumerate(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        logging.getLogger("tracewrap").warning("said")
+        systems.out_of_sight()
+        logged.set()
+        go.wait(20)
+
+    thread = systems.OwnThread("test", work)
+    thread.start()
+    assert logged.wait(20)
+    assert (threading.enumerate(), thread in systems.OwnThread.running, thread.is_alive()) == (before, True, True)
+    thread.join(0.01)
+    assert thread.is_alive()
+    go.set()
+    thread.join(20)
+    assert (thread.is_alive(), thread in systems.OwnThread.running) == (False, False)
+    assert "said" in caplog.text
+
+
+def test_a_thread_that_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller is told, and nobody waits for it."""
+
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refused)
+    thread = systems.OwnThread("test", list)
+    with pytest.raises(RuntimeError):
+        thread.start()
+    assert not thread.is_alive()

@@ -6,16 +6,18 @@ somebody has open, and writes text where nobody asks for bytes. Where a system h
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import functools
 import importlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 WRITE_BYTES = os.O_WRONLY | getattr(os, "O_BINARY", 0)
 """Flags of ``os.open`` to write bytes as they are; Windows would put a carriage return before every line's end."""
@@ -52,6 +54,67 @@ def signals_elsewhere() -> Iterator[None]:
         yield
     finally:
         mask(signal.SIG_SETMASK, before)
+
+
+class OwnThread:
+    """A thread of ours that the program does not meet. It ends with the program, as a daemon does, and is given no signal.
+
+    Programs wait for every thread but their own, or until one is left (``threading.enumerate``, ``active_count``): ours, which
+    live as long as the program, are not among those.
+    """
+
+    running: ClassVar[set[OwnThread]] = set()
+    """Those that work now."""
+
+    def __init__(self, name: str, work: Callable[[], object]) -> None:
+        self.name = name
+        self._work = work
+        self._ident: int | None = None
+        self._busy = _thread.allocate_lock()
+        """Held while it works."""
+
+    def start(self) -> None:
+        """Begin. Raises RuntimeError where the system, or an interpreter that ends, gives no thread."""
+        self._busy.acquire()
+        begun = False
+        try:
+            with signals_elsewhere():
+                _thread.start_new_thread(self._run, ())
+                begun = True
+        finally:
+            if not begun:
+                self._busy.release()
+
+    def _run(self) -> None:
+        if (tracer := threading.gettrace()) is not None:  # coverage, a debugger: they see what they saw
+            sys.settrace(tracer)
+        self._ident = threading.get_ident()
+        self.running.add(self)
+        try:
+            self._work()
+        finally:
+            out_of_sight()
+            self.running.discard(self)
+            self._busy.release()
+
+    def is_alive(self) -> bool:
+        """Whether it works."""
+        return self._busy.locked()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for its end, so many seconds at most; in itself, not at all."""
+        if self._ident != threading.get_ident() and self._busy.acquire(timeout=max(0.0, timeout_s)):
+            self._busy.release()
+
+
+at_fork(after_in_child=OwnThread.running.clear)
+
+
+def out_of_sight() -> None:
+    """In a thread of ours: be none of the program's again. ``logging``, for one, makes a stand-in for every thread that it meets."""
+    active: dict[int, threading.Thread] = getattr(threading, "_active", {})
+    if isinstance(active.get(threading.get_ident()), getattr(threading, "_DummyThread", ())):
+        active.pop(threading.get_ident(), None)
 
 
 def _faults() -> tuple[signal.Signals, ...]:

@@ -97,6 +97,18 @@ WAYS = {
         2,
         9,
     ),
+    "waits for its threads": (
+        """
+    tracewrap.configure(span_log=sys.argv[1])  # the learner, too
+    ask(); threading.Thread(target=ask).start(); tracewrap.flush()
+    end = time.monotonic() + 20
+    while threading.active_count() > 1 and time.monotonic() < end: time.sleep(0.01)
+    assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
+    ask(); sys.exit(9)
+        """,
+        3,
+        9,
+    ),
     "daemon thread": ("threading.Thread(target=ask, daemon=True).start(); time.sleep(0.5)", 1, 0),
     "call at exit": ("import atexit; atexit.register(ask); ask()", 2, 0),
     "stream open at the end": (STREAM, 1, 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextvars
 import gc
@@ -266,11 +267,11 @@ def test_an_idle_connection_is_asked_whether_it_is_open_only_when_it_was_not_use
 def test_without_a_thread_to_watch_nothing_counts_as_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that gives us no thread: the call goes on, and no time is taken for a block."""
 
-    def refused(_: threading.Thread) -> None:
+    def refused(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     watch = ThreadWatch()
-    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(_thread, "start_new_thread", refused)
     for _ in range(2):
         watch.enter(object())
         assert not watch.blocks.touch(0.0, time.perf_counter() + 60.0)

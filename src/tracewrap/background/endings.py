@@ -152,7 +152,7 @@ class Endings:
         """Deliver, then die of the signal as the program would have."""
         if self._finishing == threading.get_ident() or self._here():
             with contextlib.suppress(RuntimeError):  # the interpreter is ending already
-                threading.Thread(target=_again, args=(number,), name="tracewrap-signal", daemon=True).start()
+                systems.OwnThread("signal", functools.partial(_again, number)).start()
             return
         self._dying = True
         signal.signal(number, signal.SIG_DFL)

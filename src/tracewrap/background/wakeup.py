@@ -9,6 +9,7 @@ reads it and, until the handler has begun, wakes the main thread by sending it t
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -44,12 +45,8 @@ class Wakeup:
         self._descriptors = (read, write, installed, null)
         signal.set_wakeup_fd(installed, warn_on_full_buffer=False)
         forks.around(self._before, self._in_parent, self._in_child)
-        main = threading.main_thread().ident
-        thread = threading.Thread(
-            target=self._watch, args=(read, main, frozenset(numbers)), name="tracewrap-wakeup", daemon=True
-        )
-        with systems.signals_elsewhere():
-            thread.start()
+        main = threading.get_ident()  # only there can the descriptor be set
+        systems.OwnThread("wakeup", functools.partial(self._watch, read, main, frozenset(numbers))).start()
 
     def stop(self) -> None:
         """Give the interpreter's descriptor back. The thread ends with the pipe."""

@@ -53,7 +53,7 @@ class Worker(Generic[Item]):
         self._busy = threading.Lock()
         self._owner: int | None = None
         self._renew_waiting()
-        self._thread: threading.Thread | None = None
+        self._thread: systems.OwnThread | None = None
         self._awake = False
 
     def _renew_waiting(self) -> None:
@@ -92,11 +92,9 @@ class Worker(Generic[Item]):
         if self._thread is not None:
             return
         self._renew_waiting()
-        thread = threading.Thread(target=self._run, name=f"tracewrap-{self._name}", daemon=True)
-        self._thread = thread
+        self._thread = systems.OwnThread(self._name, self._run)
         try:
-            with systems.signals_elsewhere():
-                thread.start()
+            self._thread.start()
         except RuntimeError:  # the interpreter is shutting down: what is put from now on is worked on at once
             self._thread, self._closed = None, True
             self.drain(time.monotonic() + self._linger_s)
@@ -184,5 +182,6 @@ class Worker(Generic[Item]):
                     bell.get_nowait()
             self._awake = False
             self.drain(time.monotonic() + _LONG_S)
+            systems.out_of_sight()
             if self._closed and not self._items:
                 return

@@ -223,7 +223,7 @@ class ThreadWatch:
         self.blocks = Blocks()
         self.calls: set[int] = set()
         self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread: systems.OwnThread | None = None
         self._looking = False
         """``_wake`` is set and the thread is there: what every call asks, and need ask no lock."""
 
@@ -248,10 +248,9 @@ class ThreadWatch:
                     self._looking, self._thread, self.blocks.due = False, None, float("inf")
                     wake.clear()
 
-            self._thread = threading.Thread(target=work, name="tracewrap-lag", daemon=True)
+            self._thread = systems.OwnThread("lag", work)
             try:
-                with systems.signals_elsewhere():  # of threads that inherit a context, this one inherits none
-                    contextvars.Context().run(self._thread.start)
+                self._thread.start()
             except RuntimeError:  # the system gives us no thread: nobody looks, so nothing may count as late
                 self._thread, self.blocks.due = None, float("inf")
                 return

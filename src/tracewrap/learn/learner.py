@@ -101,7 +101,7 @@ class Denoiser:
         self._dice = random.Random(seed)
         self._interval_s = interval_s
         self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread: systems.OwnThread | None = None
         self._stopped = True
         self.dropped = 0
         """Calls of deployments beyond ``MAX_DEPLOYMENTS``, or with names beyond ``MAX_KEY``."""
@@ -262,15 +262,14 @@ class Denoiser:
         self._wake = threading.Event()
         if not self._lock.locked():
             self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="tracewrap-denoiser", daemon=True)
-        with systems.signals_elsewhere():
-            self._thread.start()
+        self._thread = systems.OwnThread("denoiser", self._work)
+        self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the background thread, for which it waits *timeout_s* at most; what was learned stays in the snapshot."""
         self._stopped = True
         self._wake.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None:
             self._thread.join(timeout_s)
         self._thread = None
 
@@ -311,6 +310,7 @@ class Denoiser:
                     self.load(self._folder)
             except Exception:
                 logger.warning("refitting denoised profiles failed", exc_info=True)
+            systems.out_of_sight()
 
     def _slept(self, wait_s: float) -> bool:
         """Whether there is more to do after so many seconds, in which calls that crowd are put away; False, at once, when stopped."""

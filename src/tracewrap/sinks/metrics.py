@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -253,14 +252,13 @@ def _within(timeout_s: float, work: Callable[[], object]) -> bool:
         except Exception:
             logger.debug("metrics were not exported", exc_info=True)
 
-    thread = threading.Thread(target=run, name="tracewrap-metrics", daemon=True)
+    thread = systems.OwnThread("metrics", run)
     try:
-        with systems.signals_elsewhere():
-            thread.start()
+        thread.start()
     except RuntimeError:  # the interpreter is ending: no new threads
         run()
     else:
-        thread.join(max(0.0, timeout_s))
+        thread.join(timeout_s)
     return done == [True]
 
 
