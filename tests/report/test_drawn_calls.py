@@ -50,6 +50,27 @@ def test_a_quiet_hour_keeps_its_calls(tmp_path: Path) -> None:
     assert first == again
 
 
+def test_known_deployments_are_left_out(tmp_path: Path) -> None:
+    """Those that are wanted are drawn as they are among all; where every one is known, none is."""
+    folder = tmp_path / "log"
+    calls = [
+        *made(40, 1, first=1),
+        *made(40, 2, first=100, response_model="other's"),
+        *made(9, 3, first=200, stream=True),
+    ]
+    write_log(folder / "a.jsonl", calls)
+    engine = DuckDBEngine()
+    load_all(engine.connection, [open_source(str(folder))], "calls", *EVER, queries.loaded_columns(()))
+    wanted = Wanted(20, 10_000, 10)
+    every = drawn_calls(engine, ["calls"], wanted)
+    assert len(every) == 3
+    for key in every:
+        assert drawn_calls(engine, ["calls"], wanted, known={key}) == {
+            name: one for name, one in every.items() if name != key
+        }
+    assert drawn_calls(engine, ["calls"], wanted, known=every) == {}
+
+
 def test_hours_share_alike(tmp_path: Path) -> None:
     """Hours of 400, 800 and 1,200 calls give a third each, all over the hour."""
     calls = [*made(400, 1, first=1), *made(800, 2, first=1000), *made(1200, 3, first=3000)]

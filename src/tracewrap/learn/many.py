@@ -56,8 +56,10 @@ def learn_many(
     """What the calls of *pupils* tell, as ``dated.denoise_levels`` does; after *within_s* seconds no other one is begun.
 
     *processes*: at most as many, this one included; None: one a core. *told* hears how many are done. Raises ImportError without numpy
-    and scipy.
+    and scipy, if there is anything to learn.
     """
+    if not pupils:
+        return {}
     from tracewrap.runtime.quiet.dated import denoise_levels  # noqa: F401 - fails here rather than once a deployment
 
     work = _Work(pupils, within_s)

@@ -6,7 +6,7 @@ traffic of a busy hour cannot crowd out the calls of a quiet one. Which calls of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from tracewrap.records import COMMON_REGIONS, COMMON_TIERS, deployment_key
@@ -27,6 +27,8 @@ _NUMBERS = DRAWN_COLUMNS[DRAWN_COLUMNS.index("start_time_ns") : DRAWN_COLUMNS.in
 _PRIME = 1_000_003
 """Starts modulo this prime, in nanoseconds, are spread evenly, whether clocks tick in nanoseconds or in seconds."""
 _HOUR_NS = 3_600_000_000_000
+_MOST_NAMED = 100
+"""Up to so many deployments are asked for by name; of more, all are drawn."""
 _MORE = 1.25
 """So much more than wanted is drawn by chance, then cut to what is wanted."""
 
@@ -51,12 +53,23 @@ class Drawn(NamedTuple):
     rows: list[Row]
 
 
-def drawn_calls(engine: Engine, tables: Sequence[str], wanted: Wanted, model: str | None = None) -> dict[str, Drawn]:
-    """By deployment key, *wanted* calls of *tables* that a profile may be learned from; *model*: of this one alone."""
+def drawn_calls(
+    engine: Engine, tables: Sequence[str], wanted: Wanted, model: str | None = None, known: Collection[str] = ()
+) -> dict[str, Drawn]:
+    """By deployment key, *wanted* calls of *tables* that a profile may be learned from; *model*: of this one alone.
+
+    *known*: keys of deployments that are left out.
+    """
     keyed = _deployments(engine, tables, model)
+    new = {parts: name for parts in keyed if (name := _named(parts)) not in known}
+    if not new:
+        return {}
+    only = new if len(new) < min(len(keyed), _MOST_NAMED) else ()
     for *parts, start_ns, raw_s, p, o, cached, predicted, first_s, retry_s, consumer_s in engine.rows(
-        draw_query(tables, wanted.each(len(keyed)), model)
+        draw_query(tables, wanted.each(len(keyed)), model, only)
     ):
+        if tuple(parts) not in new:
+            continue
         row = usable_row(
             parts[4],
             start_ns,
@@ -71,7 +84,7 @@ def drawn_calls(engine: Engine, tables: Sequence[str], wanted: Wanted, model: st
         )
         if row is not None:
             keyed[tuple(parts)].rows.append(row)
-    return {_named(parts): drawn for parts, drawn in keyed.items()}
+    return {name: keyed[parts] for parts, name in new.items()}
 
 
 def _deployments(engine: Engine, tables: Sequence[str], model: str | None) -> dict[tuple[Any, ...], Drawn]:
@@ -83,8 +96,13 @@ def _deployments(engine: Engine, tables: Sequence[str], model: str | None) -> di
     return {tuple(parts): Drawn(str(parts[3]), int(n), []) for *parts, n in rows}
 
 
-def draw_query(tables: Sequence[str], most: int, model: str | None = None) -> str:
-    """The query of ``drawn_calls``: parts of the key, then what ``usable_row`` takes; its conditions leave out what never is usable."""
+def draw_query(
+    tables: Sequence[str], most: int, model: str | None = None, only: Collection[tuple[Any, ...]] = ()
+) -> str:
+    """The query of ``drawn_calls``: parts of the key, then what ``usable_row`` takes; its conditions leave out what never is usable.
+
+    *only*: parts of the keys that are drawn; none: all are.
+    """
     names, numbers = ", ".join(_key()), ", ".join(_NUMBERS)
     named = ", ".join(f"{sql} AS {name}" for name, sql in _key().items())
     chance = f"{dbl(f'start_time_ns % {_PRIME}')} / {dbl(_PRIME)}"
@@ -97,6 +115,8 @@ def draw_query(tables: Sequence[str], most: int, model: str | None = None) -> st
     read = ", ".join(DRAWN_COLUMNS)
     every = " UNION ALL ".join(f"SELECT {read} FROM {table} WHERE {usable}" for table in tables)
     calls = f"SELECT {named}, {numbers}, span_id, {hour} AS start_hour, {chance} AS chance FROM ({every}) AS e"
+    if only:
+        calls = f"SELECT * FROM ({calls}) AS k WHERE {' OR '.join(map(_is_deployment, only))}"
     drawn = (
         f"SELECT {', '.join(f'c.{name} AS {name}' for name in (*_key(), *_NUMBERS, 'span_id'))},"
         f" c.chance * {dbl('h.n')} / h.share AS place FROM ({calls}) AS c JOIN ({_hours(calls, most)}) AS h ON "
@@ -107,6 +127,11 @@ def draw_query(tables: Sequence[str], most: int, model: str | None = None) -> st
         f" FROM ({drawn}) AS d WHERE place <= {dbl(_MORE)}"
     )
     return f"SELECT {names}, {numbers} FROM ({ordered}) AS o WHERE nth <= {int(most)} ORDER BY start_time_ns, span_id"
+
+
+def _is_deployment(parts: Sequence[Any]) -> str:
+    values = (quoted(part) if isinstance(part, str) else str(part).lower() for part in parts)
+    return "(" + " AND ".join(f"{name} = {value}" for name, value in zip(_key(), values, strict=True)) + ")"
 
 
 def _hours(calls: str, most: int) -> str:

@@ -47,7 +47,7 @@ def learn(
     missing: each lesson says so.
     """
     until = time.monotonic() + within_s
-    seen = {key: one for key, one in drawn_calls(engine, tables, WANTED).items() if key not in known.denoised}
+    seen = drawn_calls(engine, tables, WANTED, known=known.denoised)
     kept = Kept.merged(read_kept(folder) for folder in folders)
     digests = {key: digest_of(key, one.rows) for key, one in seen.items()}
     lessons = {key: lesson for key, digest in digests.items() if (lesson := kept.same(digest)) is not None}
