@@ -100,6 +100,8 @@ class OtherInstrumentor:
 
 STYLES = {
     "conventions": {semconv.OPERATION: "chat", semconv.REQUEST_MODEL: "m", semconv.PROVIDER: "openai"},
+    "another word for it": {semconv.OPERATION: "generate_content", semconv.REQUEST_MODEL: "models/m"},
+    "the model's owner": {semconv.OPERATION: "chat", semconv.REQUEST_MODEL: "us.vendor.m"},
     "openinference": {"openinference.span.kind": "LLM"},
     "openinference, kind at its end": {"llm.model_name": "m", "llm.invocation_parameters": "{}"},
 }
@@ -125,6 +127,18 @@ def test_another_instrumentors_span_is_used(style: str, vendor: FakeVendor, reco
         assert each.attributes is not None
         assert each.attributes[semconv.RUNTIME_RAW] > 0
     assert [call.outcome for call in recorded()] == ["complete", "complete", "error"]
+
+
+@pytest.mark.parametrize("facts", [("embeddings", "m"), ("chat", "other-m"), ("chat", 7)], ids=str)
+def test_another_instrumentors_span_of_something_else(
+    facts: tuple[str, Any], vendor: FakeVendor, recorded: testing.Recording
+) -> None:
+    """A span round the call that is of another operation or model is not this call's: ours stands below it."""
+    attributes = {semconv.OPERATION: facts[0], semconv.REQUEST_MODEL: facts[1]}
+    with OtherInstrumentor(recorded, attributes).span():
+        wrap(openai.OpenAI(base_url=vendor.openai_url, api_key="k")).chat.completions.create(model="m", messages=HELLO)
+    assert next(span.instrumentation_scope.name for span in recorded.spans) == "tracewrap"
+    assert len(recorded.spans) == 2
 
 
 @pytest.mark.parametrize("said", [{}, {"llm.token_count.prompt": 3}], ids=["nothing", "tokens"])

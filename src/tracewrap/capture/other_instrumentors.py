@@ -95,8 +95,18 @@ def _describes(attributes: Mapping[str, Any], request: Request) -> bool:
     if operation is None:
         kind = attributes.get("openinference.span.kind") or ("LLM" if _LLM_ONLY & attributes.keys() else None)
         return request.operation in _KINDS.get(str(kind), ())
-    model = attributes.get(semconv.REQUEST_MODEL)
-    return bool(operation == request.operation and model in (None, request.model))
+    same = operation == request.operation or {operation, request.operation} <= semconv.GENERATION_OPERATIONS
+    return same and _is_model(attributes.get(semconv.REQUEST_MODEL), request.model)
+
+
+def _is_model(theirs: Any, ours: str | None) -> bool:
+    """Whether both name one model: some leave out whose it is (``amazon.``, ``us.anthropic.``), some where it lies (``models/``)."""
+    if theirs is None or theirs == ours:
+        return True
+    if not isinstance(theirs, str) or ours is None:
+        return False
+    short, long = sorted((theirs, ours), key=len)
+    return long.endswith((f".{short}", f"/{short}"))
 
 
 def insert(cls: type, name: str, make: Callable[[Any], Any], vendor: str) -> bool:
