@@ -218,22 +218,25 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
     reasons: dict[int, str] = {}
     error: Any = None
     attributes: dict[str, Any] = {}
-    silent = 0 if _carries_text(first) else 1
     for chunk in last:
         values = fields(chunk)
-        told = read_usage(values.get("usage")) or usage_elsewhere(values)
-        usage = usage if told is None else later(usage, told)
-        attributes |= _reply_attributes(values)
-        error = told_error(values) if error is None else error
+        counts = values.get("usage")
+        told = (None if counts is None else read_usage(counts)) or usage_elsewhere(values)
+        if told is not None:
+            usage = later(usage, told)
+        if counts is not None or not attributes:  # the chunks between repeat what the first ones say
+            attributes |= _reply_attributes(values)
+        if error is None:
+            error = told_error(values)
         for choice in values.get("choices") or ():
-            reason = text(get(choice, "finish_reason"))
+            ending = fields(choice)
+            reason = text(ending.get("finish_reason"))
             if reason:
-                index = get(choice, "index")
+                index = ending.get("index")
                 reasons[index if type(index) is int else 0] = reason
-                error = get(choice, "error") if error is None else error
-        if chunk is not first and not _carries_text(chunk):
-            silent += 1
+                error = ending.get("error") if error is None else error
     if usage is None:
+        silent = sum(not _carries_text(chunk) for chunk in (first, *(one for one in last if one is not first)))
         usage = TokenUsage(output_tokens=max(0, seen - silent), source="estimated")
     failed = error is not None or "error" in reasons.values()
     named = next((chunk for chunk in (first, *last) if get(chunk, "model")), first)  # Azure's first is nameless
@@ -257,10 +260,11 @@ _GENERATED = ("content", "tool_calls", "refusal", "reasoning_content", "reasonin
 def _carries_text(chunk: Any) -> bool:
     """Whether a chat or completion chunk carries generated tokens (text, reasoning or tool arguments)."""
     for choice in get(chunk, "choices") or ():
-        if get(choice, "text"):
+        said = fields(choice)
+        if said.get("text"):
             return True
-        delta = get(choice, "delta")
-        if delta is not None and any(get(delta, field) for field in _GENERATED):
+        delta = fields(said.get("delta"))
+        if any(delta.get(field) for field in _GENERATED):
             return True
     return False
 

@@ -155,8 +155,11 @@ def _first_count(*places: tuple[Mapping[str, Any], str]) -> int | None:
 
 def usage_elsewhere(values: Mapping[str, Any]) -> TokenUsage | None:
     """Usage where compatible servers put it besides: Groq's ``x_groq``, Moonshot's first choice, llama.cpp's timings."""
-    choices = values.get("choices") or (None,)
-    usage = read_usage(get(values.get("x_groq"), "usage") or get(choices[0], "usage"))
+    groq, choices = values.get("x_groq"), values.get("choices")
+    counts = None if groq is None else get(groq, "usage")
+    if not counts and choices:
+        counts = fields(choices[0]).get("usage")
+    usage = None if counts is None else read_usage(counts)
     return _of_timings(values.get("timings")) if usage is None and "timings" in values else usage
 
 
