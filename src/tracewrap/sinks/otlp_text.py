@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -21,6 +21,8 @@ _CLIENT = 3
 _ERROR = 2
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _INT64 = 2**63
+_MOST_NAMES, _LONG_NAME = 1000, 200
+_beginnings: dict[str, str] = {}
 
 
 def quoted(text: str) -> str:
@@ -128,14 +130,29 @@ def _span_text(
 
 def pairs(attributes: Mapping[str, Any]) -> str:
     """Attributes as a JSON list of keys and values."""
-    return f"[{','.join(_pairs(attributes.items()))}]"
+    written = []
+    for key, value in attributes.items():
+        kind = type(value)
+        if kind is str:
+            text = f'{{"stringValue":{encode_basestring(value)}}}}}'
+        elif kind is float and -math.inf < value < math.inf:
+            text = f'{{"doubleValue":{value!r}}}}}'
+        elif kind is int and -_INT64 <= value < _INT64:
+            text = f'{{"intValue":"{value}"}}}}'
+        elif (other := value_text(value)) is not None:
+            text = other + "}"
+        else:
+            continue
+        written.append((_beginnings.get(key) or _beginning(key)) + text)
+    return f"[{','.join(written)}]"
 
 
-def _pairs(items: Iterable[tuple[str, Any]]) -> Iterable[str]:
-    for key, value in items:
-        text = value_text(value)
-        if text is not None:
-            yield f'{{"key":{encode_basestring(key)},"value":{text}}}'
+def _beginning(key: str) -> str:
+    """An attribute's text up to its value, kept for names that come again and again."""
+    text = f'{{"key":{encode_basestring(key)},"value":'
+    if len(_beginnings) < _MOST_NAMES and len(key) < _LONG_NAME:
+        _beginnings[key] = text
+    return text
 
 
 def value_text(value: Any) -> str | None:
