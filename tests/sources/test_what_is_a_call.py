@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,53 @@ def test_a_framework_calls_every_generation_a_chat(tmp_path: Path, operation: st
     outer = call(1, usage=USAGE, scope_name="framework")
     inner = call(2, trace_id=outer.trace_id, parent_span_id=outer.span_id, usage=USAGE, operation=operation)
     assert kept(tmp_path, outer, inner) == [inner.span_id]
+
+
+MODEL = {"gen_ai.request.model": "gpt-4o"}
+COUNTS = {"gen_ai.usage.prompt_tokens": 10, "gen_ai.usage.completion_tokens": 5}
+OTHERS: dict[str, tuple[dict[str, Any], str | None]] = {
+    "the first names": ({**MODEL, **COUNTS, "gen_ai.operation.name": "chat"}, "chat"),
+    "OpenLLMetry's first": ({**MODEL, **COUNTS, "llm.request.type": "completion"}, "text_completion"),
+    "failed": ({**MODEL, "llm.request.type": "chat"}, "chat"),
+    "no operation": ({**MODEL, "gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 5}, "chat"),
+    "no operation, an embedding": ({**MODEL, "gen_ai.usage.input_tokens": 10}, "embeddings"),
+    "no operation, no model": (COUNTS, None),
+    "no operation, no tokens": (MODEL, None),
+    "a workflow": ({**MODEL, **COUNTS, "traceloop.span.kind": "workflow"}, None),
+    "a task": ({**MODEL, **COUNTS, "gen_ai.operation.name": "task"}, None),
+}
+
+
+@pytest.mark.parametrize("style", OTHERS)
+def test_others_spans(tmp_path: Path, style: str) -> None:
+    """Spans of other instrumentors, older names too, in SQL as in the record: the operation by its name, or by model and tokens."""
+    said, operation = OTHERS[style]
+    attributes = {"gen_ai.system": "openai", "gen_ai.prompt.0.content": "secret", "tenant": "a", **said}
+    pairs = [
+        {"key": key, "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}}
+        for key, value in attributes.items()
+    ]
+    ids = {"traceId": "0" * 31 + "1", "spanId": "0" * 15 + "2"}
+    times = {"startTimeUnixNano": "1795000000000000000", "endTimeUnixNano": "1795000001000000000"}
+    spans = [
+        {"scopeSpans": [{"scope": {"name": "other"}, "spans": [{**ids, **times, "name": "s", "attributes": pairs}]}]}
+    ]
+    (tmp_path / "log.jsonl").write_text(json.dumps({"resourceSpans": spans}) + "\n")
+    read = list(read_calls(str(tmp_path / "log.jsonl")))
+    live = semconv.call_from_attributes(
+        attributes,
+        trace_id=ids["traceId"],
+        span_id=ids["spanId"],
+        start_time_ns=1795000000000000000,
+        end_time_ns=1795000001000000000,
+        scope_name="other",
+    )
+    assert read == ([] if live is None else [live])
+    assert (None if live is None else live.operation) == operation
+    if live is not None:
+        assert live.tags == {"tenant": "a", "gen_ai.system": "openai"}
+        counted = None if style == "failed" else (10, None if style.endswith("embedding") else 5)
+        assert (live.usage and (live.usage.input_tokens, live.usage.output_tokens)) == counted
 
 
 def test_counts_below_zero_are_refused(tmp_path: Path) -> None:

@@ -23,13 +23,16 @@ from tracewrap.semconv.names import (
     EXTRAPOLATED,
     FINISH_REASONS,
     INPUT_TOKENS,
+    INPUT_TOKENS_OLD,
     JOIN_STATUS,
     NETWORK,
     NETWORK_TRANSIT,
     OPERATION,
     OTHER_OPERATIONS,
+    OTHERS_CONTENT,
     OUTCOME,
     OUTPUT_TOKENS,
+    OUTPUT_TOKENS_OLD,
     PROCESSED_INPUT,
     PROCESSED_OUTPUT,
     PROFILE_DENOISED,
@@ -43,6 +46,7 @@ from tracewrap.semconv.names import (
     REQUEST_ID,
     REQUEST_MODEL,
     REQUEST_STREAM,
+    REQUEST_TYPE_OLD,
     RESPONSE_ID,
     RESPONSE_MODEL,
     RETRY,
@@ -59,10 +63,11 @@ from tracewrap.semconv.names import (
     SERVICE_TIER,
     SERVING_RATIO,
     SPEED,
+    STEP_KIND,
     TIME_TO_FIRST_CHUNK,
     USAGE_SOURCE,
 )
-from tracewrap.semconv.naming import provider_of, tier_of
+from tracewrap.semconv.naming import operation_of, provider_of, tier_of, tokens_of
 from tracewrap.semconv.sampling import sampling_of
 from tracewrap.semconv.token_fields import DETAIL_ATTRIBUTES, DETAILS, TokenField
 
@@ -86,12 +91,13 @@ READ_NAMES = frozenset(
         ),
         NETWORK_TRANSIT,
         SAMPLED,
+        *(INPUT_TOKENS_OLD, OUTPUT_TOKENS_OLD, REQUEST_TYPE_OLD, STEP_KIND),
     }
 )
 """Attributes that a field of ``Call`` holds; every other one, ``tracewrap.*`` aside, becomes a tag."""
 COUNTED = (INPUT_TOKENS, OUTPUT_TOKENS, PROCESSED_INPUT, PROCESSED_OUTPUT, SEARCH_UNITS)
 """Attributes of which a call has one whose usage is known."""
-_DERIVED = ("tracewrap.",)
+_NO_TAGS = ("tracewrap.", *OTHERS_CONTENT)
 
 
 def put_usage(attributes: dict[str, Any], usage: TokenUsage) -> None:
@@ -171,7 +177,7 @@ def call_from_attributes(
     resource attributes to keep for grouping; span attributes that no field holds are added as text,
     unless ``keep_tags`` is False.
     """
-    operation, provider = attributes.get(OPERATION), provider_of(attributes)
+    operation, provider = operation_of(attributes), provider_of(attributes)
     if not isinstance(operation, str) or not isinstance(provider, str) or operation in OTHER_OPERATIONS:
         return None
     raw = _float(attributes.get(RUNTIME_RAW))
@@ -182,7 +188,7 @@ def call_from_attributes(
     finish = attributes.get(FINISH_REASONS) or ()
     extra = dict(tags or {})
     for name, value in attributes.items() if keep_tags else ():
-        if name not in READ_NAMES and name not in CONTENT and not name.startswith(_DERIVED):
+        if name not in READ_NAMES and name not in CONTENT and not name.startswith(_NO_TAGS):
             extra[name] = value if isinstance(value, str) else str(value)
     sampled, probability = sampling_of(trace_state)
     if sampled is None and attributes.get(SAMPLED) in (True, "true"):
@@ -305,9 +311,9 @@ def _put(attributes: dict[str, Any], name: str, value: Any) -> None:
 
 def _usage(attributes: Mapping[str, Any]) -> TokenUsage | None:
     read = attributes.get
-    first, second = read(INPUT_TOKENS), read(OUTPUT_TOKENS)
+    first, second = tokens_of(attributes)
     processed_in, processed_out = read(PROCESSED_INPUT), read(PROCESSED_OUTPUT)
-    if all(read(name) is None for name in COUNTED):
+    if first is None and second is None and all(read(name) is None for name in COUNTED):
         return None
     separate = processed_in is not None or processed_out is not None
     source = read(USAGE_SOURCE)

@@ -222,6 +222,23 @@ OTHER_OPERATIONS = frozenset(
             "create_memory_store",
             "delete_memory_store",
         ),
+        *("workflow", "task", "agent", "tool", "chain"),
     }
 )
-"""Operations of the GenAI conventions that are no model call: agents, whose spans sum up their calls' tokens, tools, memory."""
+"""Operations of the GenAI conventions, and words of frameworks, that are no model call: agents, whose spans sum up their calls' tokens,
+tools, memory."""
+
+INPUT_TOKENS_OLD = "gen_ai.usage.prompt_tokens"
+"""What input tokens were called; read, never written."""
+OUTPUT_TOKENS_OLD = "gen_ai.usage.completion_tokens"
+"""What output tokens were called; read, never written."""
+REQUEST_TYPE_OLD = "llm.request.type"
+"""What the first instrumentors called the operation: chat, completion, embedding, rerank; read, never written."""
+REQUEST_TYPES = {"chat": "chat", "completion": "text_completion", "embedding": "embeddings", "rerank": "rerank"}
+STEP_KIND = "traceloop.span.kind"
+"""OpenLLMetry's mark of a workflow, task, agent or tool: no model call, whatever else it says."""
+OTHERS_CONTENT = (
+    *("gen_ai.prompt.", "gen_ai.completion.", "llm.prompts.", "llm.completions."),
+    *("traceloop.entity.input", "traceloop.entity.output", "ai.prompt", "ai.response.text"),
+)
+"""How names begin under which other instrumentors write message content; never a tag."""

@@ -58,6 +58,31 @@ def provider_of(attributes: Mapping[str, Any]) -> Any:
     return PROVIDERS.get(found, found) if isinstance(found, str) else found
 
 
+def operation_of(attributes: Mapping[str, Any]) -> Any:
+    """The operation that a span names or, where it names none, shows: by its old name, or by a model and the tokens it took."""
+    read = attributes.get
+    found = read(names.OPERATION)
+    if found is None:
+        found = names.REQUEST_TYPES.get(str(read(names.REQUEST_TYPE_OLD)))
+    if (
+        found is not None
+        or names.STEP_KIND in attributes
+        or not (read(names.REQUEST_MODEL) or read(names.RESPONSE_MODEL))
+    ):
+        return found
+    given, made = tokens_of(attributes)
+    return "chat" if made is not None else None if given is None else "embeddings"
+
+
+def tokens_of(attributes: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Input and output tokens as a span has them, under either name."""
+    read = attributes.get
+    return (
+        read(names.INPUT_TOKENS, read(names.INPUT_TOKENS_OLD)),
+        read(names.OUTPUT_TOKENS, read(names.OUTPUT_TOKENS_OLD)),
+    )
+
+
 def tier_of(attributes: Mapping[str, Any]) -> Any:
     """The service tier that answered, under any name."""
     read = attributes.get

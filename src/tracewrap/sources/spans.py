@@ -23,6 +23,7 @@ PAIRS_MAP = """CREATE OR REPLACE MACRO pairs_map(e) AS coalesce(TRY(map_from_ent
 _TIERS = (names.SERVICE_TIER, names.OPENAI_SERVICE_TIER, names.OPENAI_SERVICE_TIER_OLD)
 _LISTS_ONLY = frozenset({"finish_reasons", "tags", "sampled", "sampling_probability"})
 _LOOKED_UP = sorted({*names.READ_NAMES, names.PROVIDER_OLD, *_TIERS})
+_OTHERS_CONTENT = " OR ".join(f"starts_with(e.key, {quoted(begin)})" for begin in names.OTHERS_CONTENT)
 
 
 def _get(name: str) -> str:
@@ -31,7 +32,7 @@ def _get(name: str) -> str:
 
 
 _OTHERS = ", ".join(quoted(name) for name in sorted(names.OTHER_OPERATIONS))
-IS_CALL = f"({_get(names.OPERATION)} NOT IN ({_OTHERS}) AND provider_name IS NOT NULL)"
+IS_CALL = f"(operation_name NOT IN ({_OTHERS}) AND provider_name IS NOT NULL)"
 """Whether a span is an LLM request; over the relation that ``calls_select`` builds."""
 
 
@@ -57,9 +58,28 @@ def _array(name: str) -> str:
     return f"CASE WHEN {text} IS NULL THEN []::VARCHAR[] WHEN {text} LIKE '[%' THEN coalesce({many}, [{text}]) ELSE [{text}] END"
 
 
+def _tokens() -> tuple[str, str]:
+    """Input and output tokens, under either name."""
+    both = ((names.INPUT_TOKENS, names.INPUT_TOKENS_OLD), (names.OUTPUT_TOKENS, names.OUTPUT_TOKENS_OLD))
+    first, second = (f"coalesce({_int(today)}, {_int(old)})" for today, old in both)
+    return first, second
+
+
+def operation_name() -> str:
+    """The operation of a span, as ``semconv.operation_of`` tells it."""
+    first, second = _tokens()
+    types = " ".join(f"WHEN {quoted(old)} THEN {quoted(new)}" for old, new in names.REQUEST_TYPES.items())
+    model = f"coalesce({_text(names.REQUEST_MODEL)}, {_text(names.RESPONSE_MODEL)}) IS NOT NULL"
+    shown = (
+        f"CASE WHEN {_get(names.STEP_KIND)} IS NULL AND {model} THEN"
+        f" CASE WHEN {second} IS NOT NULL THEN 'chat' WHEN {first} IS NOT NULL THEN 'embeddings' END END"
+    )
+    return f"coalesce({_get(names.OPERATION)}, CASE {_get(names.REQUEST_TYPE_OLD)} {types} END, {shown})"
+
+
 def expressions() -> Mapping[str, str]:
-    """Call column to SQL over the span relation (with ``provider_name`` beside it)."""
-    first, second = _int(names.INPUT_TOKENS), _int(names.OUTPUT_TOKENS)
+    """Call column to SQL over the span relation (with ``provider_name`` and ``operation_name`` beside it)."""
+    first, second = _tokens()
     processed_first, processed_second = _int(names.PROCESSED_INPUT), _int(names.PROCESSED_OUTPUT)
     split = f"(coalesce({processed_first}, {processed_second}) IS NOT NULL)"
     known = (
@@ -78,7 +98,7 @@ def expressions() -> Mapping[str, str]:
         "parent_span_id": "parent_span_id",
         "start_time_ns": "start_ns",
         "provider": "provider_name",
-        "operation": f"{_get(names.OPERATION)}",
+        "operation": "operation_name",
         "service_name": "service_name",
         "scope_name": "scope_name",
         "request_model": _text(names.REQUEST_MODEL),
@@ -132,7 +152,7 @@ def sampling_probability(trace_state: str) -> str:
 
 def _tags() -> str:
     read = ", ".join(quoted(name) for name in sorted(names.READ_NAMES | names.CONTENT))
-    own = f"list_filter(pairs, lambda e: e.key NOT IN ({read}) AND NOT starts_with(e.key, 'tracewrap.'))"
+    own = f"list_filter(pairs, lambda e: e.key NOT IN ({read}) AND NOT starts_with(e.key, 'tracewrap.') AND NOT ({_OTHERS_CONTENT}))"
     shared = f"list_filter(resource_pairs, lambda e: e.key <> {quoted(names.SERVICE_NAME)} AND e.key NOT LIKE '{_HIDDEN_RESOURCE}')"
     return f"map_concat(pairs_map({shared}), pairs_map({own}))"
 
@@ -166,5 +186,5 @@ def calls_select(
     inner = ", ".join(f"{sql} AS {name}" for name, sql in wanted.items())
     outer = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
     found = ", ".join(f"{lookup(name)} AS {_get(name)}" for name in _LOOKED_UP)
-    named = f"SELECT *, {provider_name()} AS provider_name FROM (SELECT *, {found} FROM ({spans}))"
+    named = f"SELECT *, {provider_name()} AS provider_name, {operation_name()} AS operation_name FROM (SELECT *, {found} FROM ({spans}))"
     return f"SELECT {outer}{kept} FROM (SELECT {inner}{passed} FROM ({named}))"

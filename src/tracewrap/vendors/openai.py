@@ -15,7 +15,7 @@ from tracewrap.records import Outcome, TokenUsage
 from tracewrap.vendors.adapter import NOTHING, Adapter, Reply, Request, Seam, fields, get
 from tracewrap.vendors.checks import seconds, text
 from tracewrap.vendors.openai_content import read_asked, read_said
-from tracewrap.vendors.openai_errors import error_type, told_error
+from tracewrap.vendors.openai_errors import error_type, note_reasons, told_error
 from tracewrap.vendors.openai_usage import later, read_usage, reported_cost, usage_elsewhere, usage_of, with_search
 
 _OPERATIONS = {
@@ -228,13 +228,8 @@ def read_stream(first: Any, last: Sequence[Any], seen: int) -> Reply:
             attributes |= _reply_attributes(values)
         if error is None:
             error = told_error(values)
-        for choice in values.get("choices") or ():
-            ending = fields(choice)
-            reason = text(ending.get("finish_reason"))
-            if reason:
-                index = ending.get("index")
-                reasons[index if type(index) is int else 0] = reason
-                error = ending.get("error") if error is None else error
+        failure = note_reasons(values.get("choices") or (), reasons)
+        error = failure if error is None else error
     if usage is None:
         silent = sum(not _carries_text(chunk) for chunk in (first, *(one for one in last if one is not first)))
         usage = TokenUsage(output_tokens=max(0, seen - silent), source="estimated")
