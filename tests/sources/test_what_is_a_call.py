@@ -58,6 +58,19 @@ OTHERS: dict[str, tuple[dict[str, Any], str | None]] = {
     "no operation, an embedding": ({**MODEL, "gen_ai.usage.input_tokens": 10}, "embeddings"),
     "no operation, no model": (COUNTS, None),
     "no operation, no tokens": (MODEL, None),
+    "OpenInference": (
+        {
+            "openinference.span.kind": "LLM",
+            "llm.model_name": "gpt-4o",
+            "llm.token_count.prompt": 10,
+            "llm.token_count.completion": 5,
+            "llm.token_count.prompt_details.cache_read": 4,
+            "llm.input_messages.0.message.content": "secret",
+            "input.value": "secret",
+        },
+        "chat",
+    ),
+    "OpenInference's agent": ({**MODEL, **COUNTS, "openinference.span.kind": "AGENT"}, None),
     "a workflow": ({**MODEL, **COUNTS, "traceloop.span.kind": "workflow"}, None),
     "a task": ({**MODEL, **COUNTS, "gen_ai.operation.name": "task"}, None),
 }
@@ -91,6 +104,8 @@ def test_others_spans(tmp_path: Path, style: str) -> None:
     assert (None if live is None else live.operation) == operation
     if live is not None:
         assert live.tags == {"tenant": "a", "gen_ai.system": "openai"}
+        assert live.model == "gpt-4o"
+        assert (live.usage and live.usage.cached_input_tokens) == (4 if style == "OpenInference" else None)
         counted = None if style == "failed" else (10, None if style.endswith("embedding") else 5)
         assert (live.usage and (live.usage.input_tokens, live.usage.output_tokens)) == counted
 

@@ -235,10 +235,29 @@ OUTPUT_TOKENS_OLD = "gen_ai.usage.completion_tokens"
 REQUEST_TYPE_OLD = "llm.request.type"
 """What the first instrumentors called the operation: chat, completion, embedding, rerank; read, never written."""
 REQUEST_TYPES = {"chat": "chat", "completion": "text_completion", "embedding": "embeddings", "rerank": "rerank"}
+OPENINFERENCE_KIND = "openinference.span.kind"
+"""OpenInference's word for what a span is; keys of ``OPENINFERENCE_KINDS`` are calls, every other kind is none; read, never written."""
+OPENINFERENCE_KINDS = {"LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank"}
+OPENINFERENCE_MODEL = "llm.model_name"
+"""OpenInference's name of the model; read, never written."""
+OPENINFERENCE_PROVIDER = "llm.provider"
+"""OpenInference's name of the provider; read, never written."""
+OPENINFERENCE_SYSTEM = "llm.system"
+"""OpenInference's name of whose model it is, which is the provider where it names none; read, never written."""
+OPENINFERENCE_INPUT = "llm.token_count.prompt"
+"""OpenInference's count of input tokens, cached ones included; read, never written."""
+OPENINFERENCE_OUTPUT = "llm.token_count.completion"
+"""OpenInference's count of output tokens; read, never written."""
+INPUT_NAMES = (INPUT_TOKENS, INPUT_TOKENS_OLD, OPENINFERENCE_INPUT)
+OUTPUT_NAMES = (OUTPUT_TOKENS, OUTPUT_TOKENS_OLD, OPENINFERENCE_OUTPUT)
+PROVIDER_NAMES = (PROVIDER, PROVIDER_OLD, OPENINFERENCE_PROVIDER, OPENINFERENCE_SYSTEM)
+"""Names of one thing; the first one that a span has counts."""
 STEP_KIND = "traceloop.span.kind"
 """OpenLLMetry's mark of a workflow, task, agent or tool: no model call, whatever else it says."""
 OTHERS_CONTENT = (
     *("gen_ai.prompt.", "gen_ai.completion.", "llm.prompts.", "llm.completions."),
     *("traceloop.entity.input", "traceloop.entity.output", "ai.prompt", "ai.response.text"),
+    *("llm.input_messages.", "llm.output_messages.", "llm.tools.", "llm.invocation_parameters", "llm.token_count."),
+    *("input.value", "output.value", "embedding.embeddings"),
 )
 """How names begin under which other instrumentors write message content; never a tag."""

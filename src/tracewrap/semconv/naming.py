@@ -29,6 +29,9 @@ PROVIDERS: Mapping[str, str] = {
     "az.ai.inference": "azure.ai.inference",
     "vertex_ai": "gcp.vertex_ai",
     "gemini": "gcp.gemini",
+    "vertexai": "gcp.vertex_ai",
+    "mistralai": "mistral_ai",
+    "aws": "aws.bedrock",
 }
 """Names that providers had -> have."""
 _OLD_PROVIDERS = {"x_ai": "xai"}
@@ -54,7 +57,7 @@ def schema_url(naming: str) -> str:
 
 def provider_of(attributes: Mapping[str, Any]) -> Any:
     """The provider that a span names, under either name and by today's."""
-    found = attributes.get(names.PROVIDER) or attributes.get(names.PROVIDER_OLD)
+    found = attributes.get(names.PROVIDER) or next(filter(None, map(attributes.get, names.PROVIDER_NAMES[1:])), None)
     return PROVIDERS.get(found, found) if isinstance(found, str) else found
 
 
@@ -64,23 +67,22 @@ def operation_of(attributes: Mapping[str, Any]) -> Any:
     found = read(names.OPERATION)
     if found is None:
         found = names.REQUEST_TYPES.get(str(read(names.REQUEST_TYPE_OLD)))
-    if (
-        found is not None
-        or names.STEP_KIND in attributes
-        or not (read(names.REQUEST_MODEL) or read(names.RESPONSE_MODEL))
-    ):
+    if found is None and names.OPENINFERENCE_KIND in attributes:
+        return names.OPENINFERENCE_KINDS.get(str(read(names.OPENINFERENCE_KIND)))
+    named = read(names.REQUEST_MODEL) or read(names.RESPONSE_MODEL)
+    if found is not None or names.STEP_KIND in attributes or not named:
         return found
     given, made = tokens_of(attributes)
     return "chat" if made is not None else None if given is None else "embeddings"
 
 
 def tokens_of(attributes: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Input and output tokens as a span has them, under either name."""
-    read = attributes.get
-    return (
-        read(names.INPUT_TOKENS, read(names.INPUT_TOKENS_OLD)),
-        read(names.OUTPUT_TOKENS, read(names.OUTPUT_TOKENS_OLD)),
+    """Input and output tokens as a span has them, under whichever name."""
+    first, second = (
+        next((value for name in each if (value := attributes.get(name)) is not None), None)
+        for each in (names.INPUT_NAMES, names.OUTPUT_NAMES)
     )
+    return first, second
 
 
 def tier_of(attributes: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ class TokenField(NamedTuple):
     """One count beside the totals. ``part_of``: the total that holds it, None for what is billed apart.
 
     ``price``: kind of price (``tracewrap.prices.rates.KINDS``); None: priced as its total is.
-    ``older``: names that were written before; they are read where ``attribute`` is absent.
+    ``older``: names that were written before, or by OpenInference; they are read where ``attribute`` is absent.
     """
 
     name: str
@@ -25,14 +25,21 @@ class TokenField(NamedTuple):
     older: tuple[str, ...] = ()
 
 
+_PROMPT, _COMPLETION = f"{names.OPENINFERENCE_INPUT}_details", f"{names.OPENINFERENCE_OUTPUT}_details"
 DETAILS: tuple[TokenField, ...] = (
-    TokenField("cached_input_tokens", names.CACHE_READ, "input", "cached"),
-    TokenField("cache_write_input_tokens", names.CACHE_WRITE, "input", "cache_write", (names.CACHE_WRITE_OLD,)),
+    TokenField("cached_input_tokens", names.CACHE_READ, "input", "cached", (f"{_PROMPT}.cache_read",)),
+    TokenField(
+        "cache_write_input_tokens",
+        names.CACHE_WRITE,
+        "input",
+        "cache_write",
+        (names.CACHE_WRITE_OLD, f"{_PROMPT}.cache_write"),
+    ),
     TokenField("cache_write_long_input_tokens", names.CACHE_WRITE_LONG, "input", "cache_write_long"),
-    TokenField("reasoning_output_tokens", names.REASONING, "output", "reasoning"),
-    TokenField("audio_input_tokens", names.AUDIO_INPUT, "input", "audio_input"),
+    TokenField("reasoning_output_tokens", names.REASONING, "output", "reasoning", (f"{_COMPLETION}.reasoning",)),
+    TokenField("audio_input_tokens", names.AUDIO_INPUT, "input", "audio_input", (f"{_PROMPT}.audio",)),
     TokenField("cached_audio_input_tokens", names.AUDIO_CACHE_READ, "input", "cached_audio"),
-    TokenField("audio_output_tokens", names.AUDIO_OUTPUT, "output", "audio_output"),
+    TokenField("audio_output_tokens", names.AUDIO_OUTPUT, "output", "audio_output", (f"{_COMPLETION}.audio",)),
     TokenField("image_input_tokens", names.IMAGE_INPUT, "input", "image_input"),
     TokenField("cached_image_input_tokens", names.IMAGE_CACHE_READ, "input", "cached_image"),
     TokenField("image_output_tokens", names.IMAGE_OUTPUT, "output", "image_output"),

@@ -40,7 +40,8 @@ def traces_query(table: str, since_ns: int, until_ns: int) -> str:
     CAST(ResourceAttributes, 'Map(String, String)') AS resource
 FROM {table}
 WHERE Timestamp >= fromUnixTimestamp64Nano(toInt64({since_ns})) AND Timestamp < fromUnixTimestamp64Nano(toInt64({until_ns}))
-    AND (mapContains(SpanAttributes, 'gen_ai.operation.name') OR mapContains(SpanAttributes, 'gen_ai.system'))"""
+    AND (mapContains(SpanAttributes, 'gen_ai.operation.name') OR mapContains(SpanAttributes, 'gen_ai.system')
+        OR mapContains(SpanAttributes, 'openinference.span.kind'))"""
 
 
 class ClickHouseSource:

@@ -22,7 +22,7 @@ PAIRS_MAP = """CREATE OR REPLACE MACRO pairs_map(e) AS coalesce(TRY(map_from_ent
 
 _TIERS = (names.SERVICE_TIER, names.OPENAI_SERVICE_TIER, names.OPENAI_SERVICE_TIER_OLD)
 _LISTS_ONLY = frozenset({"finish_reasons", "tags", "sampled", "sampling_probability"})
-_LOOKED_UP = sorted({*names.READ_NAMES, names.PROVIDER_OLD, *_TIERS})
+_LOOKED_UP = sorted({*names.READ_NAMES, *names.PROVIDER_NAMES, *_TIERS})
 _OTHERS_CONTENT = " OR ".join(f"starts_with(e.key, {quoted(begin)})" for begin in names.OTHERS_CONTENT)
 
 
@@ -59,22 +59,26 @@ def _array(name: str) -> str:
 
 
 def _tokens() -> tuple[str, str]:
-    """Input and output tokens, under either name."""
-    both = ((names.INPUT_TOKENS, names.INPUT_TOKENS_OLD), (names.OUTPUT_TOKENS, names.OUTPUT_TOKENS_OLD))
-    first, second = (f"coalesce({_int(today)}, {_int(old)})" for today, old in both)
+    """Input and output tokens, under whichever name."""
+    first, second = (f"coalesce({', '.join(map(_int, each))})" for each in (names.INPUT_NAMES, names.OUTPUT_NAMES))
     return first, second
 
 
 def operation_name() -> str:
     """The operation of a span, as ``semconv.operation_of`` tells it."""
     first, second = _tokens()
-    types = " ".join(f"WHEN {quoted(old)} THEN {quoted(new)}" for old, new in names.REQUEST_TYPES.items())
+    kind = _get(names.OPENINFERENCE_KIND)
     model = f"coalesce({_text(names.REQUEST_MODEL)}, {_text(names.RESPONSE_MODEL)}) IS NOT NULL"
     shown = (
-        f"CASE WHEN {_get(names.STEP_KIND)} IS NULL AND {model} THEN"
+        f"CASE WHEN {kind} IS NULL AND {_get(names.STEP_KIND)} IS NULL AND {model} THEN"
         f" CASE WHEN {second} IS NOT NULL THEN 'chat' WHEN {first} IS NOT NULL THEN 'embeddings' END END"
     )
-    return f"coalesce({_get(names.OPERATION)}, CASE {_get(names.REQUEST_TYPE_OLD)} {types} END, {shown})"
+    types = _translated(_get(names.REQUEST_TYPE_OLD), names.REQUEST_TYPES)
+    return f"coalesce({_get(names.OPERATION)}, {types}, {_translated(kind, names.OPENINFERENCE_KINDS)}, {shown})"
+
+
+def _translated(value: str, words: Mapping[str, str]) -> str:
+    return f"CASE {value} {' '.join(f'WHEN {quoted(old)} THEN {quoted(new)}' for old, new in words.items())} END"
 
 
 def expressions() -> Mapping[str, str]:
@@ -101,7 +105,7 @@ def expressions() -> Mapping[str, str]:
         "operation": "operation_name",
         "service_name": "service_name",
         "scope_name": "scope_name",
-        "request_model": _text(names.REQUEST_MODEL),
+        "request_model": f"coalesce({_text(names.REQUEST_MODEL)}, {_text(names.OPENINFERENCE_MODEL)})",
         "response_model": _text(names.RESPONSE_MODEL),
         "server_address": _text(names.SERVER_ADDRESS),
         "server_port": f"({_int(names.SERVER_PORT)})::INTEGER",
@@ -159,7 +163,7 @@ def _tags() -> str:
 
 def provider_name() -> str:
     """The provider of a span, old attribute name included, by today's name."""
-    found = f"coalesce({_text(names.PROVIDER)}, {_text(names.PROVIDER_OLD)})"
+    found = f"coalesce({', '.join(map(_text, names.PROVIDER_NAMES))})"
     today = " ".join(f"WHEN {quoted(old)} THEN {quoted(new)}" for old, new in names.PROVIDERS.items())
     return f"CASE {found} {today} ELSE {found} END"
 
