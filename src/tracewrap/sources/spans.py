@@ -23,6 +23,14 @@ PAIRS_MAP = """CREATE OR REPLACE MACRO pairs_map(e) AS coalesce(TRY(map_from_ent
 _TIERS = (names.SERVICE_TIER, names.OPENAI_SERVICE_TIER, names.OPENAI_SERVICE_TIER_OLD)
 _LISTS_ONLY = frozenset({"finish_reasons", "tags", "sampled", "sampling_probability"})
 _LOOKED_UP = sorted({*names.READ_NAMES, *names.PROVIDER_NAMES, *_TIERS})
+_OTHERS_NAMES = frozenset(
+    {
+        *(*names.INPUT_NAMES[1:], *names.OUTPUT_NAMES[1:], *names.PROVIDER_NAMES[2:]),
+        *(names.REQUEST_TYPE_OLD, names.STEP_KIND, names.OPENINFERENCE_KIND, names.OPENINFERENCE_MODEL),
+        *(name for field in names.DETAILS for name in field.older if name.startswith("llm.")),
+    }
+)
+"""Names that our own spans never have: not looked for in them, as a name that is not there takes longest to look up."""
 _OTHERS_CONTENT = " OR ".join(f"starts_with(e.key, {quoted(begin)})" for begin in names.OTHERS_CONTENT)
 
 
@@ -189,6 +197,10 @@ def calls_select(
     kept = "".join(f", {name}" for name in (extra or {}))
     inner = ", ".join(f"{sql} AS {name}" for name, sql in wanted.items())
     outer = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-    found = ", ".join(f"{lookup(name)} AS {_get(name)}" for name in _LOOKED_UP)
+    ours = f"scope_name = {quoted(names.SCOPE)}"
+    found = ", ".join(
+        f"{f'CASE WHEN {ours} THEN NULL ELSE {lookup(name)} END' if name in _OTHERS_NAMES else lookup(name)} AS {_get(name)}"
+        for name in _LOOKED_UP
+    )
     named = f"SELECT *, {provider_name()} AS provider_name, {operation_name()} AS operation_name FROM (SELECT *, {found} FROM ({spans}))"
     return f"SELECT {outer}{kept} FROM (SELECT {inner}{passed} FROM ({named}))"
