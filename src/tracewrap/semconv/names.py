@@ -253,7 +253,7 @@ OUTPUT_NAMES = (OUTPUT_TOKENS, OUTPUT_TOKENS_OLD, OPENINFERENCE_OUTPUT)
 PROVIDER_NAMES = (PROVIDER, PROVIDER_OLD, OPENINFERENCE_PROVIDER, OPENINFERENCE_SYSTEM)
 """Names of one thing; the first one that a span has counts."""
 STEP_KIND = "traceloop.span.kind"
-"""OpenLLMetry's mark of a workflow, task, agent or tool: no model call, whatever else it says."""
+"""OpenLLMetry's mark of a workflow, task, agent or tool: no model call where no operation says that it is one."""
 OTHERS_CONTENT = (
     *("gen_ai.prompt.", "gen_ai.completion.", "llm.prompts.", "llm.completions."),
     *("traceloop.entity.input", "traceloop.entity.output", "ai.prompt", "ai.response.text"),
